@@ -1,0 +1,20 @@
+"""What a replay elsewhere would have to match."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("assay-portfolio", "clarabel", "deltalake", "numpy", "pandera", "piqp", "polars", "pydantic", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """Return interpreter, processor family and package versions."""
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,1 @@
+"""L0 and L1: market data, lake, ratings, scanners, audits."""

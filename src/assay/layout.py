@@ -1,0 +1,47 @@
+"""Names of the files in a run directory; a name that ends in ``/`` is a folder."""
+
+LEDGER = "audit.jsonl"
+STATUS = "run_status.json"
+MANIFEST = "config/resolved_manifest.json"
+RAW = "data/portfolio_candidates_raw.json"
+RETURNS = "data/returns_matrix.parquet"
+HEALTH = "data/data_health.json"
+WINNERS = "data/portfolio_candidates.json"
+SELECTION = "data/selection_audit.json"
+ENRICHED = "data/portfolio_enriched.json"
+SYNTHETIC = "data/synthetic_returns.parquet"
+SIGN_PRE = "data/directional_sign_test_pre_opt.json"
+CLUSTERS = "data/portfolio_clusters.json"
+RISK = "data/risk_analysis.json"
+OPTIMIZED = "data/portfolio_optimized_v2.json"
+FLATTENED = "data/portfolio_flattened.json"
+SIGN_POST = "data/directional_sign_test.json"
+WALK = "data/walk_forward/"
+PRESERVATION = "data/capital_preservation.json"
+VALIDATION = "reports/validation/"
+TRIALS = "reports/trials.json"
+REPORT = "reports/audit_report.md"
+INDEX = "INDEX.md"
+WALK_RETURNS = WALK + "returns.parquet"
+WALK_UNGUARDED = WALK + "unguarded_returns.parquet"
+WALK_WEIGHTS = WALK + "weights.parquet"
+WALK_UNGUARDED_WEIGHTS = WALK + "unguarded_weights.parquet"
+WALK_CANCELLED = WALK + "cancelled.parquet"
+WALK_DECISIONS = WALK + "decisions.parquet"
+WALK_TRADES = WALK + "trades.parquet"
+WALK_STATISTICS = WALK + "statistics.json"
+WALK_BY_YEAR = WALK + "by_year.json"
+WALK_BY_REGIME = WALK + "by_regime.json"
+
+TABLE_KEYS: dict[str, tuple[str, ...]] = {
+    RETURNS: ("date",),
+    SYNTHETIC: ("date",),
+    WALK_RETURNS: ("risk_profile", "date"),
+    WALK_UNGUARDED: ("risk_profile", "date"),
+    WALK_WEIGHTS: ("as_of", "risk_profile", "symbol"),
+    WALK_UNGUARDED_WEIGHTS: ("as_of", "risk_profile", "symbol"),
+    WALK_CANCELLED: ("date", "risk_profile", "symbol"),
+    WALK_DECISIONS: ("as_of",),
+    WALK_TRADES: ("date", "risk_profile", "symbol", "reason"),
+}
+"""Columns that order a table's rows before its content is hashed."""
