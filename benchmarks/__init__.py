@@ -1,0 +1,1 @@
+"""What ``make bench`` measures; every script checks answers before it times them."""

@@ -1,0 +1,25 @@
+"""Technical ratings: 26 votes on every bar, three ratings from them, and the values behind each.
+
+The rules are TradingView's, as its recorded analyses show them. Bars are packed into panels in bar-number space
+(``panel``), indicators are computed with NumPy kernels (``kernels``, ``indicators``), votes are read from indicator
+values alone (``votes``). :func:`rate` computes whole listings, :func:`extend` goes on from stored rows, and
+:func:`explain` shows one bar.
+"""
+
+from assay.foundation.ratings.explanation import Explanation, VoteEvidence, explain
+from assay.foundation.ratings.panel import listings
+from assay.foundation.ratings.table import RATING_SCHEMA, rate
+from assay.foundation.ratings.update import extend
+from assay.foundation.ratings.votes import VOTES, label
+
+__all__ = [
+    "RATING_SCHEMA",
+    "VOTES",
+    "Explanation",
+    "VoteEvidence",
+    "explain",
+    "extend",
+    "label",
+    "listings",
+    "rate",
+]
