@@ -1,0 +1,320 @@
+"""The lake of one source: Delta tables whose versions become visible together.
+
+``heads.jsonl`` holds one line for each state of the lake: the version of every table, and what is in it. A writer,
+under the lake's lock, first writes new versions of tables and then appends one line: that append is the commit. A
+reader pins a line and sees these versions for ever, whatever is written later. A writer that dies leaves versions
+that no line names, or a line without its newline; readers see neither, and the next writer starts from what the last
+whole line names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import polars as pl
+from pydantic import AfterValidator, ValidationError
+
+from assay import files
+from assay.artifacts import Document, Finding
+from assay.domain import UTC
+from assay.errors import DataError, DiskError, IntegrityError, UsageError
+from assay.foundation import delta
+from assay.foundation.snapshot import Snapshot
+from assay.foundation.sources import lake_name, open_source
+from assay.foundation.tables import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
+
+if TYPE_CHECKING:
+    from assay.foundation.sources import Source
+
+__all__ = ["HEADS", "LOCK", "Change", "Head", "Lake", "Snapshot", "pin", "read_heads"]
+
+HEADS = "heads.jsonl"
+LOCK = ".lock"
+SOURCE = "source.json"
+
+MANY_FILES = 64
+"""An append to a table of so many files writes them together into one; a daily sync does so every two months."""
+
+_SCHEMAS = {"bars": BARS, "instruments": INSTRUMENTS, "candidates": CANDIDATES, "quarantine": QUARANTINE}
+
+
+Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
+
+
+class Head(Document):
+    """One line of ``heads.jsonl``: a state of the lake that readers may pin."""
+
+    head: int
+    """Ordinal, from 1."""
+    tables: dict[str, int]
+    """Version of every table that the source has."""
+    rows: dict[str, int]
+    source: str
+    fingerprint: str
+    """SHA-256 of the content that was read last."""
+    interval: str
+    first_open: Instant
+    last_close: Instant
+    """Close of the last bar: the default as_of."""
+    symbols: int
+    findings: list[Finding]
+    """What the reading found, for the data-quality section of reports."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """New rows of one table.
+
+    Attributes
+    ----------
+    table : str
+        Name of a table.
+    rows : DataFrame
+        With all of the table's columns.
+    replace : bool
+        The rows take the place of what the table holds, else they are added to it.
+    interval : str, optional
+        Interval to replace; all where None.
+    """
+
+    table: str
+    rows: pl.DataFrame
+    replace: bool = False
+    interval: str | None = None
+
+
+class Lake:
+    """The lake of one source.
+
+    Parameters
+    ----------
+    home : Path or str
+        Folder that holds ``lake/``; created by the first write.
+    source : Source or str
+        Names the folder; text is read as :func:`assay.foundation.sources.open_source` does. Nothing is read from it
+        here.
+
+    Attributes
+    ----------
+    folder : Path
+        ``<home>/lake/<kind>-<sha8>``, absolute.
+
+    Examples
+    --------
+    >>> Lake("/srv/assay-home", "sample").folder.name
+    'sample-c08875fa'
+    """
+
+    def __init__(self, home: Path | str, source: Source | str) -> None:
+        self.source: Source = open_source(source) if isinstance(source, str) else source
+        self.folder = delta.check_path(Path(home).expanduser().resolve() / "lake" / lake_name(self.source))
+        self._mutex = threading.RLock()
+        self._held = False
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self.folder)!r})"
+
+    def heads(self) -> list[Head]:
+        """Return every state; see :func:`read_heads`."""
+        return read_heads(self.folder)
+
+    def latest_head(self) -> Head | None:
+        """Return the last state, or None where nothing was ingested."""
+        heads = self.heads()
+        return heads[-1] if heads else None
+
+    def latest(self) -> Snapshot:
+        """Pin the last state.
+
+        Raises
+        ------
+        DataError
+            If nothing was ingested.
+        """
+        return self.pin(None)
+
+    def pin(self, head: int | None) -> Snapshot:
+        """Return a state by its number; see :func:`pin`."""
+        return pin(self.folder, head)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lake's lock, between processes and threads; one object may take it again inside."""
+        with self._mutex:
+            if self._held:
+                yield
+                return
+            with delta.disk_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            with files.locked(self.folder / LOCK):
+                self._held = True
+                try:
+                    yield
+                finally:
+                    self._held = False
+
+    def commit(self, changes: Sequence[Change], **facts: Any) -> Head:
+        """Write changes to tables and make them visible together as a new state.
+
+        Parameters
+        ----------
+        changes : sequence of Change
+            At most one for a table.
+        **facts
+            Fields of :class:`Head` that differ from the state before; all of them for the first.
+
+        Returns
+        -------
+        Head
+            The new state.
+
+        Raises
+        ------
+        DiskError
+            If a write did not succeed; the lake is then what it was.
+        IntegrityError
+            If the folder does not hold what the last state names.
+        """
+        with self.locked():
+            self._cut_torn_line()
+            base = self.latest_head()
+            self._introduce()
+            fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
+            fields |= facts
+            for change in changes:
+                version, height = self._apply(change, base)
+                fields["tables"][change.table], fields["rows"][change.table] = version, height
+            fields["head"] += 1
+            head = Head.model_validate(fields)
+            files.append(self.folder / HEADS, head.model_dump_json().encode() + b"\n")
+            files.sync_folder(self.folder)
+            return head
+
+    def record(self, table: str, rows: pl.DataFrame) -> Head:
+        """Add rows to one table, such as a scan to ``candidates``, as a new state."""
+        return self.commit([Change(table, rows)])
+
+    def _introduce(self) -> None:
+        path = self.folder / SOURCE
+        if not path.exists():
+            about = {"format": 1, "identity": self.source.identity, "kind": self.source.kind, "name": self.source.name}
+            files.write_json(path, about)
+
+    def _cut_torn_line(self) -> None:
+        path = self.folder / HEADS
+        data = _read(path)
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            with delta.disk_errors(path), path.open("r+b") as stream:
+                stream.truncate(whole)
+
+    def _apply(self, change: Change, base: Head | None) -> tuple[int, int]:
+        """Write one change upon what the last state names; return the table's new version and height."""
+        path = self.folder / change.table
+        rows = _in_order(change)
+        version = base.tables.get(change.table) if base else None
+        if base is None or version is None:  # whatever is there was never visible
+            return delta.write(path, rows, replace=True), rows.height
+        delta.rewind(path, version)
+        if change.replace:
+            kept = self._kept(change, base)
+            return delta.write(path, rows, replace=True, interval=change.interval), rows.height + kept
+        height = base.rows[change.table] + rows.height
+        if len(delta.content(path, version).files) < MANY_FILES:
+            return delta.write(path, rows, replace=False), height
+        return delta.write(path, self._merged(change, base, rows), replace=True), height
+
+    def _kept(self, change: Change, base: Head) -> int:
+        """Count rows of other intervals, which a replacement of one interval leaves."""
+        if change.interval is None:
+            return 0
+        path, version = self.folder / change.table, base.tables[change.table]
+        gone = delta.content(path, version, change.interval).scan().select(pl.len()).collect().item()
+        return base.rows[change.table] - int(gone)
+
+    def _merged(self, change: Change, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
+        old = Snapshot(self.folder, base).table(change.table)
+        return rows if old is None else pl.concat([old.select(rows.columns), rows]).sort(ORDER[change.table])
+
+
+def read_heads(folder: Path) -> list[Head]:
+    """Return every state of the lake in a folder, oldest first.
+
+    A last line without its newline is a torn write, and no state.
+
+    Raises
+    ------
+    IntegrityError
+        If a line is not what a writer writes.
+    """
+    path = folder / HEADS
+    data = _read(path)
+    whole = data[: data.rfind(b"\n") + 1]
+    return [_parse(line, number, path) for number, line in enumerate(whole.splitlines(), start=1)]
+
+
+def pin(folder: Path, head: int | None = None) -> Snapshot:
+    """Return a state of the lake in a folder; it stays as it is whatever is written later.
+
+    Parameters
+    ----------
+    folder : Path
+        A lake's folder. The source that fills it need not exist any more.
+    head : int, optional
+        Number of the state; the last where None.
+
+    Raises
+    ------
+    DataError
+        If nothing was ingested.
+    UsageError
+        If there is no such state.
+    """
+    heads = read_heads(folder)
+    if not heads:
+        raise DataError("the lake is empty", where=str(folder), hint="run: assay ingest")
+    if head is not None and not 1 <= head <= len(heads):
+        raise UsageError(f"the lake has no head {head}", where=str(folder), hint=f"it has 1 to {len(heads)}")
+    return Snapshot(folder, heads[-1 if head is None else head - 1])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise DiskError(f"cannot read: {error.strerror}", where=str(path), hint="mend permissions") from error
+
+
+def _in_order(change: Change) -> pl.DataFrame:
+    rows, schema = change.rows, _SCHEMAS.get(change.table)
+    if schema is not None:
+        rows = rows.select(list(schema)).cast(pl.Schema(schema))
+    order = ORDER[change.table]
+    return rows if _is_ordered(rows, order) else rows.sort(order)
+
+
+def _is_ordered(rows: pl.DataFrame, order: Sequence[str]) -> bool:
+    """Tell whether rows are in order already, as bars mostly are: looking costs a tenth of sorting."""
+    follows = pl.lit(True)
+    for column in map(pl.col, reversed(order)):
+        follows = (column > column.shift()) | ((column == column.shift()) & follows)
+    return bool(rows.select(follows.slice(1).all()).item())
+
+
+def _parse(line: bytes, number: int, path: Path) -> Head:
+    hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
+    try:
+        head = Head.model_validate_json(line)
+    except ValidationError as error:
+        raise IntegrityError(f"line {number} is not a head of a lake", where=str(path), hint=hint) from error
+    if head.head != number:
+        raise IntegrityError(f"line {number} holds head {head.head}", where=str(path), hint=hint)
+    return head
