@@ -1,0 +1,383 @@
+"""Natural selection: the estimator, and its face for candidates.
+
+:class:`NaturalSelection` knows streams only; :func:`select` knows candidates and markets, and gives a
+:class:`~assay.alpha.verdicts.Selection` that answers for winners and losers alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.alpha import funnel, scoring, vetoes
+from assay.alpha.clusters import cluster
+from assay.alpha.features import Features, features
+from assay.alpha.synthesis import synthetic
+from assay.alpha.verdicts import RATINGS, Admission, Selection
+from assay.alpha.winners import best_of_clusters, restore
+from assay.errors import DataError
+from assay.estimator import Estimator
+from assay.profile.model import Costs, DataSettings, Profile, SelectionSettings, Vetoes, WalkForward
+
+if TYPE_CHECKING:
+    from assay.artifacts import Candidate, Drop, ScannerCount
+    from assay.domain import Atom
+    from assay.foundation.market import Market
+    from assay.foundation.returns import ReturnsMatrix
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+STATUSES = {"TOXIC": vetoes.TOXIC, "STALE": vetoes.STALE, "DELISTED": vetoes.STALE, "MISSING": vetoes.STALE}
+"""Health that is a veto; delisted and missing symbols have no bar for 24 h past its close, and are stale too."""
+
+_SELECTION, _LIMITS, _COSTS, _DATA, _WALK = SelectionSettings(), Vetoes(), Costs(), DataSettings(), WalkForward()
+
+
+class NaturalSelection(Estimator):
+    """Choose the atoms to hold: score them, veto them, cluster them, take the best of each cluster.
+
+    Follows scikit-learn's grammar: a transformer that keeps the winners' columns. Without metadata it treats every
+    column as a long atom and the ratings, ADX and value traded as unknown, which is neutral.
+
+    Parameters
+    ----------
+    feature_bars : int
+        Rows that count as recent.
+    top_n : int
+        Atoms that a cluster may give.
+    wanted : int
+        Winners below which the one relaxation is allowed.
+    max_winners : int
+        Most winners.
+    cluster_threshold, max_clusters, cluster_windows : float, int, tuple of int
+        See :func:`assay.alpha.clusters.cluster`.
+    dominant_signal, dominant_weight, dominated_momentum : str or None, float, float
+        See :func:`assay.alpha.scoring.weights`.
+    max_entropy, min_efficiency, max_kurtosis, max_volatility : float
+        See :func:`assay.alpha.vetoes.quality_vetoes`.
+    hold, fee, slippage, borrow : int, float, float, float
+        See :func:`assay.alpha.vetoes.friction_veto`.
+    estimation_rows, winner_coverage : int, float
+        See :func:`assay.alpha.vetoes.coverage_veto`.
+
+    Attributes
+    ----------
+    features_ : Features
+        Raw features, (n_atoms,) each.
+    probabilities_ : dict of str to (n_atoms,) array
+        Features mapped to [0, 1].
+    alpha_ : (n_atoms,) array
+        Score in [0, 1].
+    vetoes_ : tuple of Veto
+        In the order in which they become reasons.
+    clusters_ : (n_atoms,) int64 array
+        Labels from 1; 0 for atoms under a safety veto, which are not clustered.
+    winners_ : (n_winners,) int64 array
+        Indices of the winners, best alpha first, ties by index.
+    admitted_ : tuple of str
+        ``merit`` or ``relaxation`` for each winner.
+    n_features_in_ : int
+        Number of atoms seen.
+
+    Examples
+    --------
+    >>> days = np.arange(300)
+    >>> trend, wave = 0.004 + 0.01 * np.sin(days * days), 0.02 * np.sin(days)
+    >>> chosen = NaturalSelection().fit(np.stack([trend, wave, -trend], axis=1))
+    >>> chosen.winners_, [veto.code for veto in chosen.vetoes_ if veto.hit[2]]
+    (array([0]), ['VETO_FRICTION', 'VETO_EFFICIENCY'])
+    """
+
+    features_: Features
+    probabilities_: dict[str, Floats]
+    alpha_: Floats
+    vetoes_: tuple[vetoes.Veto, ...]
+    clusters_: Ints
+    winners_: Ints
+    admitted_: tuple[Admission, ...]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        *,
+        feature_bars: int = _SELECTION.feature_bars,
+        top_n: int = _SELECTION.top_n,
+        wanted: int = _SELECTION.wanted,
+        max_winners: int = _SELECTION.max_winners,
+        cluster_threshold: float = _SELECTION.cluster_threshold,
+        max_clusters: int = _SELECTION.max_clusters,
+        cluster_windows: tuple[int, ...] = _SELECTION.cluster_windows,
+        dominant_signal: str | None = _SELECTION.dominant_signal,
+        dominant_weight: float = _SELECTION.dominant_weight,
+        dominated_momentum: float = _SELECTION.dominated_momentum,
+        max_entropy: float = _LIMITS.entropy,
+        min_efficiency: float = _LIMITS.efficiency,
+        max_kurtosis: float = _LIMITS.kurtosis,
+        max_volatility: float = _LIMITS.volatility,
+        hold: int = _WALK.hold,
+        fee: float = _COSTS.fee,
+        slippage: float = _COSTS.slippage,
+        borrow: float = _COSTS.borrow,
+        estimation_rows: int = _DATA.estimation_rows,
+        winner_coverage: float = _DATA.winner_coverage,
+    ) -> None:
+        self.feature_bars = feature_bars
+        self.top_n = top_n
+        self.wanted = wanted
+        self.max_winners = max_winners
+        self.cluster_threshold = cluster_threshold
+        self.max_clusters = max_clusters
+        self.cluster_windows = cluster_windows
+        self.dominant_signal = dominant_signal
+        self.dominant_weight = dominant_weight
+        self.dominated_momentum = dominated_momentum
+        self.max_entropy = max_entropy
+        self.min_efficiency = min_efficiency
+        self.max_kurtosis = max_kurtosis
+        self.max_volatility = max_volatility
+        self.hold = hold
+        self.fee = fee
+        self.slippage = slippage
+        self.borrow = borrow
+        self.estimation_rows = estimation_rows
+        self.winner_coverage = winner_coverage
+
+    @classmethod
+    def from_profile(cls, profile: Profile) -> Self:
+        """Return the selection that a profile asks for."""
+        chosen, limits, costs = profile.selection, profile.selection.vetoes, profile.costs
+        return cls(
+            **chosen.model_dump(exclude={"vetoes"}),
+            max_entropy=limits.entropy,
+            min_efficiency=limits.efficiency,
+            max_kurtosis=limits.kurtosis,
+            max_volatility=limits.volatility,
+            hold=profile.walk_forward.hold,
+            fee=costs.fee,
+            slippage=costs.slippage,
+            borrow=costs.borrow,
+            estimation_rows=profile.data.estimation_rows,
+            winner_coverage=profile.data.winner_coverage,
+        )
+
+    def fit(
+        self,
+        X: npt.ArrayLike,  # noqa: N803 - the grammar's name
+        y: object = None,  # noqa: ARG002 - the grammar's signature
+        *,
+        signs: npt.ArrayLike = 1,
+        value_traded: Floats | None = None,
+        recommend_all: Floats | None = None,
+        recommend_ma: Floats | None = None,
+        adx: Floats | None = None,
+        flags: Mapping[str, Mapping[int, str]] | None = None,
+    ) -> Self:
+        """Learn the winners.
+
+        Parameters
+        ----------
+        X : (n_days, n_atoms) array
+            Synthetic returns per day; NaN where there is no observation.
+        y : ignored
+        signs, value_traded, recommend_all, recommend_ma, adx
+            See :func:`assay.alpha.features.features`.
+        flags : mapping of str to mapping of int to str, optional
+            For the codes of :data:`assay.alpha.vetoes.FLAGS`: which atoms, and why.
+
+        Raises
+        ------
+        ValueError
+            If X is not a table, or holds an infinite value.
+        """
+        streams = np.asarray(X, dtype=np.float64)
+        if streams.ndim != 2 or np.isinf(streams).any():
+            raise ValueError("X is a (n_days, n_atoms) table of finite returns, NaN where there is none")
+        self.n_features_in_ = n_atoms = streams.shape[1]
+        self.features_ = features(
+            streams,
+            feature_bars=self.feature_bars,
+            value_traded=value_traded,
+            recommend_all=recommend_all,
+            recommend_ma=recommend_ma,
+            adx=adx,
+            signs=signs,
+        )
+        self.probabilities_ = scoring.probabilities(self.features_.table())
+        weights = scoring.weights(self.dominant_signal, self.dominant_weight, self.dominated_momentum)
+        self.alpha_ = scoring.alpha(self.probabilities_, weights)
+        self.vetoes_ = self._vetoes(streams, signs, flags or {})
+        unsafe = vetoes.struck(self.vetoes_, n_atoms, safety=True)
+        self.clusters_ = np.zeros(n_atoms, dtype=np.int64)
+        self.clusters_[~unsafe] = cluster(
+            streams[:, ~unsafe], self.cluster_windows, self.cluster_threshold, self.max_clusters
+        )
+        self._choose(vetoes.struck(self.vetoes_, n_atoms, safety=False))
+        return self
+
+    def _vetoes(
+        self, streams: Floats, signs: npt.ArrayLike, flags: Mapping[str, Mapping[int, str]]
+    ) -> tuple[vetoes.Veto, ...]:
+        n_atoms = streams.shape[1]
+        found = [vetoes.flag_veto(code, notes, n_atoms) for code, notes in flags.items()]
+        found.append(vetoes.coverage_veto(streams, rows=self.estimation_rows, share=self.winner_coverage))
+        costs = {"fee": self.fee, "slippage": self.slippage, "borrow": self.borrow}
+        found.append(vetoes.friction_veto(self.features_.drift, signs, hold=self.hold, **costs))
+        found += vetoes.quality_vetoes(
+            self.features_,
+            max_entropy=self.max_entropy,
+            min_efficiency=self.min_efficiency,
+            max_kurtosis=self.max_kurtosis,
+            max_volatility=self.max_volatility,
+        )
+        order = (*vetoes.SAFETY, *vetoes.QUALITY)
+        return tuple(sorted(found, key=lambda veto: order.index(veto.code)))
+
+    def _choose(self, poor: Bools) -> None:
+        merit = best_of_clusters(self.alpha_, np.where(poor, 0, self.clusters_), self.top_n)[: self.max_winners]
+        target = min(self.wanted, self.max_winners)
+        restored = restore(self.alpha_, self.clusters_, self.features_.efficiency > 0, merit, target - len(merit))
+        both = np.concatenate([merit, restored])
+        order = np.lexsort((both, -self.alpha_[both]))
+        self.winners_ = both[order]
+        self.admitted_ = tuple("merit" if place < len(merit) else "relaxation" for place in order)
+
+    def get_support(self, indices: bool = False) -> Bools | Ints:
+        """Return which columns are kept: a mask, or ascending indices."""
+        mask = np.zeros(self.n_features_in_, dtype=np.bool_)
+        mask[self.winners_] = True
+        return np.flatnonzero(mask) if indices else mask
+
+    def transform(self, X: Any) -> Any:  # noqa: N803 - the grammar's name
+        """Return the winners' columns in their original order; a data frame stays one."""
+        support = self.get_support(indices=True)
+        if np.shape(X)[1] != self.n_features_in_:
+            raise ValueError(f"X has {np.shape(X)[1]} columns, {self.n_features_in_} were seen in fit")
+        if hasattr(X, "iloc"):
+            return X.iloc[:, support]
+        if hasattr(X, "get_columns"):
+            return X[:, support.tolist()]
+        return np.asarray(X)[:, support]
+
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> npt.NDArray[np.object_]:
+        """Return the names of the winners' columns."""
+        names = input_features if input_features is not None else [f"x{i}" for i in range(self.n_features_in_)]
+        return np.asarray(names, dtype=object)[self.get_support()]
+
+
+def select(
+    candidates: Sequence[Candidate],
+    market: Market,
+    returns: ReturnsMatrix,
+    profile: Profile,
+    health: Mapping[str, str],
+    scanners: Sequence[ScannerCount] = (),
+) -> Selection:
+    """Decide which candidates are held, and why not the others.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        This profile's share of the superset; their order does not matter.
+    market : Market
+        What is known at the decision; its last row gives ratings and ADX, its last rows the value traded.
+    returns : ReturnsMatrix
+        Of the same market; a candidate without a column ends with the reason for which its column was dropped.
+    profile : Profile
+        What was asked for.
+    health : mapping of str to str
+        Symbol to why it cannot be trusted, beginning with a status of :data:`STATUSES`; healthy symbols are not in it.
+    scanners : sequence of ScannerCount, optional
+        Counts of the profile's scanners, for the funnel's first stage.
+
+    Raises
+    ------
+    DataError
+        If returns and market do not end on the same day.
+    """
+    if market.days[-1] != returns.days[-1]:
+        raise DataError(
+            f"returns end on {returns.days[-1]}, the market on {market.days[-1]}",
+            where="natural selection",
+            hint="cut the returns matrix from the market of the same instant",
+        )
+    passage = funnel.run_funnel(candidates, profile, scanners)
+    place = {symbol: i for i, symbol in enumerate(returns.symbols)}
+    everyone = passage.atoms
+    measured = [i for i, atom in enumerate(everyone) if atom.symbol in place]
+    atoms = [everyone[i] for i in measured]
+    signs = np.array([atom.sign for atom in atoms], dtype=np.int64)
+    streams = synthetic(returns.values[:, [place[atom.symbol] for atom in atoms]], signs)
+    columns = [market.column(atom.symbol) for atom in atoms]
+    ratings = {name: market[name][-1, columns] for name in RATINGS}
+    model = NaturalSelection.from_profile(profile).fit(
+        streams,
+        signs=signs,
+        value_traded=market["value_traded"][-profile.selection.feature_bars :, columns],
+        recommend_all=ratings["recommend_all"],
+        recommend_ma=ratings["recommend_ma"],
+        adx=ratings["adx"],
+        flags={
+            vetoes.DIRECTION: _turned(atoms, profile.direction),
+            vetoes.ABSENT: _absent(atoms, market),
+            **_unhealthy(atoms, health),
+        },
+    )
+    return Selection(
+        as_of=market.as_of,
+        profile=profile,
+        passage=passage,
+        model=model,
+        measured=np.array(measured, dtype=np.int64),
+        days=returns.days,
+        streams=streams[:, model.winners_],
+        ratings=ratings,
+        unmeasured=_unmeasured(everyone, place, returns.dropped),
+    )
+
+
+def _turned(atoms: Sequence[Atom], direction: str) -> dict[int, str]:
+    """Atoms that point another way than the profile."""
+    return {
+        i: f"the atom is {atom.direction}, the profile {direction}"
+        for i, atom in enumerate(atoms)
+        if atom.direction != direction
+    }
+
+
+def _absent(atoms: Sequence[Atom], market: Market) -> dict[int, str]:
+    """Atoms whose symbol the source's table of instruments does not have."""
+    if market.instruments is None:
+        return {}
+    from assay.foundation.instruments import facts
+
+    known = facts(market, [atom.symbol for atom in atoms])
+    return {
+        i: "the source's instruments do not have this symbol at the decision"
+        for i, atom in enumerate(atoms)
+        if known[atom.symbol].state == "ABSENT"
+    }
+
+
+def _unhealthy(atoms: Sequence[Atom], health: Mapping[str, str]) -> dict[str, dict[int, str]]:
+    """Atoms whose bars cannot be trusted, by code."""
+    found: dict[str, dict[int, str]] = {vetoes.TOXIC: {}, vetoes.STALE: {}}
+    for i, atom in enumerate(atoms):
+        reason = health.get(atom.symbol)
+        if reason is not None:
+            code = next((code for status, code in STATUSES.items() if reason.startswith(status)), None)
+            if code is None:
+                raise ValueError(f"health of {atom.symbol} begins with none of {', '.join(STATUSES)}: {reason!r}")
+            found[code][i] = reason
+    return found
+
+
+def _unmeasured(atoms: Sequence[Atom], place: Mapping[str, int], dropped: Sequence[Drop]) -> dict[int, tuple[str, str]]:
+    """Reason and detail of atoms without a column of returns."""
+    reasons = {drop.name: (drop.reason, drop.detail) for drop in dropped}
+    nobody_knows = (vetoes.NO_RETURNS, "the returns matrix has no column for this symbol")
+    return {i: reasons.get(atom.symbol, nobody_knows) for i, atom in enumerate(atoms) if atom.symbol not in place}
