@@ -1,0 +1,1 @@
+"""L4: clusters, optimizers, flattening."""

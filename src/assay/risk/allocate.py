@@ -1,0 +1,262 @@
+"""Steps 8 and 9 as functions: what is known of the winners' risk, then five portfolios from it.
+
+No document is built here, for a walk-forward calls this at every rebalance; :mod:`assay.risk.documents` writes what a
+run keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.alpha.clusters import cluster
+from assay.domain import Atom
+from assay.errors import DataError
+from assay.profile.model import Profile, RiskProfile, RiskSettings
+from assay.risk.caps import Caps, Polytope, decide_caps
+from assay.risk.events import RiskEvent
+from assay.risk.guard import Guard, find_loss_makers
+from assay.risk.optimizers import (
+    Allocation,
+    Barbell,
+    EqualWeight,
+    Estimates,
+    HierarchicalRiskParity,
+    MaxSharpe,
+    MinVariance,
+    Optimizer,
+)
+from assay.risk.regime import Regime, RegimeName, read_regime
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RiskState:
+    """What step 8 finds; every optimizer of step 9 reads it.
+
+    Attributes
+    ----------
+    atoms : tuple of Atom
+        The winners, in the order of the streams' columns.
+    labels : (n_atoms,) int array
+        Cluster of each atom, from 1.
+    estimates : Estimates
+        Covariance, means, antifragility.
+    regime : Regime
+    caps : Caps
+        Decided with all atoms and clusters, before the guard.
+    guard : Guard
+        Verdict on each atom, whether or not the profile uses it.
+    guarded : Polytope
+        Allowed weights with the guard as the profile has it.
+    unguarded : Polytope
+        Allowed weights without a guard.
+    guarded_events, unguarded_events : tuple of RiskEvent
+        What limits the two budgets.
+    rows_used, rows_left_out : int
+        Complete rows, and rows in which a winner had no return.
+    """
+
+    atoms: tuple[Atom, ...]
+    labels: Integers
+    estimates: Estimates
+    regime: Regime
+    caps: Caps
+    guard: Guard
+    guarded: Polytope
+    unguarded: Polytope
+    guarded_events: tuple[RiskEvent, ...]
+    unguarded_events: tuple[RiskEvent, ...]
+    rows_used: int
+    rows_left_out: int
+
+    @property
+    def budget(self) -> float:
+        """Share of the capital that may be invested."""
+        return self.guarded.budget
+
+    @property
+    def events(self) -> tuple[RiskEvent, ...]:
+        """Everything that changed a number in step 8."""
+        return self.estimates.covariance.events + self.regime.events + self.caps.events + self.guarded_events
+
+
+def analyse(
+    streams: Floats,
+    atoms: Sequence[Atom],
+    benchmark_close: Floats,
+    profile: Profile,
+    antifragility: Floats | None = None,
+) -> RiskState:
+    """Measure the winners' risk and decide regime, clusters, caps, loss makers and budget.
+
+    Parameters
+    ----------
+    streams : (n_rows, n_atoms) array
+        Synthetic returns of consecutive days, ascending; the last 252 are read, and those with a NaN left out.
+    atoms : sequence of Atom
+        One per column.
+    benchmark_close : (n_days,) array
+        The benchmark's closes of consecutive days, ascending, NaN where there is no bar.
+    profile : Profile
+    antifragility : (n_atoms,) array, optional
+        For the barbell; NaN where unknown.
+
+    Raises
+    ------
+    DataError
+        With no atoms, or fewer complete rows than ``data.min_rows``.
+    """
+    rows, left_out = complete_rows(streams, atoms, profile)
+    settings, chosen = profile.selection, profile.risk
+    labels = np.asarray(
+        cluster(rows, settings.cluster_windows, settings.cluster_threshold, settings.max_clusters), dtype=np.int64
+    )
+    estimates = Estimates.of(
+        rows, antifragility, max_condition=chosen.max_condition, step=chosen.shrinkage_step, most=chosen.shrinkage_max
+    )
+    regime = read_regime(benchmark_close)
+    signs = np.array([atom.sign for atom in atoms])
+    guard = find_loss_makers(rows, signs, profile.costs, hold=profile.walk_forward.hold, days=profile.guard.days)
+    caps = decide_caps(len(atoms), len(np.unique(labels)), regime.name, profile.caps)
+    unguarded, unguarded_events = allowed_weights(labels, caps, None)
+    guarded, guarded_events = (
+        allowed_weights(labels, caps, guard) if profile.guard.enabled else (unguarded, unguarded_events)
+    )
+    return RiskState(
+        atoms=tuple(atoms),
+        labels=labels,
+        estimates=estimates,
+        regime=regime,
+        caps=caps,
+        guard=guard,
+        guarded=guarded,
+        unguarded=unguarded,
+        guarded_events=guarded_events,
+        unguarded_events=unguarded_events,
+        rows_used=len(rows),
+        rows_left_out=left_out,
+    )
+
+
+def complete_rows(streams: Floats, atoms: Sequence[Atom], profile: Profile) -> tuple[Floats, int]:
+    """Return the estimation rows without those in which an atom has no return, and how many were left out."""
+    if not atoms or streams.shape[1] != len(atoms):
+        raise DataError(
+            f"{streams.shape[1]} synthetic streams for {len(atoms)} atoms",
+            where="risk_analysis",
+            hint="natural selection must hand over one stream per winner, and at least one",
+        )
+    recent = np.asarray(streams[-profile.data.estimation_rows :], dtype=np.float64)
+    complete = np.isfinite(recent).all(axis=1)
+    kept = int(complete.sum())
+    if kept < profile.data.min_rows:
+        raise DataError(
+            f"{kept} complete rows of the last {len(recent)}, and {profile.data.min_rows} are needed",
+            where="risk_analysis",
+            hint="data_health.json names the symbols with gaps; data.min_rows is the limit",
+        )
+    return np.ascontiguousarray(recent[complete]), len(recent) - kept
+
+
+def allowed_weights(labels: Integers, caps: Caps, guard: Guard | None) -> tuple[Polytope, tuple[RiskEvent, ...]]:
+    """Build the polytope: loss makers' caps are zero and their share of the budget is cash.
+
+    Parameters
+    ----------
+    labels : (n_atoms,) int array
+    caps : Caps
+        Never raised again for what a guard leaves.
+    guard : Guard or None
+        None holds everything.
+    """
+    atom_cap = caps.atom if guard is None else np.where(guard.loss_makers, 0.0, caps.atom)
+    budget = 1.0 if guard is None else guard.budget
+    polytope = Polytope.build(len(labels), atom_cap=atom_cap, cluster_cap=caps.cluster, labels=labels, budget=budget)
+    limited, events = polytope.limited()
+    return limited, (() if guard is None else guard.events()) + events
+
+
+def optimize(state: RiskState, profile: Profile, guarded: bool = True) -> dict[str, Allocation]:
+    """Weigh the atoms in every way that the profile names.
+
+    Parameters
+    ----------
+    state : RiskState
+        From :func:`analyse`.
+    profile : Profile
+    guarded : bool
+        False weighs as if there were no guard. True has no effect where the profile's guard is off.
+
+    Returns
+    -------
+    dict of str to Allocation
+        By risk profile, in the profile's order.
+
+    Raises
+    ------
+    SolverError
+        When the fallback chain of any risk profile is exhausted.
+    """
+    polytope = state.guarded if guarded else state.unguarded
+    events = state.guarded_events if guarded else state.unguarded_events
+    return {
+        name: build_optimizer(
+            name, profile.risk, state.regime.name, guarded=guarded and profile.guard.enabled
+        ).allocate(state.estimates, polytope, events)
+        for name in profile.risk.risk_profiles
+    }
+
+
+def build_optimizer(
+    name: RiskProfile, settings: RiskSettings, regime: RegimeName = "NORMAL", *, guarded: bool = True
+) -> Optimizer:
+    """Make the estimator of a risk profile.
+
+    Parameters
+    ----------
+    name : str
+        Risk profile.
+    settings : RiskSettings
+    regime : str
+        Decides the barbell's shares.
+    guarded : bool
+        Whether max_sharpe goes to cash, or to min_variance, when no portfolio has a positive expected return.
+
+    Examples
+    --------
+    >>> build_optimizer("barbell", RiskSettings(), "CRISIS").aggressor_share
+    0.03
+    """
+    least = settings.min_weight
+    if name == "max_sharpe":
+        return MaxSharpe(min_weight=least, otherwise="cash" if guarded else "min_variance")
+    if name == "barbell":
+        share = aggressor_share(settings, regime)
+        return Barbell(min_weight=least, aggressor_share=share, max_aggressors=settings.barbell_aggressors)
+    plain: dict[str, type[Optimizer]] = {
+        "min_variance": MinVariance,
+        "hrp": HierarchicalRiskParity,
+        "equal_weight": EqualWeight,
+    }
+    return plain[name](min_weight=least)
+
+
+def aggressor_share(settings: RiskSettings, regime: RegimeName) -> float:
+    """Share of the barbell's budget in aggressors.
+
+    >>> [aggressor_share(RiskSettings(), name) for name in ("QUIET", "NORMAL", "TURBULENT", "CRISIS")]
+    [0.15, 0.1, 0.05, 0.03]
+    """
+    shares: dict[RegimeName, float] = {
+        "QUIET": settings.barbell_quiet,
+        "NORMAL": settings.barbell_normal,
+        "TURBULENT": settings.barbell_turbulent,
+        "CRISIS": settings.barbell_crisis,
+    }
+    return shares[regime]

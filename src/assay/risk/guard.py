@@ -1,0 +1,104 @@
+"""Capital preservation: atoms that have lately lost money are not held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.profile.model import Costs
+from assay.risk.covariance import DAYS_PER_YEAR
+from assay.risk.events import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
+
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Verdict on each atom.
+
+    Attributes
+    ----------
+    net_means : (n_atoms,) array
+        Mean daily synthetic return of the window, less fees, slippage and borrow per day.
+    loss_makers : (n_atoms,) bool array
+        True where the net mean is not positive.
+    days : int
+        Rows of the window.
+    """
+
+    net_means: Floats
+    loss_makers: Booleans
+    days: int
+
+    @property
+    def budget(self) -> float:
+        """Share of the capital that may be invested: 1 - loss makers / atoms."""
+        n_atoms = len(self.loss_makers)
+        return (n_atoms - int(self.loss_makers.sum())) / n_atoms
+
+    def events(self) -> tuple[RiskEvent, ...]:
+        """Name what the guard does, if anything."""
+        count, n_atoms = int(self.loss_makers.sum()), len(self.loss_makers)
+        values = {"loss_makers": count, "atoms": n_atoms, "cash": 1.0 - self.budget}
+        if count == n_atoms:
+            return (RiskEvent(ALL_LOSS_MAKERS, "every atom lost money of late; the sleeve is all cash", values),)
+        if count:
+            what = "atoms that lost money of late are not held; their share is cash"
+            return (RiskEvent(LOSS_MAKERS_GUARDED, what, values),)
+        return ()
+
+
+def daily_costs(signs: npt.NDArray[np.int64], costs: Costs, hold: int) -> Floats:
+    """Cost of holding each atom, per day.
+
+    Parameters
+    ----------
+    signs : (n_atoms,) array
+        +1 for a long, -1 for a short.
+    costs : Costs
+        Fee and slippage per side, borrow per year.
+    hold : int
+        Days between rebalances: one purchase and one sale are spread over them.
+
+    Returns
+    -------
+    (n_atoms,) array
+        2 (fee + slippage) / hold, and borrow / 365 on top for shorts.
+
+    Examples
+    --------
+    >>> daily_costs(np.array([1, -1]), Costs(), hold=10).round(6).tolist()
+    [0.0003, 0.000574]
+    """
+    trading = 2.0 * (costs.fee + costs.slippage) / hold
+    return np.where(signs < 0, trading + costs.borrow / DAYS_PER_YEAR, trading)
+
+
+def find_loss_makers(
+    streams: Floats, signs: npt.NDArray[np.int64], costs: Costs, *, hold: int, days: int = 60
+) -> Guard:
+    """Find the atoms whose mean synthetic return of the last days, less costs, is not positive.
+
+    Parameters
+    ----------
+    streams : (n_rows, n_atoms) array
+        Complete synthetic returns; the last ``days`` rows are read, or all where there are fewer.
+    signs : (n_atoms,) array
+        +1 for a long, -1 for a short.
+    costs : Costs
+        What trading and borrowing cost.
+    hold, days : int
+        Days between rebalances; rows of the window.
+
+    Examples
+    --------
+    >>> guard = find_loss_makers(np.full((60, 2), [0.001, 0.0002]), np.array([1, 1]), Costs(), hold=10)
+    >>> guard.loss_makers.tolist(), guard.budget
+    ([False, True], 0.5)
+    """
+    window = streams[-days:]
+    net_means = window.mean(axis=0) - daily_costs(signs, costs, hold)
+    return Guard(net_means, ~(net_means > 0.0), len(window))

@@ -1,0 +1,310 @@
+"""The door to the solvers of quadratic programs: PIQP first, then PIQP with less accuracy, then Clarabel.
+
+No answer is believed for its status alone: every solver is asked for multipliers too, and optimality is checked here,
+by the conditions of Karush, Kuhn and Tucker. A solver that fails is named in the report of the next one's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import piqp
+
+from assay.errors import SolverError
+
+Floats = npt.NDArray[np.float64]
+
+SOLVED = "SOLVED"
+TOLERANCE = 1e-8
+"""Greatest residual and gap, relative to the program's own numbers, with which an answer is believed."""
+
+PIQP_EPSILON = 1e-12
+# Two more iterations than at 1e-8, and weights agree between processor families to 1e-9 instead of 1e-5.
+RELAXED_EPSILON = 1e-9
+# Where multipliers are large, rounding alone leaves more than 1e-12, and PIQP goes on until it runs out of iterations.
+CLARABEL_EPSILON = 1e-10
+MAX_ITERATIONS = 100
+# Programs of this room take 5 to 20.
+
+_CLARABEL_STATUS = {
+    "Solved": SOLVED,
+    "AlmostSolved": "ALMOST_SOLVED",
+    "PrimalInfeasible": "PRIMAL_INFEASIBLE",
+    "DualInfeasible": "DUAL_INFEASIBLE",
+    "AlmostPrimalInfeasible": "PRIMAL_INFEASIBLE",
+    "AlmostDualInfeasible": "DUAL_INFEASIBLE",
+    "MaxIterations": "MAX_ITERATIONS",
+    "MaxTime": "MAX_TIME",
+    "NumericalError": "NUMERICS",
+    "InsufficientProgress": "INSUFFICIENT_PROGRESS",
+    "CallbackTerminated": "STOPPED",
+    "Unsolved": "UNSOLVED",
+}
+_PIQP_STATUS = {
+    "PIQP_SOLVED": SOLVED,
+    "PIQP_MAX_ITER_REACHED": "MAX_ITERATIONS",
+    "PIQP_PRIMAL_INFEASIBLE": "PRIMAL_INFEASIBLE",
+    "PIQP_DUAL_INFEASIBLE": "DUAL_INFEASIBLE",
+    "PIQP_NUMERICS": "NUMERICS",
+    "PIQP_UNSOLVED": "UNSOLVED",
+    "PIQP_INVALID_SETTINGS": "INVALID_SETTINGS",
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """Minimise x'Px / 2 + c'x subject to Ax = b, Gx <= h, lower <= x <= upper.
+
+    Attributes
+    ----------
+    quadratic : (n, n) array
+        P, symmetric and positive semidefinite.
+    linear : (n,) array
+        c.
+    equalities, equal_to : (m, n) and (m,) arrays
+        A and b, at least one row.
+    inequalities, at_most : (p, n) and (p,) arrays
+        G and h, possibly without rows.
+    lower, upper : (n,) arrays
+        Bounds, infinite where there is none.
+    """
+
+    quadratic: Floats
+    linear: Floats
+    equalities: Floats
+    equal_to: Floats
+    inequalities: Floats
+    at_most: Floats
+    lower: Floats
+    upper: Floats
+
+    def scaled(self) -> Program:
+        """Scale the objective by n / trace(P): annual variances are far from what solvers' tolerances assume."""
+        trace = float(np.trace(self.quadratic))
+        if trace <= 0.0:
+            return self
+        factor = len(self.linear) / trace
+        return replace(self, quadratic=self.quadratic * factor, linear=self.linear * factor)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one solver said: a point and its multipliers (``y`` free, the others non-negative)."""
+
+    solver: str
+    status: str
+    iterations: int
+    x: Floats
+    y: Floats
+    z: Floats
+    z_lower: Floats
+    z_upper: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SolverReport:
+    """How a vector of weights was found.
+
+    Attributes
+    ----------
+    name : str
+        ``piqp``, ``piqp_relaxed`` or ``clarabel``; ``closed_form`` where no solver was needed, ``none`` where nothing
+        is invested.
+    status : str
+        ``SOLVED``, or ``ALL_CASH`` with the name ``none``.
+    iterations : int
+        Of the solver that answered.
+    residual, gap : float or None
+        Greatest violation of feasibility and stationarity, and duality gap, both relative and computed here.
+    fallbacks : tuple of str
+        Solvers that failed before, each with its status and residuals.
+    projection_distance : float
+        Euclidean distance by which weights were moved to keep the caps.
+    """
+
+    name: str
+    status: str
+    iterations: int = 0
+    residual: float | None = None
+    gap: float | None = None
+    fallbacks: tuple[str, ...] = ()
+    projection_distance: float = 0.0
+
+
+CLOSED_FORM = SolverReport("closed_form", SOLVED)
+ALL_CASH = SolverReport("none", "ALL_CASH")
+
+Backend = Callable[[Program], Answer]
+
+
+def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Answer:
+    """Ask PIQP's dense solver for an answer within ``epsilon``."""
+    solver = piqp.DenseSolver()
+    settings = solver.settings
+    settings.verbose = False
+    settings.max_iter = MAX_ITERATIONS
+    settings.eps_abs = settings.eps_rel = epsilon
+    settings.check_duality_gap = True
+    settings.eps_duality_gap_abs = settings.eps_duality_gap_rel = epsilon
+    rows = len(program.at_most)
+    solver.setup(
+        np.asfortranarray(program.quadratic),
+        program.linear,
+        np.asfortranarray(program.equalities),
+        program.equal_to,
+        np.asfortranarray(program.inequalities) if rows else None,
+        None,
+        program.at_most if rows else None,
+        program.lower,
+        program.upper,
+    )
+    status = _PIQP_STATUS[solver.solve().name]
+    result = solver.result
+    return Answer(
+        "piqp" if epsilon == PIQP_EPSILON else "piqp_relaxed",
+        status,
+        int(result.info.iter),
+        np.array(result.x),
+        np.array(result.y),
+        np.array(result.z_u) if rows else np.empty(0),
+        np.array(result.z_bl),
+        np.array(result.z_bu),
+    )
+
+
+def with_relaxed_piqp(program: Program) -> Answer:
+    """Ask PIQP for less accuracy."""
+    return with_piqp(program, RELAXED_EPSILON)
+
+
+def with_clarabel(program: Program) -> Answer:
+    """Ask Clarabel: bounds become rows, equalities the zero cone, inequalities the non-negative one."""
+    import clarabel  # the second opinion is rarely asked for
+    from scipy import sparse
+
+    n, m, p = len(program.linear), len(program.equal_to), len(program.at_most)
+    low, high = np.isfinite(program.lower), np.isfinite(program.upper)
+    identity = sparse.identity(n, format="csr")
+    rows = sparse.vstack(
+        [
+            sparse.csr_matrix(program.equalities),
+            sparse.csr_matrix(program.inequalities.reshape(p, n)),
+            -identity[low],
+            identity[high],
+        ],
+        format="csc",
+    )
+    right = np.concatenate([program.equal_to, program.at_most, -program.lower[low], program.upper[high]])
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.max_iter = MAX_ITERATIONS
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = CLARABEL_EPSILON
+    settings.max_threads = 1
+    cones = [clarabel.ZeroConeT(m), clarabel.NonnegativeConeT(len(right) - m)]
+    quadratic = sparse.csc_matrix(np.triu(program.quadratic))
+    found = clarabel.DefaultSolver(quadratic, program.linear, rows, right, cones, settings).solve()
+    z = np.array(found.z)
+    z_lower, z_upper = np.zeros(n), np.zeros(n)
+    z_lower[low] = z[m + p : m + p + int(low.sum())]
+    z_upper[high] = z[m + p + int(low.sum()) :]
+    status = _CLARABEL_STATUS[str(found.status)]
+    return Answer("clarabel", status, int(found.iterations), np.array(found.x), z[:m], z[m : m + p], z_lower, z_upper)
+
+
+CHAIN: tuple[Backend, ...] = (with_piqp, with_relaxed_piqp, with_clarabel)
+
+
+def certify(program: Program, answer: Answer) -> tuple[float, float]:
+    """Measure how far an answer is from satisfying the Karush-Kuhn-Tucker conditions.
+
+    Parameters
+    ----------
+    program : Program
+        As the solver saw it.
+    answer : Answer
+        Point and multipliers.
+
+    Returns
+    -------
+    residual : float
+        The greatest of: violation of a constraint over 1 + max |x|; stationarity over 1 + the greatest of its terms; a
+        multiplier's negative part over 1 + the greatest multiplier. NaN if the answer holds one.
+    gap : float
+        Sum of multiplier x slack, over 1 + |objective|: what the objective could still fall by.
+    """
+    x = answer.x
+    slack = program.at_most - program.inequalities @ x
+    below, above = x - program.lower, program.upper - x
+    curvature = program.quadratic @ x
+    prices = program.equalities.T @ answer.y
+    pushes = program.inequalities.T @ answer.z + answer.z_upper - answer.z_lower
+    violation = _greatest(program.equalities @ x - program.equal_to, np.minimum(slack, 0), np.minimum(below, 0))
+    violation = max(violation, _greatest(np.minimum(above, 0))) / (1.0 + _greatest(x))
+    stationarity = _greatest(curvature + program.linear + prices + pushes)
+    stationarity /= 1.0 + _greatest(curvature, program.linear, prices, pushes)
+    multipliers = np.concatenate([answer.z, answer.z_lower, answer.z_upper])
+    negative = _greatest(np.minimum(multipliers, 0)) / (1.0 + _greatest(multipliers))
+    objective = 0.5 * float(x @ curvature) + float(program.linear @ x)
+    gap = sum(_pair(z, s) for z, s in ((answer.z, slack), (answer.z_lower, below), (answer.z_upper, above)))
+    residual = float(np.max([violation, stationarity, negative]))  # np.max keeps a NaN, max() may lose it
+    return residual, gap / (1.0 + abs(objective))
+
+
+def _greatest(*vectors: Floats) -> float:
+    return float(np.max([np.max(np.abs(vector), initial=0.0) for vector in vectors]))
+
+
+def _pair(multipliers: Floats, slacks: Floats) -> float:
+    bounded = np.isfinite(slacks)  # an absent bound has no price
+    return float(np.abs(multipliers[bounded]) @ np.abs(slacks[bounded]))
+
+
+def solve(program: Program, chain: Sequence[Backend] | None = None) -> tuple[Floats, SolverReport]:
+    """Solve a quadratic program with the first solver whose answer stands the check.
+
+    Parameters
+    ----------
+    program : Program
+        Finite but for its bounds.
+    chain : sequence of Backend, optional
+        Solvers in order of preference; :data:`CHAIN` by default.
+
+    Returns
+    -------
+    x : (n,) array
+    report : SolverReport
+        Residual and gap are those of the program scaled by n / trace(P).
+
+    Raises
+    ------
+    SolverError
+        When no solver's answer stands; the error tells each one's status and residuals.
+
+    Examples
+    --------
+    The least sum of squares with x + y = 1 and x <= 0.2:
+
+    >>> program = Program(
+    ...     quadratic=np.eye(2), linear=np.zeros(2), equalities=np.ones((1, 2)), equal_to=np.ones(1),
+    ...     inequalities=np.empty((0, 2)), at_most=np.empty(0), lower=np.zeros(2), upper=np.array([0.2, 1.0]))
+    >>> x, report = solve(program)
+    >>> x.round(9).tolist(), report.name, report.status
+    ([0.2, 0.8], 'piqp', 'SOLVED')
+    """
+    scaled = program.scaled()
+    failures: list[str] = []
+    for backend in CHAIN if chain is None else chain:
+        answer = backend(scaled)
+        residual, gap = certify(scaled, answer)
+        if answer.status == SOLVED and residual <= TOLERANCE and gap <= TOLERANCE:
+            report = SolverReport(answer.solver, SOLVED, answer.iterations, residual, gap, tuple(failures))
+            return answer.x, report
+        failures.append(f"{answer.solver}: {answer.status}, residual {residual:.0e}, gap {gap:.0e}")
+    raise SolverError(
+        f"no solver found the optimum ({'; '.join(failures) or 'none was asked'})",
+        where=f"quadratic program of {len(program.linear)} variables",
+        hint="the constraints may contradict each other: look at caps and budget in risk_analysis.json",
+    )
