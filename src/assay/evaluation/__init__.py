@@ -1,0 +1,1 @@
+"""Walk-forward, book, statistics, capital preservation."""
