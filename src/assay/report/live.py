@@ -1,0 +1,97 @@
+"""The table of runs as they go: redrawn on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from assay.domain import UTC
+from assay.errors import IntegrityError
+from assay.runs import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.table import Table
+
+COLUMNS = ("profile", "run id", "state", "step", "elapsed")
+
+
+def statuses(folders: Sequence[Path]) -> list[Status]:
+    """Read the statuses of run directories as an onlooker sees them; a folder without one is left out."""
+    found = []
+    for folder in folders:
+        try:
+            found.append(Status.read(folder).seen())
+        except (IntegrityError, TypeError):
+            continue  # claimed a moment ago, or not a run of this version
+    return found
+
+
+def row(status: Status, now: dt.datetime) -> tuple[str, str, str, str, str]:
+    """Return one row of the table; a running run's clock goes on between its writes."""
+    elapsed = status.elapsed
+    if status.state == "RUNNING":
+        elapsed = (now - dt.datetime.fromisoformat(status.started)).total_seconds()
+    state = status.state if status.error is None else f"{status.state} {status.error['code']}"
+    return status.profile, status.run_id, state, status.stage, f"{max(elapsed, 0.0):.1f} s"
+
+
+@contextmanager
+def watching(folders: Sequence[Path], stream: TextIO | None = None) -> Iterator[Callable[[], None]]:
+    """Yield a function that shows the runs' present state; a terminal gets a live table, anything else plain lines."""
+    out = stream or sys.stderr
+    if out.isatty():
+        with _live(folders, out) as refresh:
+            yield refresh
+    else:
+        yield _Lines(folders, out).refresh
+
+
+class _Lines:
+    """Prints a line whenever a run's state or step changes."""
+
+    def __init__(self, folders: Sequence[Path], stream: TextIO) -> None:
+        self.folders = folders
+        self.stream = stream
+        self.seen: dict[str, tuple[str, str]] = {}
+
+    def refresh(self) -> None:
+        """Print what changed since the last call."""
+        now = dt.datetime.now(UTC)
+        for status in statuses(self.folders):
+            mark = (status.state, status.stage)
+            if self.seen.get(status.run_id) != mark:
+                self.seen[status.run_id] = mark
+                self.stream.write("  ".join(row(status, now)) + "\n")
+        self.stream.flush()
+
+
+@contextmanager
+def _live(folders: Sequence[Path], stream: TextIO) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(_table(folders), console=Console(file=stream), auto_refresh=False) as live:
+        yield lambda: live.update(_table(folders), refresh=True)
+        live.update(_table(folders), refresh=True)
+
+
+def _table(folders: Sequence[Path]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    now = dt.datetime.now(UTC)
+    styles = {"RUNNING": "cyan", "VALID": "green", "FAILED": "red", "DEAD": "red", "INTERRUPTED": "yellow"}
+    for status in statuses(folders):
+        cells = row(status, now)
+        # Text, not markup: a run may be named by anyone.
+        table.add_row(
+            *(Text(cell, style=styles.get(status.state, "") if i == 2 else "") for i, cell in enumerate(cells))
+        )
+    return table
