@@ -1,0 +1,145 @@
+"""Assay from Python: run a profile, read what it made.
+
+>>> import assay
+>>> run = assay.run("binance_spot_rating_all_long", home=tmp)  # doctest: +SKIP
+>>> run.sleeve("hrp").weights  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay import artifacts, files, layout
+from assay.errors import RunFailed, UsageError
+from assay.runs import Home, Status
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Sleeve:
+    """The portfolio of one profile under one risk profile.
+
+    Attributes
+    ----------
+    weights : mapping of str to float
+        Coin to signed share of the budget; shorts are negative.
+    cash : float
+        Share that is not allocated.
+    returns : (n_days, 2) DataFrame
+        ``date`` and ``ret``: simple daily returns of the walk-forward.
+    """
+
+    profile: str
+    risk_profile: str
+    weights: Mapping[str, float]
+    cash: float
+    returns: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, read-only."""
+
+    path: Path
+
+    @property
+    def status(self) -> Status:
+        """State, step and error."""
+        return Status.read(self.path).seen()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Every value that the run used."""
+        manifest: dict[str, Any] = files.read_json(self.path / layout.MANIFEST)
+        return manifest
+
+    @property
+    def winners(self) -> list[artifacts.Winner]:
+        """Atoms that selection kept."""
+        return artifacts.load(artifacts.Winners, self.path / layout.WINNERS).winners
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Walk-forward metrics per risk profile."""
+        statistics: dict[str, Any] = files.read_json(self.path / layout.WALK_STATISTICS)
+        return statistics
+
+    def returns(self, risk_profile: str | None = None) -> pl.DataFrame:
+        """Return daily walk-forward rows of one risk profile, or of all."""
+        import polars as pl
+
+        frame = pl.read_parquet(self.path / layout.WALK_RETURNS)
+        return frame if risk_profile is None else frame.filter(pl.col("risk_profile") == risk_profile)
+
+    def sleeve(self, risk_profile: str = "hrp") -> Sleeve:
+        """Return the portfolio of one risk profile.
+
+        Raises
+        ------
+        UsageError
+            If the run has no such risk profile.
+        """
+        profiles = artifacts.load(artifacts.Flattened, self.path / layout.FLATTENED).profiles
+        if risk_profile not in profiles:
+            raise UsageError(f"no risk profile {risk_profile!r}", hint=f"one of {', '.join(sorted(profiles))}")
+        found = profiles[risk_profile]
+        return Sleeve(
+            profile=self.status.profile,
+            risk_profile=risk_profile,
+            weights={asset.Symbol: asset.Net_Weight for asset in found.assets},
+            cash=found.cash,
+            returns=self.returns(risk_profile).select("date", "ret"),
+        )
+
+
+def run(
+    profile: str,
+    *,
+    source: str = "sample",
+    as_of: str | None = None,
+    home: str | Path = "assay-home",
+    settings: Sequence[str] = (),
+    run_id: str | None = None,
+) -> Run:
+    """Run one profile in this process and return the finished run.
+
+    Parameters
+    ----------
+    profile : str
+        Name in the canon or in ``assay.toml``.
+    source : str
+        ``sample`` or ``parquet:PATH``.
+    as_of : str, optional
+        UTC date or instant; default: the close of the source's last bar.
+    home : str or Path
+        Folder in which lake, runs and reports live.
+    settings : sequence of str
+        Dotted settings, such as ``caps.atom=0.2``.
+    run_id : str, optional
+        Name of the run.
+
+    Raises
+    ------
+    RunFailed
+        If the run did not end valid; the message says where its ledger is.
+    """
+    from assay.flow import lay_foundation, requests
+    from assay.profile import load
+    from assay.runner import execute
+
+    folder = Home(Path(home).resolve())
+    catalog = load(Path.cwd(), settings=settings)
+    catalog.profile(profile)
+    foundation = lay_foundation(folder, catalog, source, as_of)
+    [request] = requests(folder, catalog, foundation, [profile], run_id)
+    outcome = execute(request)
+    if outcome.error is not None:
+        raise RunFailed(
+            outcome.error["what"], where=outcome.run_id, hint=outcome.error["hint"], code=str(outcome.error["code"])
+        )
+    return Run(request.run)

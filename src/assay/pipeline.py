@@ -1,0 +1,68 @@
+"""The fifteen steps on one screen.
+
+Names and numbers are public: a run is resumed, and a report is read, by either. A step reads the pinned lake and the
+files in its ``reads``, and writes the files in its ``writes``; the runner records both by hash.
+"""
+
+from __future__ import annotations
+
+from assay import steps
+from assay.context import Step
+from assay.layout import (
+    CLUSTERS,
+    ENRICHED,
+    FLATTENED,
+    HEALTH,
+    INDEX,
+    MANIFEST,
+    OPTIMIZED,
+    PRESERVATION,
+    RAW,
+    REPORT,
+    RETURNS,
+    RISK,
+    SELECTION,
+    SIGN_POST,
+    SIGN_PRE,
+    SYNTHETIC,
+    TRIALS,
+    VALIDATION,
+    WALK,
+    WINNERS,
+)
+
+__all__ = ["STEPS", "Step", "step"]
+
+# fmt: off
+STEPS = (
+    Step(1, "preflight", steps.preflight, (), (MANIFEST,)),
+    Step(2, "discovery", steps.discovery, (MANIFEST,), (RAW,)),
+    Step(3, "data_prep", steps.data_prep, (MANIFEST, RAW), (RETURNS, HEALTH)),
+    Step(4, "natural_selection", steps.natural_selection, (MANIFEST, RAW, RETURNS, HEALTH), (WINNERS, SELECTION)),
+    Step(5, "enrichment", steps.enrichment, (MANIFEST, WINNERS, RETURNS), (ENRICHED,)),
+    Step(6, "strategy_synthesis", steps.strategy_synthesis, (MANIFEST, ENRICHED, WINNERS, RETURNS), (SYNTHETIC,)),
+    Step(7, "sign_test_pre_opt", steps.sign_test_pre_opt, (RETURNS, SYNTHETIC, WINNERS), (SIGN_PRE,)),
+    Step(8, "risk_analysis", steps.risk_analysis, (MANIFEST, SYNTHETIC, WINNERS), (CLUSTERS, RISK)),
+    Step(9, "optimization", steps.optimization, (MANIFEST, SYNTHETIC, WINNERS, CLUSTERS), (OPTIMIZED,)),
+    Step(10, "weight_flattening", steps.weight_flattening, (OPTIMIZED, RETURNS, SELECTION, RISK), (FLATTENED,)),
+    Step(11, "sign_test_post_opt", steps.sign_test_post_opt, (RETURNS, SYNTHETIC, OPTIMIZED, FLATTENED), (SIGN_POST,)),
+    Step(12, "walk_forward", steps.walk_forward, (MANIFEST,), (WALK,)),
+    Step(13, "capital_preservation", steps.capital_preservation, (MANIFEST, OPTIMIZED, WALK), (PRESERVATION,)),
+    Step(14, "atomic_validation", steps.atomic_validation, (FLATTENED, SIGN_PRE, SIGN_POST), (VALIDATION,)),
+    Step(15, "reporting", steps.reporting, (VALIDATION, WALK), (TRIALS, REPORT, INDEX), seals=True),
+)
+# fmt: on
+
+
+def step(key: str | int) -> Step:
+    """Return a step by number or name.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    for candidate in STEPS:
+        if key in (candidate.number, str(candidate.number), candidate.name):
+            return candidate
+    raise KeyError(key)
