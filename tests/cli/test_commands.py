@@ -1,0 +1,306 @@
+"""Commands as users type them: what they print, and their exit codes; bad input of every kind."""
+
+import datetime as dt
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from assay.cli import app
+from assay.errors import Exit
+from assay.foundation.sources import open_source
+
+LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
+AS_OF = "2023-10-20"
+
+
+def assay(*arguments, folder=None):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A home with one finished flow of two sleeves."""
+    folder = tmp_path_factory.mktemp("cli") / "home"
+    done = assay("flow", "binance-spot-rating-all-ls", "--as-of", AS_OF, "--home", folder, "--json")
+    assert done.exit_code == Exit.OK, done.output
+    told = json.loads(done.stdout)
+    assert [run["state"] for run in told["runs"]] == ["VALID", "VALID"]
+    return folder
+
+
+@pytest.fixture
+def run_ids(home):
+    return {name.rsplit("_", 1)[0]: name for name in (path.name for path in (home / "runs").glob("binance*"))}
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return open_source("sample").read().bars
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def test_a_flow_keeps_its_table_and_a_joint_report(home, run_ids):
+    [folder] = (home / "flows").iterdir()
+    told = json.loads((folder / "flow.json").read_text())
+    assert {run["run_id"] for run in told["runs"]} == set(run_ids.values())
+    report = (folder / "audit_report.md").read_text()
+    assert all(name in report for name in run_ids.values())
+    for run in told["runs"]:
+        assert run["report"].endswith("reports/audit_report.md")
+        assert "**Verdict: VALID.**" in Path(run["report"]).read_text()
+
+
+def test_status_shows_every_run(home, run_ids):
+    told = json.loads(assay("status", "--home", home, "--json").stdout)
+    assert {run["run_id"]: run["state"] for run in told} == dict.fromkeys(run_ids.values(), "VALID")
+    assert "Step 15: Reporting" in assay("status", "--home", home).stdout
+
+
+def test_validate_and_verify_pass_and_write_beside_the_run(home, run_ids):
+    run = run_ids[SHORT]
+    done = assay("validate", run, "--home", home)
+    assert done.exit_code == Exit.OK
+    assert f"{run}: VALID" in done.stdout
+    assert list((home / "reports" / "validation").glob(f"*{run}*"))
+    done = assay("verify", run, "--home", home)
+    assert done.exit_code == Exit.OK, done.output
+    assert f"{run}: INTACT" in done.stdout
+    assert assay("validate", "--all", "--home", home).exit_code == Exit.OK
+
+
+def test_verify_names_a_changed_file_and_exits_with_3(home, run_ids, tmp_path):
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    run = run_ids[LONG]
+    (copy / "runs" / run / "data" / "portfolio_flattened.json").write_text("{}")
+    done = assay("verify", run, "--home", copy)
+    assert done.exit_code == Exit.INTEGRITY
+    assert "portfolio_flattened.json" in done.stdout
+    assert assay("validate", run, "--home", copy).exit_code == Exit.FAILED
+
+
+def test_verify_against_a_head_noted_elsewhere(home, run_ids):
+    run = run_ids[LONG]
+    head = json.loads(assay("verify", run, "--home", home, "--json").stdout)["head"]
+    assert assay("verify", run, "--head", head, "--home", home).exit_code == Exit.OK
+    assert assay("verify", run, "--head", "0" * 64, "--home", home).exit_code == Exit.INTEGRITY
+
+
+def test_why_answers_for_winners_and_losers(home, run_ids):
+    audit = json.loads((home / "runs" / run_ids[SHORT] / "data" / "selection_audit.json").read_text())
+    reasons = {fate["reason"]: fate["symbol"] for fate in audit["fates"]}
+    assert len(reasons) > 2
+    for reason, symbol in reasons.items():
+        done = assay("why", run_ids[SHORT], symbol, "--home", home)
+        assert done.exit_code == Exit.OK
+        assert reason in done.stdout
+        told = json.loads(assay("why", run_ids[SHORT], symbol, "--home", home, "--json").stdout)
+        assert (told["weights"] != {}) <= (reason == "winner")
+    assert assay("why", run_ids[SHORT], "BINANCE:NOBODYUSDT", "--home", home).exit_code == Exit.USAGE
+
+
+def test_audit_report_over_two_runs(home, run_ids):
+    done = assay("audit-report", *run_ids.values(), "--home", home, "--json")
+    text = Path(json.loads(done.stdout)["report"]).read_text()
+    assert all(run in text for run in run_ids.values())
+
+
+def test_scan_prints_unique_atoms_and_invalid_records(home):
+    done = assay("scan", "--as-of", AS_OF, "--home", home)
+    assert done.exit_code == Exit.OK
+    assert "unique atoms: " in done.stdout
+    assert "invalid records: 0" in done.stdout
+    told = json.loads(assay("scan", "--as-of", AS_OF, "--home", home, "--json").stdout)
+    atoms = {(c["symbol"], c["logic"], c["direction"]) for c in told["candidates"]}
+    assert len(atoms) == len(told["candidates"]) == told["unique_atoms"]
+    assert [count["scanner"] for count in told["scanners"]] == sorted(count["scanner"] for count in told["scanners"])
+
+
+def test_ratings_explain_themselves():
+    done = assay("ratings", "BINANCE:BTCUSDT", "--interval", "1d", "--as-of", "2024-01-10", "--json")
+    told = json.loads(done.stdout)
+    assert told.keys() == {"symbol", "interval", "as_of", "bar_open", "ratings", "votes"}
+    assert (told["as_of"], told["bar_open"]) == ("2024-01-11T00:00:00Z", "2024-01-10T00:00:00Z")
+    assert told["ratings"].keys() == {"all", "ma", "other"}
+    assert len(told["votes"]) == 26
+    assert told["ratings"]["all"] == (told["ratings"]["ma"] + told["ratings"]["other"]) / 2
+    assert all(vote.keys() == {"vote", "inputs"} for vote in told["votes"].values())
+    assert "BINANCE:BTCUSDT" in assay("ratings", "BINANCE:BTCUSDT", "--as-of", "2024-01-10").stdout
+
+
+def test_replay_is_equal(home, run_ids):
+    done = assay("replay", run_ids[SHORT], "--home", home)
+    assert done.exit_code == Exit.OK, done.output
+    assert f"{run_ids[SHORT]}: EQUAL" in done.stdout
+
+
+def test_profiles_show_value_and_origin():
+    done = assay("profiles", "show", SHORT, "--set", "caps.atom=0.2", "--json")
+    assert json.loads(done.stdout)["caps.atom"] == {"value": 0.2, "origin": "--set caps.atom=0.2"}
+    assert SHORT in assay("profiles", "list").stdout
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("run", "nobody"), Exit.USAGE, "unknown name 'nobody'"),
+        (("flow", "nothing"), Exit.USAGE, "unknown flow"),
+        (("run", LONG, "--source", "parquet:/no/such/file.parquet"), Exit.SOURCE, "no/such/file"),
+        (("run", LONG, "--source", "ftp:x"), Exit.USAGE, "ftp"),
+        (("run", LONG, "--as-of", "2031-01-01"), Exit.USAGE, "2024-01-22"),
+        (("run", LONG, "--as-of", "2019-01-01"), Exit.USAGE, "2023-01"),
+        (("run", LONG, "--as-of", "soon"), Exit.USAGE, "soon"),
+        (("run", LONG, "--as-of", "2023-03-01"), Exit.FAILED, "NO_CANDIDATES"),
+        (("run", LONG, "--run-id", "../../etc/x"), Exit.USAGE, "cannot name a run"),
+        (("run", LONG, "--set", "caps.atoms=1"), Exit.USAGE, "caps.atoms"),
+        (("run", LONG, SHORT, "--run-id", "x"), Exit.USAGE, "--run-id"),
+        (("run", LONG, "--resume"), Exit.USAGE, "--run-id"),
+        (("run", LONG, "--resume", "--run-id", "nobody"), Exit.USAGE, "no run"),
+        (("verify", "nobody"), Exit.USAGE, "no run"),
+        (("validate", "../x"), Exit.USAGE, "no run"),
+        (("ratings", "BINANCE:BTC/USDT"), Exit.USAGE, "a slash"),
+        (("ratings", "BINANCE:NOBODYUSDT"), Exit.USAGE, "no bars"),
+        (("ratings", "BINANCE:BTCUSDT", "--interval", "1h"), Exit.USAGE, "1d bars"),
+        (("profiles", "show", "nobody"), Exit.USAGE, "nobody"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
+)
+def test_a_bad_command_says_what_to_do_and_exits_with_its_code(tmp_path, arguments, code, says):
+    home = () if arguments[0] in {"ratings", "profiles"} else ("--home", tmp_path / "home")
+    done = assay(*arguments, *home)
+    assert done.exit_code == code, done.output
+    assert says in done.output
+    assert "Traceback" not in done.output
+
+
+def frame(sample):
+    """A few coins of the sample as a file of bars has them."""
+    symbols = [*sample["symbol"].unique().sort().head(60).to_list(), "BINANCE:BTCUSDT"]
+    return (
+        sample.filter(pl.col("symbol").is_in(symbols))
+        .rename({"open_time": "timestamp"})
+        .select("symbol", "timestamp", "open", "high", "low", "close", "volume")
+    )
+
+
+def run_on(tmp_path, bars, *more):
+    path = tmp_path / "bars.parquet"
+    bars.write_parquet(path)
+    return assay("run", LONG, "--source", f"parquet:{path}", "--home", tmp_path / "home", *more)
+
+
+def nth(n):
+    return pl.int_range(pl.len()) == n
+
+
+def put(name, value):
+    """Replace one value of a column."""
+    return lambda bars: bars.with_columns(pl.when(nth(5000)).then(value).otherwise(name).alias(name))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (put("close", float("nan")), "NAN"),
+        (put("high", float("inf")), "INFINITE"),
+        (put("low", 0.0), "NON_POSITIVE"),
+        (put("open", -1.0), "NON_POSITIVE"),
+        (put("close", None), "NULL"),
+        (
+            lambda f: f.with_columns(pl.when(nth(5000)).then(-1.0).otherwise("volume").alias("volume")),
+            "NEGATIVE_VOLUME",
+        ),
+        (lambda f: pl.concat([f, f.slice(5000, 1).with_columns(pl.col("volume") * 2)]), "DUPLICATE_CONFLICT"),
+        (lambda f: pl.concat([f, f.slice(5000, 3).with_columns(symbol=pl.lit("BINANCE:A/BUSDT"))]), "SYMBOL"),
+    ],
+    ids=["nan", "infinite", "zero", "negative", "null", "negative volume", "conflicting duplicate", "slash in a name"],
+)
+def test_bad_rows_go_to_quarantine_by_name_and_the_run_goes_on(tmp_path, sample, change, reason):
+    done = run_on(tmp_path, change(frame(sample)))
+    assert done.exit_code == Exit.OK, done.output
+    path = tmp_path / "bars.parquet"
+    told = json.loads(assay("ingest", "--source", f"parquet:{path}", "--home", tmp_path / "home", "--json").stdout)
+    assert f"QUARANTINE_{reason}" in {finding["code"] for finding in told["findings"]}
+    assert told["quarantined"] >= 1
+
+
+def test_unordered_and_repeated_bars_change_nothing(tmp_path, sample):
+    bars = frame(sample)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    tidy = run_on(tmp_path / "a", bars, "--json", "--run-id", "x")
+    messy = run_on(
+        tmp_path / "b",
+        pl.concat([bars.sample(fraction=1.0, shuffle=True, seed=1), bars.head(10)]),
+        "--json",
+        "--run-id",
+        "x",
+    )
+    assert tidy.exit_code == messy.exit_code == Exit.OK
+    weights = [(tmp_path / name / "home/runs/x/data/portfolio_flattened.json").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+def test_a_dot_in_a_name_is_a_name(tmp_path, sample):
+    bars = frame(sample)
+    dotted = bars.filter(pl.col("symbol") == "BINANCE:ARBUSDT").with_columns(symbol=pl.lit("BINANCE:A.RBUSDT"))
+    done = run_on(tmp_path, pl.concat([bars, dotted]), "--run-id", "x")
+    assert done.exit_code == Exit.OK, done.output
+    assert "BINANCE:A.RBUSDT" in (tmp_path / "home/runs/x/data/selection_audit.json").read_text()
+
+
+@pytest.mark.parametrize("coin", ["600 % day", "no volume"])
+def test_a_broken_coin_is_named_and_not_held(tmp_path, sample, coin):
+    bars = frame(sample)
+    raw = json.loads(run_on(tmp_path, bars, "--json", "--run-id", "clean").stdout)
+    assert raw["runs"][0]["state"] == "VALID"
+    winners = json.loads((tmp_path / "home/runs/clean/data/portfolio_candidates.json").read_text())["winners"]
+    symbol = winners[0]["symbol"]
+    mine = pl.col("symbol") == symbol
+    if coin == "600 % day":
+        later = mine & (pl.col("timestamp") >= dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
+        bars = bars.with_columns(
+            pl.when(later).then(pl.col(name) * 7).otherwise(name).alias(name)
+            for name in ("open", "high", "low", "close")
+        )
+    else:
+        bars = bars.with_columns(pl.when(mine).then(0.0).otherwise("volume").alias("volume"))
+    done = run_on(tmp_path, bars, "--run-id", "broken")
+    assert done.exit_code == Exit.OK, done.output
+    folder = tmp_path / "home/runs/broken"
+    held = json.loads((folder / "data/portfolio_flattened.json").read_text())["profiles"]["equal_weight"]["assets"]
+    assert symbol not in {asset["Symbol"] for asset in held}
+    assert held
+    if coin == "600 % day":
+        done = assay("why", "broken", symbol, "--home", tmp_path / "home")
+        assert "TOXIC" in done.stdout
+
+
+def test_mixed_time_units_and_a_malformed_file_are_source_errors(tmp_path, sample):
+    bars = frame(sample).with_columns(pl.col("timestamp").dt.epoch("ms"))
+    mixed = bars.with_columns(
+        pl.when(nth(5)).then(pl.col("timestamp") // 1000).otherwise("timestamp").alias("timestamp")
+    )
+    done = run_on(tmp_path, mixed)
+    assert done.exit_code == Exit.SOURCE
+    assert "unit" in done.output
+    (tmp_path / "bars.parquet").write_bytes(b"PAR1 this is no table")
+    done = assay("run", LONG, "--source", f"parquet:{tmp_path / 'bars.parquet'}", "--home", tmp_path / "home")
+    assert done.exit_code == Exit.SOURCE
+    assert not list((tmp_path / "home").glob("runs/*"))
+
+
+def test_an_error_is_json_where_json_is_wanted(tmp_path):
+    done = assay("run", "nobody", "--home", tmp_path, "--json")
+    told = json.loads(done.stdout)["error"]
+    assert (told["code"], told["exit_code"]) == ("PROFILE", 2)
+    assert told["hint"]
