@@ -1,0 +1,61 @@
+# Needs Python 3.11 or newer and make; everything else is installed here, at the locked versions.
+PYTHON ?= python3
+HOME_FOLDER ?= assay-home
+ASSAY = .venv/bin/assay
+DEV = .venv-dev/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help flow-binance-spot-ratings flow-binance-spot-rating-all-ls flow-binance-spot-rating-ma-ls data-ingest \
+        meta-ingest atomic-audit test test-all lint bench lock clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-34s %s\n", $$1, $$2}'
+
+flow-binance-spot-ratings: .venv/ready  ## Run the four canonical sleeves on the embedded sample
+	$(ASSAY) flow binance-spot-ratings --home $(HOME_FOLDER)
+
+flow-binance-spot-rating-all-ls: .venv/ready  ## Run the long and short sleeves of the combined rating
+	$(ASSAY) flow binance-spot-rating-all-ls --home $(HOME_FOLDER)
+
+flow-binance-spot-rating-ma-ls: .venv/ready  ## Run the long and short sleeves of the moving-average rating
+	$(ASSAY) flow binance-spot-rating-ma-ls --home $(HOME_FOLDER)
+
+data-ingest: .venv/ready  ## Load bars into the lake, audit and rate them
+	$(ASSAY) ingest --home $(HOME_FOLDER)
+
+meta-ingest: .venv/ready  ## Scan and consolidate: unique atoms and invalid records of the superset
+	$(ASSAY) scan --home $(HOME_FOLDER)
+
+atomic-audit: .venv/ready  ## Validate every run in the home folder again
+	$(ASSAY) validate --all --home $(HOME_FOLDER)
+
+test: .venv-dev/ready  ## Lint, types, layers, docstring examples and tests
+	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py
+
+test-all: .venv-dev/ready  ## The same, with the slow tests
+	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py --slow
+
+bench: .venv/ready .venv-dev/ready  ## Measure against named peers; answers are checked before they are timed
+	$(DEV)/python -m benchmarks
+
+lock: .venv-dev/ready  ## Resolve requirements*.txt again from pyproject.toml
+	$(DEV)/python scripts/lock.py
+
+clean:  ## Remove environments and caches; runs and lake stay
+	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+define install
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-installer.txt
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes --compile-bytecode -r $(2) || \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(1)/ready
+endef
+
+.venv/ready: requirements.txt requirements-installer.txt pyproject.toml
+	$(call install,.venv,requirements.txt)
+
+.venv-dev/ready: requirements-dev.txt requirements-installer.txt pyproject.toml
+	$(call install,.venv-dev,requirements-dev.txt)
