@@ -282,7 +282,7 @@ def test_nav_is_cash_and_holdings_rebuilt_from_the_trades(case):
         assert abs(book.nav[day] - nav) <= 1e-11 * scale
         assert abs(book.cash[day] - cash) <= 1e-11 * scale
         np.testing.assert_allclose(book.quantities[day], [held[c] for c in book.columns.tolist()], atol=1e-11)
-    np.testing.assert_array_equal(book.nav, book.cash + (book.quantities * book.marks).sum(axis=1))
+    np.testing.assert_array_equal(book.nav, book.cash + sum((book.quantities * book.marks).T))
 
 
 @settings(max_examples=100, deadline=None)

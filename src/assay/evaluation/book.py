@@ -96,6 +96,17 @@ class _Block:
     reason: str
 
 
+def _total(values: Floats) -> Floats:
+    """Sum over the last axis from left to right.
+
+    NumPy's own sum adds in an order that depends on how many columns there are, and so its last bit would tell of coins
+    that are held later only. Zeros in between change nothing here.
+    """
+    if values.shape[-1] == 0:
+        return np.zeros(values.shape[:-1])
+    return np.asarray(np.cumsum(values, axis=-1)[..., -1])
+
+
 def _floats(parts: Iterable[Floats]) -> Floats:
     return np.concatenate([np.empty(0), *parts])
 
@@ -127,7 +138,7 @@ class _Book:
         """Fill the orders of one decision at the open."""
         price = self.bars.reference[day]
         self.settle(price)
-        nav = self.cash + float((self.quantity * price).sum())
+        nav = self.cash + float(_total(self.quantity * price))
         if nav <= 0.0:
             self.liquidate(day, price)
             return
@@ -152,12 +163,13 @@ class _Book:
         mark = self.bars.mark[begin:end]
         value = self.quantity * mark
         owed = np.minimum(value, 0.0) * (-self.costs.borrow / DAYS_PER_YEAR) if self.short else np.zeros_like(value)
-        borrow = owed.sum(axis=1)
-        cash = self.cash - np.cumsum(borrow)
-        gone = np.flatnonzero(cash + value.sum(axis=1) <= 0.0)
+        borrow = _total(owed)
+        # Day by day, so that it does not matter where other coins' listings break the holding.
+        cash = np.subtract.accumulate(np.concatenate([[self.cash], borrow]))[1:]
+        gone = np.flatnonzero(cash + _total(value) <= 0.0)
         last = int(gone[0]) if gone.size and self.liquidated is None else end - begin - 1
         days = slice(begin, begin + last + 1)
-        self.pnl[self.period] -= owed[: last + 1].sum(axis=0)
+        self.pnl[self.period] = np.subtract.accumulate([self.pnl[self.period], *owed[: last + 1]])[-1]
         self.borrow[days], self.cash_at[days] = borrow[: last + 1], cash[: last + 1]
         self.quantities[days] = self.quantity
         self.cash = float(cash[last])
@@ -169,7 +181,7 @@ class _Book:
         ended = self.bars.ended[day]
         if (self.quantity[ended] != 0.0).any():
             self.delist(day, ended, mark)
-        if self.liquidated is None and self.cash + float((self.quantity * mark).sum()) <= 0.0:
+        if self.liquidated is None and self.cash + float(_total(self.quantity * mark)) <= 0.0:
             self.settle(mark)
             self.liquidate(day, mark)
         self.quantities[day] = self.quantity
@@ -194,11 +206,11 @@ class _Book:
         price = reference * (1.0 + slippage * np.sign(delta))
         fees = fee * size * price
         slipped = size * reference * slippage
-        self.cash -= float((delta * price).sum() + fees.sum())
+        self.cash -= float(_total(delta * price) + _total(fees))
         self.quantity = self.quantity + delta
         cost = fees + slipped
-        self.traded[day] += (size * reference).sum()
-        self.cost[day] += cost.sum()
+        self.traded[day] += _total(size * reference)
+        self.cost[day] += _total(cost)
         at = np.flatnonzero(delta)
         if at.size:
             self.blocks.append(_Block(day, at, delta[at], price[at], reference[at], fees[at], slipped[at], reason))
@@ -303,14 +315,14 @@ def simulate(
         day = book.carry(day, breaks[bisect_right(breaks, day)])
     book.settle(bars.mark[-1])
     value = book.quantities * bars.mark
-    net = value.sum(axis=1)
+    net = _total(value)
     return BookResult(
         initial=initial,
         rows=np.arange(first, len(open_)),
         columns=columns,
         nav=book.cash_at + net,
         cash=book.cash_at,
-        gross_value=np.abs(value).sum(axis=1),
+        gross_value=_total(np.abs(value)),
         net_value=net,
         traded=book.traded,
         cost=book.cost,
