@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from assay import artifacts, files, layout
 from assay.errors import RunFailed, UsageError
@@ -76,6 +77,40 @@ class Run:
         frame = pl.read_parquet(self.path / layout.WALK_RETURNS)
         return frame if risk_profile is None else frame.filter(pl.col("risk_profile") == risk_profile)
 
+    @overload
+    def returns_wide(self, *, guarded: bool = ..., as_pandas: Literal[False] = ...) -> pl.DataFrame: ...
+
+    @overload
+    def returns_wide(self, *, guarded: bool = ..., as_pandas: Literal[True]) -> Any: ...
+
+    def returns_wide(self, *, guarded: bool = True, as_pandas: bool = False) -> Any:
+        """Return daily walk-forward returns, dates x risk profiles, for use in other libraries.
+
+        Parameters
+        ----------
+        guarded : bool
+            As run; False for the same decisions with the guard off.
+        as_pandas : bool
+            Return a pandas frame with a ``DatetimeIndex`` instead of a Polars frame with a ``date`` column.
+
+        Returns
+        -------
+        polars.DataFrame or pandas.DataFrame
+            Simple returns, one column for each risk profile in the order of the settings.
+
+        Raises
+        ------
+        UsageError
+            If pandas is asked for and is not installed.
+        """
+        import polars as pl
+
+        name = layout.WALK_RETURNS if guarded else layout.WALK_UNGUARDED
+        frame = pl.read_parquet(self.path / name).select("date", "risk_profile", "ret")
+        wide = frame.pivot(on="risk_profile", index="date", values="ret").sort("date")
+        wide = wide.select("date", *self.manifest["profile"]["risk"]["risk_profiles"])
+        return _to_pandas(wide) if as_pandas else wide
+
     def sleeve(self, risk_profile: str = "hrp") -> Sleeve:
         """Return the portfolio of one risk profile.
 
@@ -95,6 +130,22 @@ class Run:
             cash=found.cash,
             returns=self.returns(risk_profile).select("date", "ret"),
         )
+
+
+def _to_pandas(wide: pl.DataFrame) -> Any:
+    # Column by column: Polars' own conversion needs pyarrow, which nothing else here does.
+    try:
+        pandas = import_module("pandas")
+    except ImportError:
+        raise UsageError(
+            "pandas is not installed", hint="install pandas, or use the Polars frame without as_pandas"
+        ) from None
+    import polars as pl
+
+    columns = {name: wide[name].to_numpy() for name in wide.columns if name != "date"}
+    return pandas.DataFrame(
+        columns, index=pandas.DatetimeIndex(wide["date"].cast(pl.Datetime("ns")).to_numpy(), name="date")
+    )
 
 
 def run(

@@ -13,6 +13,9 @@ from evaluation_markets import listings
 from assay.domain import UTC
 from assay.foundation.market import BAR_FIELDS, RATING_FIELDS, Market
 
+collect_ignore = ["zipline_account.py"]
+"""A search for doctests would import zipline, which takes long where it is there and fails where it is not."""
+
 
 @pytest.fixture(scope="session")
 def recorded(shared: Path) -> Market:

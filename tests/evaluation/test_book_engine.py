@@ -1,7 +1,8 @@
-"""The book against bt, an engine that others wrote, on the same fills: fees in, borrow and delisting off."""
+"""The book against engines that others wrote, on the same fills: fees in, borrow and delisting off."""
 
 from __future__ import annotations
 
+import importlib
 import warnings
 
 import numpy as np
@@ -14,6 +15,8 @@ from assay.profile.model import Costs
 pd = pytest.importorskip("pandas", reason="bt needs pandas")
 
 INITIAL = 1e6
+WHOLE_UNITS = 1e12
+"""Zipline trades whole units only: an account in which half a unit is nothing."""
 SIDES = ("long", "short", "mixed", "net-zero")
 
 
@@ -84,3 +87,41 @@ def test_agrees_with_bt_within_a_basis_point_a_year(bt, side: str):
 @pytest.mark.parametrize("side", SIDES)
 def test_agrees_with_bt_on_200_books(bt, side: str):
     assert max(compare(bt, seed, side) for seed in range(50)) < 1.0
+
+
+@pytest.fixture(scope="module")
+def zipline_account():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own imports warn
+        pytest.importorskip("zipline", reason="zipline-reloaded is not installed")
+        return importlib.import_module("zipline_account")
+
+
+def compare_with_zipline(account, seed: int, side: str) -> float:
+    """Largest difference between the two accounts in basis points a year."""
+    open_, close, targets = generated(seed, side)
+    costs = Costs(fee=0.001, slippage=0.0005, borrow=0.0, delisting_haircut=0.0)
+    book = simulate(open_, close, listings(close), targets, costs, WHOLE_UNITS)
+    assert book.liquidated is None
+    assert len(book.trades.row) > 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it and its parts use what pandas and SQLAlchemy have deprecated
+        other = account.values(open_, close, book.trades, WHOLE_UNITS, fee=0.001)
+    return float(np.abs(book.nav / other - 1.0).max() * 365 / len(close) * 1e4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", SIDES)
+def test_agrees_with_zipline_on_200_books(zipline_account, side: str):
+    assert max(compare_with_zipline(zipline_account, seed, side) for seed in range(50)) < 1.0
+
+
+@pytest.mark.slow
+def test_zipline_would_tell_a_wrong_fee_apart(zipline_account):
+    open_, close, targets = generated(0, "mixed")
+    free = Costs(fee=0.0, slippage=0.0005, borrow=0.0, delisting_haircut=0.0)
+    book = simulate(open_, close, listings(close), targets, free, WHOLE_UNITS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = zipline_account.values(open_, close, book.trades, WHOLE_UNITS, fee=0.001)
+    assert np.abs(book.nav / other - 1.0).max() * 365 / len(close) * 1e4 > 100.0

@@ -77,6 +77,8 @@ FILES = {
             "trades.parquet",
             "cancelled.parquet",
             "statistics.json",
+            "by_year.json",
+            "by_regime.json",
         )
     ],
     13: ["data/capital_preservation.json"],
@@ -408,6 +410,14 @@ def documents() -> dict[str, Any]:
             "as_run": {name: statistics(133.0, 1.25 - i / 4) for i, name in enumerate(RISK_PROFILES)},
             "unguarded": {name: statistics(133.0, -0.5) for name in RISK_PROFILES},
         },
+        "data/walk_forward/by_year.json": {
+            name: {"2023": statistics(112.0, 0.75 + i / 4), "2024": statistics(21.0, -2.0)}
+            for i, name in enumerate(RISK_PROFILES)
+        },
+        "data/walk_forward/by_regime.json": {
+            name: {"NORMAL": statistics(93.0, 0.5), "TURBULENT": statistics(40.0, -1.5 - i)}
+            for i, name in enumerate(RISK_PROFILES)
+        },
         "data/capital_preservation.json": preserved(),
         f"reports/validation/atomic_validation_{PROFILE}_{RUN_ID}.json": {
             "run_id": RUN_ID,
@@ -450,7 +460,7 @@ def manifest() -> dict[str, Any]:
         "lake": {"folder": "lake/sample-01234567", "head": 3, "tables": {"bars": 1}},
         "superset": {"path": "superset/2024-01-22/portfolio_candidates.json", "sha256": "5" * 64},
         "environment": {"python": "3.11.7", "platform": "Linux", "packages": {}},
-        "trials": {"n": 4, "variance": 0.25},
+        "trials": {"n": 4, "sharpe_variance": 0.25},
     }
 
 

@@ -372,6 +372,30 @@ def test_few_days_are_not_evidence_and_many_are_not_called_so(run, parts):
     assert by_title(text)["Performance"].paragraphs[0].startswith("252 days of walk-forward")
 
 
+def test_performance_by_year_and_by_regime(parts):
+    by_year, by_regime = parts["Performance"].tables[3:5]
+    assert [row[:2] for row in by_year[1:]] == [[name, year] for name in RISK_PROFILES for year in ("2023", "2024")]
+    hrp = dict(zip(by_year[0], by_year[3], strict=True))
+    assert hrp == {
+        "risk profile": "hrp",
+        "year": "2023",
+        "days": "112",
+        "final wealth": "—",
+        "volatility": "45.6 %",
+        "Sharpe": "1.00",
+        "max drawdown": "-23.4 %",
+        "beta": "-0.45",
+    }
+    assert by_regime[0][1] == "regime"
+    assert [row[1:3] for row in by_regime[1:3]] == [["NORMAL", "93"], ["TURBULENT", "40"]]
+
+
+def test_without_years_and_regimes_there_are_no_such_tables(run):
+    for name in ("by_year", "by_regime"):
+        (run / f"data/walk_forward/{name}.json").unlink()
+    assert len(by_title(render(run))["Performance"].tables) == 3
+
+
 def test_nav_as_a_line_of_text(parts):
     row = parts["Performance"].tables[2][1]
     nav = 0.99**15

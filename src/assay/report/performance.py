@@ -75,13 +75,13 @@ def performance(view: RunView) -> Safe:
         fill("{text}", text=_luck(view)) if _luck(view) else None,
         Safe("Exposure and costs; turnover is value traded over NAV, beta and correlation are to the benchmark:"),
         metric_table(view, TRADING),
+        fill("Decisions: {text}.", text=_decisions(view)),
+        Safe("NAV from the first day to the last:"),
+        nav_table(view),
         *_by_label("By calendar year, as run:", "year", view.by_year),
         *_by_label(
             "By regime of the last decision before each day, as run, days strung together:", "regime", view.by_regime
         ),
-        fill("Decisions: {text}.", text=_decisions(view)),
-        Safe("NAV from the first day to the last:"),
-        nav_table(view),
     )
 
 
@@ -117,7 +117,7 @@ def _trials(view: RunView) -> str:
     n = finite(view.setting("trials.n"))
     if n is None:
         return "unknown"
-    spread = ratio(finite(view.setting("trials.variance")))
+    spread = ratio(finite(view.setting("trials.sharpe_variance")))
     return f"{count(int(n), 'earlier trial')} and this one; variance of the earlier annual Sharpe ratios {spread}"
 
 

@@ -1,0 +1,288 @@
+"""Which input caused a change: the decisions of two runs taken again, with one group of inputs replaced at a time.
+
+Three groups decide everything: settings, data (the head of the lake) and date (as_of). Between the first run and the
+second, each group that differs is replaced alone, then with each other, then all together; each such decision is
+compared with the first run's. Effects of several groups need not add up, so every combination is shown as it is. Each
+setting that differs is replaced alone, too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import AssayError
+from assay.profile.model import Profile, Scanner
+from assay.profile.resolve import dotted
+from assay.report.compare import Weights, turnover, weights
+from assay.report.view import RunView, in_order
+
+if TYPE_CHECKING:
+    from assay.decision import Decision
+
+GROUPS = ("settings", "data", "date")
+SAME = 1e-9
+"""Books that differ by less are the same, as in a replay: what is left is rounding."""
+IDENTITY = ("profile.name", "profile.description", "profile.direction", "profile.logics", "profile.scanners")
+"""Settings that make a profile another one; they change together, with scanners that only one of the runs knows."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a decision is made of."""
+
+    profile: Profile
+    scanners: Mapping[str, Scanner]
+    head: int
+    as_of: dt.datetime
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """What was decided.
+
+    Attributes
+    ----------
+    candidates, winners : frozenset of str
+        Atom ids.
+    books : mapping of str to mapping
+        Risk profile to coin to net weight; an empty book is all cash.
+    """
+
+    candidates: frozenset[str]
+    winners: frozenset[str]
+    books: Mapping[str, Weights]
+
+
+Decide = Callable[[Inputs], Portfolio]
+"""Takes one decision; raises an error of ours where it cannot be taken."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What replacing some inputs of the first run by the second's does.
+
+    Attributes
+    ----------
+    replaced : list of str
+        Groups of inputs, or settings.
+    impossible : str or None
+        Why this decision cannot be taken; everything else is then empty.
+    turnover : dict
+        Risk profile to the turnover between the first run's book and this one.
+    remaining : dict
+        The same between this book and the second run's: 0 where these inputs explain the whole change.
+    """
+
+    replaced: list[str]
+    impossible: str | None
+    candidates_gained: int
+    candidates_lost: int
+    winners_gained: int
+    winners_lost: int
+    turnover: dict[str, float]
+    remaining: dict[str, float]
+
+    @property
+    def moved(self) -> float:
+        """Mean turnover over the risk profiles."""
+        return _mean(self.turnover)
+
+    @property
+    def left(self) -> float:
+        """Mean turnover that remains."""
+        return _mean(self.remaining)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing at all changed."""
+        counts = (self.candidates_gained, self.candidates_lost, self.winners_gained, self.winners_lost)
+        return self.impossible is None and not any(counts) and max(self.turnover.values(), default=0.0) <= SAME
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Which input changed what.
+
+    Attributes
+    ----------
+    impossible : str or None
+        Why nothing can be attributed.
+    differ : list of str
+        Groups of inputs that differ.
+    effects : list of Effect
+        Every combination of these groups, from the smallest; the last one is the whole change.
+    settings : list of Effect
+        Every setting that differs, replaced alone.
+    reproduced : dict
+        ``a`` and ``b``: the largest difference of a weight between what was recorded and what is decided again. More
+        than rounding means that something else differs: versions of packages, or of this program.
+    verdict : list of str
+        The same in sentences.
+    """
+
+    impossible: str | None
+    differ: list[str]
+    effects: list[Effect]
+    settings: list[Effect]
+    reproduced: dict[str, float | None]
+    verdict: list[str]
+
+
+def unattributed(reason: str) -> Attribution:
+    """Return an attribution that says why there is none."""
+    return Attribution(reason, [], [], [], {"a": None, "b": None}, [f"the change cannot be attributed: {reason}"])
+
+
+def attribute(a: Inputs, b: Inputs, decide: Decide, recorded: tuple[RunView, RunView]) -> Attribution:
+    """Decide again with one group of inputs replaced at a time.
+
+    Parameters
+    ----------
+    a, b : Inputs
+        Of the first and the second run, on one lake.
+    decide : callable
+        Takes a decision.
+    recorded : tuple of RunView
+        What the two runs decided.
+    """
+    try:
+        first, second = decide(a), decide(b)
+    except AssayError as error:
+        return unattributed(f"a decision cannot be taken again: {error}")
+    differ = [group for group in GROUPS if _replaced(a, b, (group,)) != a]
+    effects = [
+        _effect(list(groups), partial(decide, _replaced(a, b, groups)), first, second)
+        for size in range(1, len(differ) + 1)
+        for groups in itertools.combinations(differ, size)
+    ]
+    settings = [_effect(names, partial(decide, inputs), first, second) for names, inputs in one_setting_at_a_time(a, b)]
+    reproduced = {
+        "a": _largest_difference(weights(recorded[0]), first.books),
+        "b": _largest_difference(weights(recorded[1]), second.books),
+    }
+    return Attribution(None, differ, effects, settings, reproduced, _verdict(differ, effects, settings, reproduced))
+
+
+def portfolio(decision: Decision, profile: Profile) -> Portfolio:
+    """Return what is compared of a decision."""
+    return Portfolio(
+        candidates=frozenset(f"{c.symbol}_{c.logic}_{c.direction}" for c in decision.discovery.candidates),
+        winners=frozenset(atom.id for atom in decision.selection.winner_atoms) if decision.selection else frozenset(),
+        books={name: decision.net.get(name, {}) for name in profile.risk.risk_profiles},
+    )
+
+
+def _replaced(a: Inputs, b: Inputs, groups: Sequence[str]) -> Inputs:
+    made = a
+    if "settings" in groups:
+        made = replace(made, profile=b.profile, scanners=b.scanners)
+    if "data" in groups:
+        made = replace(made, head=b.head)
+    return replace(made, as_of=b.as_of) if "date" in groups else made
+
+
+def one_setting_at_a_time(a: Inputs, b: Inputs) -> Iterator[tuple[list[str], Inputs]]:
+    """Yield the first run's inputs with one setting of the second's, for each that differs."""
+    first, second = _settings(a), _settings(b)
+    names = [name for name in sorted({*first, *second}) if first.get(name) != second.get(name)]
+    one_sided = {f"scanners.{name}" for name in a.scanners.keys() ^ b.scanners.keys()}
+    together = [name for name in names if name in IDENTITY or name in one_sided]
+    for group in [*([together] if together else []), *([name] for name in names if name not in together)]:
+        mixed = {name: (second if name in group else first).get(name) for name in {*first, *second}}
+        tree = _nested({name: value for name, value in mixed.items() if value is not None or name not in one_sided})
+        profile = Profile.model_validate(tree["profile"])
+        scanners = {name: Scanner.model_validate(value) for name, value in tree["scanners"].items()}
+        yield group, replace(a, profile=profile, scanners=scanners)
+
+
+def _settings(inputs: Inputs) -> dict[str, Any]:
+    """Return dotted settings; a scanner stays whole where the other run may not know it."""
+    found = dotted(inputs.profile.model_dump(mode="json"), "profile.")
+    for name, scanner in inputs.scanners.items():
+        found[f"scanners.{name}"] = scanner.model_dump(mode="json")
+    return found
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {"profile": {}, "scanners": {}}
+    for name, value in sorted(flat.items()):
+        section, _, rest = name.partition(".")
+        path = [rest] if section == "scanners" else rest.split(".")
+        below = tree[section]
+        for key in path[:-1]:
+            below = below.setdefault(key, {})
+        below[path[-1]] = value
+    return tree
+
+
+def _effect(names: list[str], decide: Callable[[], Portfolio], first: Portfolio, second: Portfolio) -> Effect:
+    try:
+        made = decide()
+    except AssayError as error:
+        return Effect(names, str(error), 0, 0, 0, 0, {}, {})
+    return Effect(
+        replaced=names,
+        impossible=None,
+        candidates_gained=len(made.candidates - first.candidates),
+        candidates_lost=len(first.candidates - made.candidates),
+        winners_gained=len(made.winners - first.winners),
+        winners_lost=len(first.winners - made.winners),
+        turnover=_turnovers(first, made),
+        remaining=_turnovers(made, second),
+    )
+
+
+def _turnovers(a: Portfolio, b: Portfolio) -> dict[str, float]:
+    return {name: turnover(a.books[name], b.books[name]) for name in in_order(a.books.keys() & b.books.keys())}
+
+
+def _largest_difference(recorded: Mapping[str, Weights], again: Mapping[str, Weights]) -> float | None:
+    """Largest difference of one weight; None for a run that did not come so far."""
+    if not recorded:
+        return None
+    pairs = [(recorded.get(name, {}), again.get(name, {})) for name in sorted({*recorded, *again})]
+    return max(
+        (abs(one.get(coin, 0.0) - other.get(coin, 0.0)) for one, other in pairs for coin in {*one, *other}),
+        default=0.0,
+    )
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return sum(values.values()) / len(values) if values else 0.0
+
+
+def _verdict(
+    differ: Sequence[str], effects: Sequence[Effect], settings: Sequence[Effect], reproduced: Mapping[str, float | None]
+) -> list[str]:
+    told = [
+        f"the books of run {run} are not decided again to rounding (largest difference {gap:.1e}): something besides "
+        "settings, data and date differs, such as a version of this program or of a package"
+        for run, gap in reproduced.items()
+        if gap is not None and gap > SAME
+    ]
+    if not differ:
+        return [*told, "settings, data and date are the same: there is nothing to attribute"]
+    same = [group for group in GROUPS if group not in differ]
+    told += [f"{' and '.join(same)}: the same"] if same else []
+    told += [_sentence(effect) for effect in effects]
+    idle = [", ".join(effect.replaced) for effect in settings if effect.idle]
+    return told + ([f"settings without any effect on this decision: {'; '.join(idle)}"] if idle else [])
+
+
+def _sentence(effect: Effect) -> str:
+    name = " and ".join(effect.replaced)
+    if effect.impossible is not None:
+        return f"{name}: cannot be replaced ({effect.impossible})"
+    if effect.idle:
+        return f"{name}: no effect"
+    whole = "" if effect.left > SAME else "; that is the whole change of the books"
+    return (
+        f"{name}: candidates +{effect.candidates_gained} -{effect.candidates_lost}, "
+        f"winners +{effect.winners_gained} -{effect.winners_lost}, "
+        f"mean turnover of the books {effect.moved:.1%}{whole}"
+    )

@@ -1,0 +1,342 @@
+"""What changed between two runs: inputs, settings, candidates, winners, weights, performance, checks and events.
+
+Only what the two run directories hold is read here; which input caused a change is a question for
+:mod:`assay.report.attribution`, which decides again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from assay import layout
+from assay.artifacts import Candidate, Fate, Winner
+from assay.domain import Atom
+from assay.evaluation.statistics import correlation, max_drawdown, sharpe, wealth
+from assay.profile.resolve import dotted
+from assay.report.view import RunView, in_order
+
+INPUTS = ("source", "as_of", "lake", "superset", "environment", "trials.n")
+"""What a manifest says about a run's inputs apart from its settings."""
+
+METRICS = (
+    "days",
+    "final_wealth",
+    "cagr",
+    "volatility",
+    "sharpe",
+    "psr",
+    "dsr",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "cvar_95",
+    "hit_rate",
+    "beta",
+    "average_gross",
+    "turnover",
+    "cost",
+    "borrow",
+)
+
+Weights = Mapping[str, float]
+"""Coin to net weight."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value of which the two runs say different things; None where a run says nothing."""
+
+    name: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class Member:
+    """An atom of one run only, and what became of it in the other."""
+
+    name: str
+    elsewhere: str
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Atoms of both runs, and of one of them."""
+
+    both: list[str]
+    only_a: list[Member]
+    only_b: list[Member]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Net weight of one coin in the two books."""
+
+    coin: str
+    a: float
+    b: float
+    difference: float
+
+
+@dataclass(frozen=True)
+class Book:
+    """The two books of one risk profile.
+
+    Attributes
+    ----------
+    turnover : float
+        What turning one book into the other trades, one way: half the sum of the absolute differences of net weights.
+        Coins count, cash does not.
+    """
+
+    turnover: float
+    cash_a: float
+    cash_b: float
+    holdings: list[Holding]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of the two runs, and by how much the second is more."""
+
+    a: float | None
+    b: float | None
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Performance:
+    """The two walk-forwards of one risk profile.
+
+    Attributes
+    ----------
+    metrics : dict
+        Each over its own days.
+    shared_days : int
+        Days that both walk-forwards have.
+    correlation : float or None
+        Of the daily returns on these days.
+    shared : dict
+        ``sharpe``, ``final_wealth`` and ``max_drawdown`` on these days alone, so that they compare like with like.
+    """
+
+    metrics: dict[str, Figure]
+    shared_days: int
+    correlation: float | None
+    shared: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that two run directories tell apart; None (or no entry) where a run did not come so far."""
+
+    a: str
+    b: str
+    inputs: list[Change]
+    settings: list[Change]
+    candidates: Membership | None
+    winners: Membership | None
+    books: dict[str, Book]
+    performance: dict[str, Performance]
+    checks: list[Change]
+    checks_alike: int
+    events: list[Change]
+    notes: list[str]
+
+
+def compare(a: RunView, b: RunView) -> Comparison:
+    """Compare two runs.
+
+    Parameters
+    ----------
+    a, b : RunView
+        Differences are those of ``b`` from ``a``.
+    """
+    checks_a, checks_b = _checks(a), _checks(b)
+    return Comparison(
+        a=a.run_id,
+        b=b.run_id,
+        inputs=changes(_inputs(a), _inputs(b)),
+        settings=changes(_settings(a), _settings(b)),
+        candidates=_candidates(a, b),
+        winners=_winners(a, b),
+        books=_books(a, b),
+        performance=_performance(a, b),
+        checks=changes(checks_a, checks_b),
+        checks_alike=sum(checks_b.get(name) == found for name, found in checks_a.items()),
+        events=changes(_events(a), _events(b)),
+        notes=[f"{view.run_id}: {note}" for view in (a, b) for note in _notes(view)],
+    )
+
+
+def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
+    """Return the entries of two mappings that differ, sorted by name.
+
+    >>> changes({"x": 1, "y": 2}, {"y": 3, "z": 4})
+    [Change(name='x', a=1, b=None), Change(name='y', a=2, b=3), Change(name='z', a=None, b=4)]
+    """
+    return [Change(name, a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+
+
+def turnover(a: Weights, b: Weights) -> float:
+    """Half the sum of the absolute differences of two books.
+
+    >>> turnover({"X": 0.5, "Y": -0.25}, {"X": 0.25, "Z": 0.5})
+    0.5
+    """
+    return math.fsum(abs(b.get(coin, 0.0) - a.get(coin, 0.0)) for coin in sorted({*a, *b})) / 2.0
+
+
+def _inputs(view: RunView) -> dict[str, Any]:
+    return dotted({name: view.setting(name) for name in INPUTS})
+
+
+def _settings(view: RunView) -> dict[str, Any]:
+    profile, scanners = view.setting("profile"), view.setting("scanners")
+    found = dotted(profile) if isinstance(profile, Mapping) else {}
+    # A profile has a setting of that name too: the list of scanners that are its own.
+    return found | (dotted(scanners, "scanners.") if isinstance(scanners, Mapping) else {})
+
+
+def _notes(view: RunView) -> list[str]:
+    """Say what of a run cannot be read, and what is not there to be compared."""
+    found = [f"{name}: {reason}" for name, reason in view.faults.items()]
+    parts = (
+        (view.raw, layout.RAW),
+        (view.winners, layout.WINNERS),
+        (view.flattened, layout.FLATTENED),
+        (view.returns, layout.WALK_RETURNS),
+    )
+    gone = [view.absent(path) for part, path in parts if part is None and path not in view.faults]
+    return [*([view.trail.fault] if view.trail.fault else []), *found, *gone]
+
+
+def atom_id(found: Candidate | Winner | Fate) -> str:
+    """Return the id of a candidate's, winner's or fate's atom."""
+    return Atom(found.symbol, found.logic, found.direction).id
+
+
+def _candidates(a: RunView, b: RunView) -> Membership | None:
+    if a.raw is None or b.raw is None:
+        return None
+    return _membership(
+        [atom_id(candidate) for candidate in a.raw.candidates],
+        [atom_id(candidate) for candidate in b.raw.candidates],
+        _merged(a),
+        _merged(b),
+        "no scanner found it",
+    )
+
+
+def _merged(view: RunView) -> dict[str, str]:
+    """Map the atoms of pairs that gave way to another quote to that quote."""
+    if view.raw is None:
+        return {}
+    kinds = sorted({(candidate.logic, candidate.direction) for candidate in view.raw.candidates})
+    return {
+        Atom(quote.symbol, logic, direction).id: f"merged into {quote.into}"
+        for quote in view.raw.merged_quotes
+        for logic, direction in kinds
+    }
+
+
+def _winners(a: RunView, b: RunView) -> Membership | None:
+    if a.winners is None or b.winners is None:
+        return None
+    names = [[winner.atom_id for winner in view.winners.winners] for view in (a, b) if view.winners is not None]
+    return _membership(names[0], names[1], _fates(a), _fates(b), "was not a candidate")
+
+
+def _fates(view: RunView) -> dict[str, str]:
+    """Map each candidate's atom to the reason with which it ended."""
+    fates = view.selection.fates if view.selection else []
+    return {atom_id(fate): f"{fate.reason}: {fate.detail}" if fate.detail else fate.reason for fate in fates}
+
+
+def _membership(
+    a: Iterable[str], b: Iterable[str], told_by_a: Mapping[str, str], told_by_b: Mapping[str, str], unknown: str
+) -> Membership:
+    first, second = set(a), set(b)
+    return Membership(
+        both=sorted(first & second),
+        only_a=[Member(name, told_by_b.get(name, unknown)) for name in sorted(first - second)],
+        only_b=[Member(name, told_by_a.get(name, unknown)) for name in sorted(second - first)],
+    )
+
+
+def weights(view: RunView) -> dict[str, dict[str, float]]:
+    """Return a run's books: risk profile to coin to net weight; coins without weight are left out."""
+    profiles = view.flattened.profiles if view.flattened else {}
+    return {
+        name: {asset.Symbol: asset.Net_Weight for asset in profile.assets if asset.Net_Weight}
+        for name, profile in profiles.items()
+    }
+
+
+def _books(a: RunView, b: RunView) -> dict[str, Book]:
+    first, second = weights(a), weights(b)
+    return {name: _book(a, b, name, first[name], second[name]) for name in in_order(first.keys() & second.keys())}
+
+
+def _book(a: RunView, b: RunView, name: str, first: Weights, second: Weights) -> Book:
+    holdings = [
+        Holding(coin, first.get(coin, 0.0), second.get(coin, 0.0), second.get(coin, 0.0) - first.get(coin, 0.0))
+        for coin in {*first, *second}
+    ]
+    cash = [holding.cash for view in (a, b) if (holding := view.holding(name)) is not None]
+    ordered = sorted(holdings, key=lambda holding: (-abs(holding.difference), holding.coin))
+    return Book(turnover(first, second), cash[0], cash[1], ordered)
+
+
+def _performance(a: RunView, b: RunView) -> dict[str, Performance]:
+    names = in_order(a.statistics.keys() & b.statistics.keys())
+    return {name: _perform(a, b, name) for name in names}
+
+
+def _perform(a: RunView, b: RunView, name: str) -> Performance:
+    first, second = a.statistics[name], b.statistics[name]
+    known = [metric for metric in METRICS if metric in first or metric in second]
+    shared = _shared(a.returns, b.returns, name)
+    one, other = shared["ret"].to_numpy(), shared["ret_b"].to_numpy()
+    measures = {"sharpe": sharpe, "final_wealth": wealth, "max_drawdown": max_drawdown}
+    return Performance(
+        metrics={metric: _figure(first.get(metric), second.get(metric)) for metric in known},
+        shared_days=shared.height,
+        correlation=correlation(one, other) if shared.height > 1 else None,
+        shared={metric: _figure(measure(one), measure(other)) for metric, measure in measures.items() if shared.height},
+    )
+
+
+def _shared(a: pl.DataFrame | None, b: pl.DataFrame | None, name: str) -> pl.DataFrame:
+    """Daily returns of one risk profile on the dates that both runs have."""
+    if a is None or b is None:
+        return pl.DataFrame(schema={"date": pl.Date, "ret": pl.Float64, "ret_b": pl.Float64})
+    own = [frame.filter(pl.col("risk_profile") == name).select("date", "ret") for frame in (a, b)]
+    return own[0].join(own[1], on="date", suffix="_b").drop_nulls().sort("date")
+
+
+def _figure(a: float | None, b: float | None) -> Figure:
+    return Figure(a, b, None if a is None or b is None else b - a)
+
+
+def _checks(view: RunView) -> dict[str, str]:
+    """Contracts and gates with their verdicts and how much they checked."""
+    found = {}
+    for entry in view.trail.current("contract", "gate"):
+        body = entry.body
+        if entry.kind == "gate":
+            found[f"gate {body.get('gate')}"] = f"{'ok' if body.get('ok') else 'FAILED'}, {body.get('checked')} checked"
+        else:
+            found[f"contract {body.get('layer')}"] = f"{body.get('action')}, {body.get('checked')} checked"
+    return found
+
+
+def _events(view: RunView) -> dict[str, int]:
+    """Count events and fallbacks by code."""
+    return dict(Counter(str(entry.body.get("code")) for entry in view.trail.current("event", "fallback")))

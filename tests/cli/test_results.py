@@ -1,0 +1,84 @@
+"""A run's results for other programs: frames with one call, years and regimes as files."""
+
+import json
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+import assay
+from assay.errors import UsageError
+
+RISK_PROFILES = ["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return assay.run("binance_spot_rating_all_long", home=tmp_path_factory.mktemp("results") / "home")
+
+
+def long_frame(run):
+    return pl.read_parquet(run.path / "data/walk_forward/returns.parquet")
+
+
+def test_a_wide_frame_of_polars(made):
+    wide = made.returns_wide()
+    assert wide.columns == ["date", *RISK_PROFILES]
+    assert wide["date"].is_sorted()
+    for name in RISK_PROFILES:
+        own = long_frame(made).filter(pl.col("risk_profile") == name).sort("date")
+        assert wide["date"].to_list() == own["date"].to_list()
+        assert wide[name].to_list() == own["ret"].to_list()
+
+
+def test_a_wide_frame_of_pandas(made):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    wide, plain = made.returns_wide(as_pandas=True), made.returns_wide()
+    assert isinstance(wide, pandas.DataFrame)
+    assert isinstance(wide.index, pandas.DatetimeIndex)
+    assert (wide.index.name, list(wide.columns)) == ("date", RISK_PROFILES)
+    assert [day.date() for day in wide.index] == plain["date"].to_list()
+    np.testing.assert_array_equal(wide.to_numpy(), plain.drop("date").to_numpy())
+    monthly = wide.add(1).resample("ME").prod().sub(1)
+    assert monthly.add(1).prod()["hrp"] == pytest.approx(made.statistics["as_run"]["hrp"]["final_wealth"])
+
+
+def test_the_unguarded_frame(made):
+    other = pl.read_parquet(made.path / "data/walk_forward/unguarded_returns.parquet")
+    own = other.filter(pl.col("risk_profile") == "hrp").sort("date")["ret"].to_list()
+    assert made.returns_wide(guarded=False)["hrp"].to_list() == own
+
+
+def test_without_pandas_it_says_so(made, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match="pandas is not installed"):
+        made.returns_wide(as_pandas=True)
+    assert made.returns_wide().height == 133
+
+
+def test_years(made):
+    by_year = json.loads((made.path / "data/walk_forward/by_year.json").read_text())
+    assert list(by_year) == sorted(RISK_PROFILES)
+    for name, years in by_year.items():
+        assert list(years) == ["2023", "2024"]
+        for year, figures in years.items():
+            own = long_frame(made).filter((pl.col("risk_profile") == name) & (pl.col("date").dt.year() == int(year)))
+            daily = own.sort("date")["ret"].to_numpy()
+            assert figures["days"] == len(daily)
+            assert figures["final_wealth"] == pytest.approx(np.prod(1 + daily))
+            assert figures["sharpe"] == pytest.approx(daily.mean() / daily.std(ddof=1) * np.sqrt(365))
+
+
+def test_regimes_are_those_of_the_last_decision(made):
+    by_regime = json.loads((made.path / "data/walk_forward/by_regime.json").read_text())
+    decisions = pl.read_parquet(made.path / "data/walk_forward/decisions.parquet").sort("as_of")
+    for name, regimes in by_regime.items():
+        days = long_frame(made).filter(pl.col("risk_profile") == name).sort("date")
+        named = days.join_asof(decisions, left_on="date", right_on="fill_date")
+        assert set(regimes) == set(named["regime"].unique())
+        assert len(regimes) > 1
+        for regime, figures in regimes.items():
+            daily = named.filter(pl.col("regime") == regime)["ret"].to_numpy()
+            assert figures["days"] == len(daily)
+            assert figures["sharpe"] == pytest.approx(daily.mean() / daily.std(ddof=1) * np.sqrt(365))
