@@ -5,8 +5,8 @@ ASSAY = .venv/bin/assay
 DEV = .venv-dev/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help flow-binance-spot-ratings flow-binance-spot-rating-all-ls flow-binance-spot-rating-ma-ls data-ingest \
-        meta-ingest atomic-audit test test-all lint bench lock clean
+.PHONY: help flow-binance-spot-ratings flow-binance-spot-rating-all-ls flow-binance-spot-rating-ma-ls \
+        flow-binance-spot-ratings-meta data-ingest meta-ingest atomic-audit test test-all lint bench lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-34s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ flow-binance-spot-rating-all-ls: .venv/ready  ## Run the long and short sleeves 
 
 flow-binance-spot-rating-ma-ls: .venv/ready  ## Run the long and short sleeves of the moving-average rating
 	$(ASSAY) flow binance-spot-rating-ma-ls --home $(HOME_FOLDER)
+
+flow-binance-spot-ratings-meta: .venv/ready  ## Put the four canonical sleeves into one book; runs what is missing
+	$(ASSAY) meta run meta_binance_spot_ratings --home $(HOME_FOLDER)
 
 data-ingest: .venv/ready  ## Load bars into the lake, audit and rate them
 	$(ASSAY) ingest --home $(HOME_FOLDER)

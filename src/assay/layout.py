@@ -33,9 +33,17 @@ WALK_STATISTICS = WALK + "statistics.json"
 WALK_BY_YEAR = WALK + "by_year.json"
 WALK_BY_REGIME = WALK + "by_regime.json"
 
+META_SLEEVES = "data/meta_sleeves.json"
+META_RETURNS = "data/meta_returns.parquet"
+META_ALIGNMENT = "data/meta_alignment.json"
+META_OPTIMIZED = "data/meta_optimized.json"
+META_CONTRIBUTORS = "data/meta_contributors.json"
+META_ANALYSIS = "data/meta_analysis.json"
+
 TABLE_KEYS: dict[str, tuple[str, ...]] = {
     RETURNS: ("date",),
     SYNTHETIC: ("date",),
+    META_RETURNS: ("risk_profile", "date"),
     WALK_RETURNS: ("risk_profile", "date"),
     WALK_UNGUARDED: ("risk_profile", "date"),
     WALK_WEIGHTS: ("as_of", "risk_profile", "symbol"),

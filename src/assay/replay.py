@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from assay import files, layout
 from assay.context import Request
 from assay.errors import IntegrityError
+from assay.meta.gates import BEFORE
+from assay.meta.pipeline import STEPS as META_STEPS
+from assay.meta.request import MetaRequest, is_meta
 from assay.pipeline import STEPS
 from assay.runner import execute
 
@@ -41,7 +44,7 @@ class Replay:
 
 
 def replay(home: Home, run: Path) -> Replay:
-    """Execute steps 1 to 13 of a run again in a scratch folder and compare.
+    """Execute the steps of a run that make artifacts (1 to 13; 1 to 9 of a meta-portfolio) again and compare.
 
     Raises
     ------
@@ -54,7 +57,10 @@ def replay(home: Home, run: Path) -> Replay:
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
         again = Path(folder) / run.name
         again.mkdir()
-        outcome = execute(replace(Request.of(home.path, run), run=again), steps=STEPS[:LAST])
+        if is_meta(run):
+            outcome = execute(replace(MetaRequest.of(home.path, run), run=again), steps=META_STEPS[:BEFORE])
+        else:
+            outcome = execute(replace(Request.of(home.path, run), run=again), steps=STEPS[:LAST])
         if outcome.error is not None:
             raise IntegrityError(
                 f"the replay failed: {outcome.error['what']}", where=run.name, hint=str(outcome.error["hint"])
@@ -65,12 +71,13 @@ def replay(home: Home, run: Path) -> Replay:
 
 
 def recorded_artifacts(run: Path) -> dict[str, str]:
-    """Map the artifacts of steps 2 to 13 to the content hashes that the ledger records."""
+    """Map the artifacts of steps 2 to 13 (9 of a meta-portfolio) to the content hashes that the ledger records."""
     from assay.audit.ledger import read_ledger
 
     found: dict[str, str] = {}
+    last = BEFORE if is_meta(run) else LAST
     for entry in read_ledger(run / layout.LEDGER):
-        if entry.kind == "outcome" and entry.body["state"] == "ok" and FIRST <= entry.body["step"] <= LAST:
+        if entry.kind == "outcome" and entry.body["state"] == "ok" and FIRST <= entry.body["step"] <= last:
             found |= {name: record["content"] for name, record in entry.body["outputs"].items()}
     if not found:
         raise IntegrityError("the run recorded no artifacts", where=str(run), hint="run it again")

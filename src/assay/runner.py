@@ -46,11 +46,24 @@ class Outcome:
         return self.state if self.error is None else f"{self.state} {self.error['code']}"
 
 
-def execute(request: Job, watch: Watch | None = None, steps: Sequence[Step] = STEPS) -> Outcome:
+def execute(
+    request: Job, watch: Watch | None = None, steps: Sequence[Step] = STEPS, redo_from: int | None = None
+) -> Outcome:
     """Execute one run in this process and return how it ended.
 
     Everything that goes wrong is written to the run's ledger and status before it is returned. Only a run of all steps
-    is sealed and registered; a replay stops before.
+    is sealed and registered; a replay stops before. A resumed run does again what changed, and whatever it is told to.
+
+    Parameters
+    ----------
+    request : Job
+        What to execute.
+    watch : callable, optional
+        Told at each step.
+    steps : sequence of Step
+        The table of steps, or its beginning.
+    redo_from : int, optional
+        First step that a resumed run does again even where nothing changed.
     """
     from threadpoolctl import threadpool_limits
 
@@ -62,7 +75,7 @@ def execute(request: Job, watch: Watch | None = None, steps: Sequence[Step] = ST
     try:
         # BLAS sums in an order that depends on its threads; with one, equal inputs give equal content hashes.
         with threadpool_limits(1):
-            status = _steps(request, status, clock, watch, steps)
+            status = _steps(request, status, clock, watch, steps, redo_from)
     except AssayError as known:
         error, state, code = known, "FAILED", known.exit_code
     except KeyboardInterrupt:
@@ -87,7 +100,9 @@ def _internal(run: Path, fault: Exception) -> InternalError:
     )
 
 
-def _steps(request: Job, status: Status, clock: float, watch: Watch | None, steps: Sequence[Step]) -> Status:
+def _steps(
+    request: Job, status: Status, clock: float, watch: Watch | None, steps: Sequence[Step], redo_from: int | None
+) -> Status:
     with _ledger(request) as ledger:
         context = request.open(ledger)
         done = _completed(ledger.entries) if request.resume else {}
@@ -96,7 +111,8 @@ def _steps(request: Job, status: Status, clock: float, watch: Watch | None, step
             status.write(request.run)
             if watch is not None:
                 watch()
-            if not _is_current(request.run, step, done.get(step.number)):
+            again = redo_from is not None and step.number >= redo_from
+            if again or not _is_current(request.run, step, done.get(step.number)):
                 _perform(request, context, step)
         if steps[-1].seals:
             _seal(request, context)

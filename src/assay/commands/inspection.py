@@ -93,7 +93,7 @@ def validate(home: Home, run: str | None, every: bool, as_json: bool) -> int:
 
 def _validate(home: Home, run: str) -> artifacts.AtomicValidation:
     from assay.audit.atomic import to_markdown
-    from assay.audit.atomic import validate as check
+    from assay.meta.eligibility import revalidate as check
 
     folder = home.run(run)
     result = check(folder)
@@ -138,10 +138,15 @@ def replay(home: Home, run: str, as_json: bool) -> int:
 
 def audit_report(home: Home, runs: Sequence[str], as_json: bool) -> None:
     """Write one report over one run or several and print its path."""
+    from assay.meta.request import is_meta
     from assay.report.audit_report import render, render_joint
+    from assay.report.meta_report import render_meta
 
     folders = [home.run(run) for run in runs]
-    text = render(folders[0]) if len(folders) == 1 else render_joint(folders)
+    if len(folders) == 1:
+        text = render_meta(folders[0]) if is_meta(folders[0]) else render(folders[0])
+    else:
+        text = render_joint(folders)
     name = "+".join(folder.name for folder in folders)
     if len(name) > 150:
         name = f"{len(folders)}-runs-{files.sha256(name.encode())[:12]}"

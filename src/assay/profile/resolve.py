@@ -89,10 +89,11 @@ class Catalog:
             raise ProfileError(f"unknown flow {name!r}", hint=f"declared flows: {', '.join(self.names('flows'))}")
         return list(found[-1])
 
-    def provenance(self, name: str) -> dict[str, str]:
-        """Map every dotted setting of a profile to the place that its value came from."""
-        origins = dict.fromkeys(dotted(self.profile(name).model_dump(mode="json")), "default")
-        for origin, tree in self._parts("profiles", name):
+    def provenance(self, name: str, section: str = "profiles") -> dict[str, str]:
+        """Map every dotted setting of a profile (or of a name in ``meta``) to the place that its value came from."""
+        resolved: Profile | MetaProfile = self.meta(name) if section == "meta" else self.profile(name)
+        origins = dict.fromkeys(dotted(resolved.model_dump(mode="json")), "default")
+        for origin, tree in self._parts(section, name):
             origins.update(dict.fromkeys((key for key in dotted(tree) if key in origins), origin))
         return origins
 

@@ -1,0 +1,199 @@
+"""Weights of sleeves: the risk room's optimizers, within bounds that are constraints of their problems.
+
+One function, :func:`decide`, takes the live decision and every one of the walk-forward, from the same number of days.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import GateError
+from assay.meta.documents import MetaProfileWeights, SleeveDirection, SleeveWeight
+from assay.meta.returns import SLEEVE_IN_CASH, varying
+from assay.profile.model import MetaProfile, RiskProfile
+from assay.risk.allocate import build_optimizer
+from assay.risk.caps import Polytope
+from assay.risk.documents import as_events, solver_record
+from assay.risk.events import RiskEvent
+from assay.risk.optimizers import Allocation, Estimates
+from assay.risk.regime import RegimeName
+
+Floats = npt.NDArray[np.float64]
+
+BOUNDS_RELAXED = "META_BOUNDS_RELAXED"
+WEIGHT_SUM = "META_WEIGHT_SUM"
+BOUNDS_BREACH = "META_BOUNDS_BREACH"
+TOLERANCE = 1e-9
+"""By how much weights may miss their sum or their bounds."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Weights of sleeves under one risk profile.
+
+    Attributes
+    ----------
+    weights : (n_sleeves,) array
+        0 for a sleeve in cash.
+    on : (n_sleeves,) bool array
+        Sleeves that vary.
+    lower, upper : float
+        Bounds of each sleeve that is on.
+    allocation : Allocation
+        What the optimizer gave for those.
+    estimates : Estimates
+        Of those.
+    events : tuple of RiskEvent
+        Sleeves in cash, relaxed bounds, then the optimizer's own.
+    """
+
+    weights: Floats
+    on: npt.NDArray[np.bool_]
+    lower: float
+    upper: float
+    allocation: Allocation
+    estimates: Estimates
+    events: tuple[RiskEvent, ...]
+
+    @property
+    def cash(self) -> float:
+        """What is given to no sleeve."""
+        return max(0.0, 1.0 - math.fsum(self.weights))
+
+
+def bounds(n_sleeves: int, profile: MetaProfile) -> tuple[float, float]:
+    """Return the least and the greatest weight of each of ``n_sleeves``.
+
+    0.05 to max(0.5, 1.9 / n), at most 1. More sleeves than the floors have room for lower the floor to 1 / n.
+
+    Examples
+    --------
+    >>> profile = MetaProfile(name="m", sleeves=("a",))
+    >>> [bounds(n, profile) for n in (1, 2, 3, 4)]
+    [(0.05, 1.0), (0.05, 0.95), (0.05, 0.6333333333333333), (0.05, 0.5)]
+    >>> bounds(25, profile)
+    (0.04, 0.5)
+    """
+    upper = min(1.0, max(profile.max_weight, profile.weight_slack / n_sleeves))
+    return min(profile.min_weight, 1.0 / n_sleeves), max(upper, 1.0 / n_sleeves)
+
+
+def decide(
+    returns: Floats, sleeves: Sequence[str], name: str, profile: MetaProfile, regime: RegimeName = "NORMAL"
+) -> Decision | None:
+    """Weigh sleeves by one risk profile.
+
+    Parameters
+    ----------
+    returns : (n_days, n_sleeves) array
+        Simple daily returns that are known; the last ``profile.train`` are read.
+    sleeves : sequence of str
+        Their names.
+    name : str
+        Risk profile.
+    profile : MetaProfile
+    regime : str
+        Decides the barbell's shares.
+
+    Returns
+    -------
+    Decision or None
+        None where no sleeve varies. A single one gets the whole budget: whether that is a portfolio is the caller's to
+        say.
+
+    Raises
+    ------
+    SolverError
+        When the fallback chain is exhausted.
+
+    Examples
+    --------
+    >>> calm, wild = np.tile([0.01, -0.01], 30), np.repeat([0.02, -0.02], 30)
+    >>> made = decide(np.column_stack([calm, wild]), "ab", "hrp", MetaProfile(name="m", sleeves=("a", "b")))
+    >>> made.weights.round(2).tolist(), made.lower, made.upper
+    ([0.79, 0.21], 0.05, 0.95)
+    """
+    known = returns[-profile.train :]
+    on = varying(known)
+    idle = [sleeve for sleeve, moves in zip(sleeves, on, strict=True) if not moves]
+    events = tuple(
+        RiskEvent(SLEEVE_IN_CASH, f"{sleeve} has no variance and is left out", {"sleeve": sleeve}) for sleeve in idle
+    )
+    if not on.any():
+        return None
+    settings = profile.risk
+    estimates = Estimates.of(
+        np.ascontiguousarray(known[:, on]),
+        _antifragility(known[:, on]) if name == "barbell" else None,
+        max_condition=settings.max_condition,
+        step=settings.shrinkage_step,
+        most=settings.shrinkage_max,
+    )
+    n_sleeves = int(on.sum())
+    lower, upper = bounds(n_sleeves, profile)
+    if lower < profile.min_weight:
+        values = {"from": profile.min_weight, "to": lower, "sleeves": n_sleeves}
+        events += (RiskEvent(BOUNDS_RELAXED, "the floors of so many sleeves exceed the budget", values),)
+    polytope = replace(Polytope.build(n_sleeves, atom_cap=upper), lower=np.full(n_sleeves, lower))
+    # Capital is preserved in the sleeves; here, where no mean is positive, the least variance is held, with an event.
+    optimizer = build_optimizer(cast("RiskProfile", name), settings, regime, guarded=False)
+    allocation = optimizer.allocate(estimates, polytope)
+    weights = np.zeros(len(on))
+    weights[on] = allocation.weights
+    return Decision(weights, on, lower, upper, allocation, estimates, events + allocation.events)
+
+
+def _antifragility(returns: Floats) -> Floats:
+    from assay.alpha.features import features  # only the barbell asks
+
+    return features(np.ascontiguousarray(returns)).antifragility
+
+
+def document(
+    decision: Decision, sleeves: Sequence[str], directions: Sequence[SleeveDirection], regime: str
+) -> MetaProfileWeights:
+    """Write one risk profile of ``meta_optimized.json``: every sleeve, in the profile's order."""
+    return MetaProfileWeights(
+        sleeves=[
+            SleeveWeight(Sleeve=sleeve, Direction=direction, Weight=float(weight))
+            for sleeve, direction, weight in zip(sleeves, directions, decision.weights, strict=True)
+        ],
+        cash=decision.cash,
+        lower=decision.lower,
+        upper=decision.upper,
+        in_cash=[sleeve for sleeve, on in zip(sleeves, decision.on, strict=True) if not on],
+        regime=regime,
+        solver=solver_record(decision.allocation.solver),
+        events=as_events(decision.events),
+    )
+
+
+def faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) -> list[tuple[str, str]]:
+    """Return what is wrong with the weights of one risk profile, as code and words.
+
+    Bounds are those of the settings for the sleeves that vary, not those that the document tells.
+    """
+    found = []
+    held = [one for one in weights.sleeves if one.Sleeve not in weights.in_cash]
+    total = math.fsum(one.Weight for one in weights.sleeves)
+    if not abs(total + weights.cash - 1.0) <= TOLERANCE or not -TOLERANCE <= weights.cash <= 1.0 + TOLERANCE:
+        found.append((WEIGHT_SUM, f"{name}: sleeves and cash sum to {total + weights.cash!r}"))
+    lower, upper = bounds(max(1, len(held)), profile)
+    for one in weights.sleeves:
+        low, high = (lower, upper) if one in held else (0.0, 0.0)
+        if not low - TOLERANCE <= one.Weight <= high + TOLERANCE:
+            what = f"{name}: {one.Sleeve} weighs {one.Weight!r}, its bounds are {low!r} and {high!r}"
+            found.append((BOUNDS_BREACH, what))
+    return found
+
+
+def refuse_faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) -> None:
+    """Raise :class:`GateError` for the first fault."""
+    for code, what in faults(name, weights, profile):
+        raise GateError(what, where=name, hint="the weights are not what the optimizer gave", code=code)

@@ -1,0 +1,94 @@
+"""Four real sleeves on the embedded sample, made once for all tests of a worker, and portfolios of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from assay.context import Step
+from assay.flow import Foundation, lay_foundation, requests
+from assay.meta.pipeline import with_report
+from assay.meta.request import MetaContext, MetaRequest, Pin, pin
+from assay.profile import load
+from assay.profile.model import MetaProfile
+from assay.report.meta_report import reporting
+from assay.runner import Outcome, execute
+from assay.runs import Home, claim
+
+META = "meta_binance_spot_ratings"
+SLEEVES = tuple(f"binance_spot_rating_{logic}_{side}" for logic in ("all", "ma") for side in ("long", "short"))
+STEPS = with_report(reporting)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A home with four sealed sleeves, in which portfolios are made."""
+
+    home: Home
+    foundation: Foundation
+    pins: dict[str, Pin]
+
+    def request(
+        self,
+        profile: MetaProfile | None = None,
+        pins: dict[str, Pin] | None = None,
+        as_of: dt.datetime | None = None,
+        run_id: str | None = None,
+    ) -> MetaRequest:
+        settings = profile or load().meta(META)
+        known = self.pins | (pins or {})
+        return MetaRequest(
+            home=self.home.path,
+            run=claim(self.home.runs, settings.name, run_id, dt.datetime.now(dt.UTC)),
+            profile=settings,
+            provenance={},
+            pins=tuple(known[sleeve] for sleeve in settings.sleeves),
+            passed_over=(),
+            source=self.foundation.source,
+            lake=self.foundation.lake.folder.relative_to(self.home.path).as_posix(),
+            as_of=as_of or self.foundation.as_of,
+            trials={"n": 0, "sharpe_variance": None},
+        )
+
+    def run(self, request: MetaRequest, steps: tuple[Step, ...] = STEPS) -> tuple[Path, Outcome]:
+        return request.run, execute(request, steps=steps)
+
+    def pin_of(self, folder: Path, sleeve: str) -> Pin:
+        return pin(self.home.runs, sleeve, folder.name)
+
+
+def mutated(after: str, mutation: Callable[[MetaContext], None]) -> tuple[Step, ...]:
+    """The table of steps with a fault in one of them: the step works, then the mutation does."""
+
+    def work(step: Step) -> Callable[[MetaContext], None]:
+        def faulty(context: MetaContext) -> None:
+            step.work(context)
+            mutation(context)
+
+        return faulty
+
+    return tuple(replace(step, work=work(step)) if step.name == after else step for step in STEPS)
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory) -> Assembly:
+    home = Home(tmp_path_factory.mktemp("meta"))
+    foundation = lay_foundation(home, load(), "sample")
+    pins = {}
+    for request in requests(home, load(), foundation, SLEEVES):
+        outcome = execute(request)
+        assert outcome.state == "VALID", outcome.error
+        pins[outcome.profile] = pin(home.runs, outcome.profile, outcome.run_id)
+    return Assembly(home, foundation, pins)
+
+
+@pytest.fixture(scope="session")
+def portfolio(assembly) -> Path:
+    """The canonical portfolio of the four sleeves, sealed."""
+    folder, outcome = assembly.run(assembly.request())
+    assert outcome.state == "VALID", outcome.error
+    return folder

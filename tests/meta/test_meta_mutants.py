@@ -1,0 +1,263 @@
+"""Every mutant of a meta-portfolio is refused with its code, through the real steps."""
+
+import datetime as dt
+import shutil
+
+import polars as pl
+import pytest
+
+from assay import files, layout
+from assay.artifacts import Flattened
+from assay.audit.verify import verify
+from assay.meta.documents import Contributors, MetaOptimized
+from assay.meta.gates import validate_meta
+from assay.meta.request import Pin
+from assay.pipeline import STEPS as SLEEVE_STEPS
+from assay.profile import load
+from assay.profile.model import MetaProfile
+from assay.runner import execute
+
+from .conftest import META, SLEEVES, mutated
+
+
+def document(kind, name, change):
+    def mutate(context):
+        value = context.load(kind, name).model_dump(mode="json")
+        change(value)
+        context.save(name, kind.model_validate(value))
+
+    return mutate
+
+
+def flip_a_sleeve(context):
+    frame = context.table(layout.META_RETURNS)
+    context.save(layout.META_RETURNS, frame.with_columns(-pl.col(SLEEVES[1])))
+
+
+def another_sleeves_returns(context):
+    frame = context.table(layout.META_RETURNS)
+    context.save(layout.META_RETURNS, frame.with_columns(pl.col(SLEEVES[0]).alias(SLEEVES[2])))
+
+
+def scale_a_weight(value):
+    value["profiles"]["hrp"]["sleeves"][0]["Weight"] *= 1.1
+
+
+def move_a_weight(value):
+    sleeves = value["profiles"]["equal_weight"]["sleeves"]
+    sleeves[0]["Weight"] += 0.3
+    sleeves[1]["Weight"] -= 0.15
+    sleeves[2]["Weight"] -= 0.15
+
+
+def lose_a_shared_contributor(value):
+    """Drop one of two sleeves' shares of a coin that both hold, and let the coin agree with what is left."""
+    book = value["profiles"]["equal_weight"]
+    parts = book["contributors"]
+    symbol = next(
+        part["Symbol"]
+        for part in parts
+        if len({other["Sleeve"] for other in parts if other["Symbol"] == part["Symbol"]}) > 1
+    )
+    parts.remove(next(part for part in parts if part["Symbol"] == symbol))
+
+
+def turn_a_contributor(value):
+    part = value["profiles"]["min_variance"]["contributors"][0]
+    part["Direction"] = "LONG" if part["Direction"] == "SHORT" else "SHORT"
+
+
+def turn_a_coin(value):
+    coin = value["profiles"]["hrp"]["assets"][0]
+    coin["Net_Weight"] = -coin["Net_Weight"]
+    coin["Direction"] = "LONG" if coin["Direction"] == "SHORT" else "SHORT"
+
+
+def lose_a_coin(value):
+    value["profiles"]["hrp"]["assets"].pop()
+
+
+def lose_a_profile(value):
+    del value["profiles"]["barbell"]
+
+
+def hide_netting(value):
+    value["profiles"]["hrp"]["netted"] += 0.01
+
+
+def raise_the_limit(context):
+    """Undo the cut of a coin everywhere: only the limit itself can tell."""
+    contributors = context.load(Contributors, layout.META_CONTRIBUTORS).model_dump(mode="json")
+    flattened = context.load(Flattened, layout.FLATTENED).model_dump(mode="json")
+    book, flat = contributors["profiles"]["hrp"], flattened["profiles"]["hrp"]
+    coin = next(coin for coin in book["coins"] if coin["To_Cash"] > 0)
+    factor, more = coin["Before"] / coin["Gross"], coin["To_Cash"]
+    for part in book["contributors"]:
+        if part["Symbol"] == coin["Symbol"]:
+            part["Held"] = part["Weight"]
+    for field in ("Gross", "Long", "Short", "Net"):
+        coin[field] *= factor
+    coin["To_Cash"] = 0.0
+    asset = next(asset for asset in flat["assets"] if asset["Symbol"] == coin["Symbol"])
+    for field in ("Weight", "Gross_Weight", "Net_Weight"):
+        asset[field] *= factor
+    for part in asset["Atoms"]:
+        part["Weight"] *= factor
+    book["concentration_cash"] -= more
+    for one in (book, flat):
+        one["gross"] += more
+        one["cash"] -= more
+        one["net"] -= more
+    book["abs_net"] += more
+    context.save(layout.META_CONTRIBUTORS, Contributors.model_validate(contributors))
+    context.save(layout.FLATTENED, Flattened.model_validate(flattened))
+
+
+MUTANTS = {
+    "a sleeve with flipped signs": ("meta_returns", flip_a_sleeve, {"META_SIGN_FLIPPED"}),
+    "another sleeve's returns": ("meta_returns", another_sleeves_returns, {"META_RETURNS_MISMATCH"}),
+    "a scaled weight": (
+        "optimization",
+        document(MetaOptimized, layout.META_OPTIMIZED, scale_a_weight),
+        {"META_WEIGHT_SUM"},
+    ),
+    "a weight beyond its bounds": (
+        "optimization",
+        document(MetaOptimized, layout.META_OPTIMIZED, move_a_weight),
+        {"META_BOUNDS_BREACH"},
+    ),
+    "overlapping contributors lost": (
+        "weight_flattening",
+        document(Contributors, layout.META_CONTRIBUTORS, lose_a_shared_contributor),
+        {"META_CONTRIBUTORS_LOST"},
+    ),
+    "a turned contributor": (
+        "weight_flattening",
+        document(Contributors, layout.META_CONTRIBUTORS, turn_a_contributor),
+        {"META_DIRECTION_MISMATCH"},
+    ),
+    "a turned coin": (
+        "weight_flattening",
+        document(Flattened, layout.FLATTENED, turn_a_coin),
+        {"META_DIRECTION_MISMATCH"},
+    ),
+    "a lost coin": (
+        "weight_flattening",
+        document(Flattened, layout.FLATTENED, lose_a_coin),
+        {"META_CONTRIBUTORS_LOST"},
+    ),
+    "a lost risk profile": (
+        "analysis",
+        document(Flattened, layout.FLATTENED, lose_a_profile),
+        {"META_PROFILE_MISSING"},
+    ),
+    "netting that does not add up": (
+        "sign_test_post_opt",
+        document(Contributors, layout.META_CONTRIBUTORS, hide_netting),
+        {"META_MASS"},
+    ),
+    "a coin above the limit": ("weight_flattening", raise_the_limit, {"META_CONCENTRATION"}),
+}
+
+
+QUICK = {
+    "a sleeve with flipped signs",
+    "a scaled weight",
+    "a weight beyond its bounds",
+    "overlapping contributors lost",
+    "a coin above the limit",
+}
+
+
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in MUTANTS]
+)
+def test_the_mutant_is_refused_with_its_code(assembly, mutant):
+    after, mutation, codes = MUTANTS[mutant]
+    folder, outcome = assembly.run(assembly.request(), mutated(after, mutation))
+    assert outcome.state == "FAILED"
+    assert outcome.exit_code == 1
+    assert outcome.error["code"] in codes, outcome.error
+    assert not verify(folder, registry=assembly.home.registry).sealed
+
+
+def refusal(assembly, request):
+    _, outcome = assembly.run(request)
+    assert outcome.state == "FAILED"
+    return outcome.error["code"]
+
+
+def test_a_missing_sleeve_is_refused(assembly):
+    assert refusal(assembly, assembly.request(pins={SLEEVES[1]: Pin(SLEEVES[1], "")})) == "META_SLEEVE_MISSING"
+
+
+def test_an_unsealed_run_is_refused(assembly):
+    from assay.flow import requests
+
+    [request] = requests(assembly.home, load(), assembly.foundation, [SLEEVES[1]])
+    execute(request, steps=SLEEVE_STEPS[:13])
+    one = assembly.pin_of(request.run, SLEEVES[1])
+    assert refusal(assembly, assembly.request(pins={SLEEVES[1]: one})) == "META_SLEEVE_UNSEALED"
+    shutil.rmtree(request.run)
+
+
+def test_a_stale_run_is_refused_by_dates_and_not_by_the_clock(assembly):
+    later = assembly.foundation.as_of + dt.timedelta(days=2)
+    assert refusal(assembly, assembly.request(as_of=later)) == "META_SLEEVE_STALE"
+    earlier = assembly.foundation.as_of - dt.timedelta(days=1)
+    assert refusal(assembly, assembly.request(as_of=earlier)) == "META_SLEEVE_FUTURE"
+
+
+def test_a_sleeve_with_a_changed_byte_or_another_head_is_refused(assembly):
+    one = assembly.pins[SLEEVES[1]]
+    path = assembly.home.runs / one.run_id / layout.SYNTHETIC
+    kept = path.read_bytes()
+    try:
+        frame = pl.read_parquet(path)
+        files.write_table(path, frame.with_columns(-pl.col(frame.columns[1])))
+        assert refusal(assembly, assembly.request()) == "META_SLEEVE_HASH_MISMATCH"
+    finally:
+        files.write(path, kept)
+    other = Pin(one.sleeve, one.run_id, "0" * 64, one.seal, one.manifest)
+    assert refusal(assembly, assembly.request(pins={SLEEVES[1]: other})) == "META_SLEEVE_HASH_MISMATCH"
+
+
+@pytest.mark.slow
+def test_a_run_of_another_profile_or_lake_is_refused(assembly):
+    stranger = assembly.pins[SLEEVES[0]]
+    one = Pin(SLEEVES[1], stranger.run_id, stranger.head, stranger.seal, stranger.manifest)
+    assert refusal(assembly, assembly.request(pins={SLEEVES[1]: one})) == "META_SLEEVE_OTHER_PROFILE"
+    from dataclasses import replace
+
+    assert refusal(assembly, replace(assembly.request(), lake="lake/other-00000000")) == "META_LAKE_MISMATCH"
+
+
+def test_one_sleeve_alone_is_refused_unless_the_profile_says_so(assembly):
+    alone = MetaProfile(name="alone", sleeves=SLEEVES[:1])
+    assert refusal(assembly, assembly.request(alone)) == "META_TOO_FEW_SLEEVES"
+    allowed = MetaProfile(name="alone", sleeves=SLEEVES[:1], allow_single=True)
+    _, outcome = assembly.run(assembly.request(allowed))
+    assert outcome.state == "VALID", outcome.error
+
+
+@pytest.mark.slow
+def test_a_refused_sleeve_may_be_left_out_where_the_profile_allows_it(assembly):
+    profile = load(settings=["meta.require_all=false"]).meta(META)
+    folder, outcome = assembly.run(assembly.request(profile, {SLEEVES[1]: Pin(SLEEVES[1], "")}))
+    assert outcome.state == "VALID", outcome.error
+    report = (folder / layout.REPORT).read_text()
+    assert "META_SLEEVE_MISSING" in report
+    few = {sleeve: Pin(sleeve, "") for sleeve in SLEEVES[1:]}
+    assert refusal(assembly, assembly.request(profile, few)) == "META_SLEEVE_MISSING"
+
+
+def test_a_sealed_portfolio_is_not_valid_any_more_when_a_sleeve_changes(assembly, portfolio):
+    assert validate_meta(portfolio).ok
+    path = assembly.home.runs / assembly.pins[SLEEVES[0]].run_id / layout.FLATTENED
+    kept = path.read_bytes()
+    try:
+        path.write_bytes(kept + b" ")
+        failed = [check.code for check in validate_meta(portfolio).checks if not check.ok]
+        assert failed == ["META_SLEEVE_HASH_MISMATCH"]
+    finally:
+        files.write(path, kept)
