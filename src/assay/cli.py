@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 profiles_app = typer.Typer(help="List profiles and show where each setting comes from.", no_args_is_help=True)
 app.add_typer(profiles_app, name="profiles")
+meta_app = typer.Typer(help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
+app.add_typer(meta_app, name="meta")
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
@@ -115,6 +117,9 @@ def run(
     settings: SetOption = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run (one profile only).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named by --run-id.")] = False,
+    redo_from: Annotated[
+        str | None, typer.Option("--from", help="With --resume: step to begin again from, by number or name.")
+    ] = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
@@ -125,7 +130,7 @@ def run(
     _single_threaded()
     with _errors(as_json):
         if resume:
-            code = flows.resume(_home(home), run_id, as_json)
+            code = flows.resume(_home(home), run_id, redo_from, as_json)
         else:
             code = flows.run(_home(home), _catalog(settings), profile, source, as_of, run_id, workers, as_json)
     raise typer.Exit(code)
@@ -259,6 +264,23 @@ def replay(run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
     raise typer.Exit(code)
 
 
+@app.command()
+def causality(
+    run: RunArgument,
+    dates: Annotated[int, typer.Option(help="Dates inside the walk-forward after which everything is replaced.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of the dates and the noise.")] = 0,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace all data after each of some dates, in every table: no row decided before may change by one byte."""
+    from assay.commands import causality as commands
+
+    _single_threaded()
+    with _errors(as_json):
+        code = commands.causality(_home(home), run, dates, seed, as_json)
+    raise typer.Exit(code)
+
+
 @app.command("audit-report")
 def audit_report(
     runs: Annotated[list[str], typer.Argument(help="Run ids, or paths to run directories.")],
@@ -271,6 +293,92 @@ def audit_report(
     _single_threaded()
     with _errors(as_json):
         inspection.audit_report(_home(home), runs, as_json)
+
+
+@app.command()
+def compare(
+    run: RunArgument,
+    other: Annotated[str, typer.Argument(help="The run to compare it with: an id, or a path.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed from one run to another, and which input (settings, data, date) caused it."""
+    from assay.commands import compare as comparing
+
+    _single_threaded()
+    with _errors(as_json):
+        comparing.compare(_home(home), run, other, as_json)
+
+
+@app.command()
+def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List what was tried, with Sharpe ratios, and how likely the best of it is best by luck."""
+    from assay.commands import trials as trying
+
+    _single_threaded()
+    with _errors(as_json):
+        trying.trials(_home(home), as_json)
+
+
+@app.command()
+def orders(
+    run: RunArgument,
+    nav: Annotated[str, typer.Option(help="Net asset value of the account, in dollars.")],
+    holdings: Annotated[
+        Path, typer.Option(help="What the account holds: CSV or JSON of symbol, quantity (negative for a short).")
+    ],
+    risk_profile: Annotated[str, typer.Option(help="Which of the run's portfolios.")] = "hrp",
+    instruments: Annotated[
+        Path | None,
+        typer.Option(help="Recorded GET /api/v3/exchangeInfo, plain or gzipped; default: the lake's table."),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="CSV or JSON of symbol, price; default: the last close that the run knew.")
+    ] = None,
+    order_type: Annotated[str, typer.Option("--type", help="limit or market.")] = "limit",
+    leave_out: Annotated[list[str] | None, typer.Option(help="Symbol to keep as it is; may be repeated.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: reports/orders/RUN in the home.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a run's weights into orders that pass the exchange's filters, as JSON and CSV; nothing is sent."""
+    from assay.commands import orders as commands
+
+    _single_threaded()
+    with _errors(as_json):
+        asked = commands.Options(
+            run, nav, holdings, risk_profile, order_type, instruments, prices, leave_out or (), out
+        )
+        commands.orders(_home(home), asked, as_json)
+
+
+@meta_app.command("run")
+def meta_run(
+    name: Annotated[str, typer.Argument(help="Meta-portfolio, such as meta_binance_spot_ratings.")],
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs to take; the other sleeves are found, or run.")] = None,
+    source: Annotated[str | None, typer.Option(help="Default: that of the runs, else sample.")] = None,
+    as_of: AsOfOption = None,
+    settings: SetOption = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named by --run-id.")] = False,
+    missing: Annotated[bool, typer.Option("--run-missing/--no-run-missing", help="Run sleeves without a run.")] = True,
+    workers: WorkersOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the latest valid runs of a meta-portfolio's sleeves into one book of physical coins."""
+    from assay.commands import meta
+
+    _single_threaded()
+    with _errors(as_json):
+        if resume:
+            code = meta.resume(_home(home), run_id, as_json)
+        else:
+            catalog = _catalog(settings)
+            code = meta.run(_home(home), catalog, name, runs or [], source, as_of, run_id, workers, missing, as_json)
+    raise typer.Exit(code)
 
 
 @profiles_app.command("list")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from assay import steps
 from assay.context import Step
+from assay.errors import UsageError
 from assay.layout import (
     CLUSTERS,
     ENRICHED,
@@ -59,10 +60,15 @@ def step(key: str | int) -> Step:
 
     Raises
     ------
-    KeyError
+    UsageError
         If there is none.
+
+    Examples
+    --------
+    >>> step("4") is step("natural_selection")
+    True
     """
     for candidate in STEPS:
         if key in (candidate.number, str(candidate.number), candidate.name):
             return candidate
-    raise KeyError(key)
+    raise UsageError(f"no step {key!r}", hint=f"1 to 15, or one of {', '.join(step.name for step in STEPS)}")

@@ -38,8 +38,6 @@ from assay.risk import documents
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.flatten import flatten
 
-LEAST_TRIALS = 20
-
 if TYPE_CHECKING:
     import polars as pl
 
@@ -303,16 +301,27 @@ def sign_test_post_opt(context: Context) -> None:
 
 def walk_forward(context: Context) -> None:
     """Repeat the whole decision over past dates and hold what it decided."""
+    from assay.evaluation.causality import probe
     from assay.evaluation.evidence import by_regime, by_year
     from assay.evaluation.walk_forward import walk_forward as walk
 
     profile, scanners = context.profile, context.request.scanners
-    result = walk(context.market, profile, lambda market: decision.decide(market, profile, scanners))
-    for name, frame in result.frames().items():
+
+    def decide(market: Market) -> decision.Decision:
+        return decision.decide(market, profile, scanners)
+
+    result = walk(context.market, profile, decide)
+    frames = result.frames()
+    for name, frame in frames.items():
         context.save(f"{layout.WALK}{name}.parquet", frame)
     context.save(layout.WALK_STATISTICS, as_json(result.statistics()))
     context.save(layout.WALK_BY_YEAR, as_json(by_year(result)))
     context.save(layout.WALK_BY_REGIME, as_json(by_regime(result)))
+    verdict = probe(result, context.market, profile, decide, frames)
+    context.ledger.gate(context.number, "causality", ok=verdict.ok, checked=verdict.rows, violations=verdict.violations)
+    if not verdict.ok:
+        hint = f"see all of it with: assay causality {context.request.run.name}"
+        raise GateError(verdict.violations[0], where="walk_forward", hint=hint, code="CAUSALITY")
 
 
 def capital_preservation(context: Context) -> None:
@@ -372,13 +381,13 @@ def reporting(context: Context) -> None:
 
 def _trials(context: Context) -> dict[str, Any]:
     """Deflated Sharpe ratios: they depend on the registry of runs, and so are no artifact of the steps before."""
-    from assay.evaluation.evidence import deflated
+    from assay.evaluation.evidence import deflated, trial_variance
 
     earlier = context.request.trials
-    n, spread = int(earlier["n"]) + 1, earlier["sharpe_variance"]
-    # The spread of a few trials is mostly that of the chosen one; below this many, chance alone is the better guess.
-    variance = spread if n >= LEAST_TRIALS else None
+    n = int(earlier["n"]) + 1
     frame = context.table(layout.WALK_RETURNS).sort("date")
+    days = frame["date"].n_unique()
+    variance = trial_variance(days, n - 1, earlier["sharpe_variance"]) if days > 1 else None
     names = frame["risk_profile"].unique().sort().to_list()
     returns = {name: frame.filter(frame["risk_profile"] == name)["ret"].to_numpy() for name in names}
     return as_json({"trials": n, "sharpe_variance": variance, "as_run": deflated(returns, n, variance)})

@@ -17,6 +17,7 @@ from audit_house import COINS, Draft, atom_ids, draft, make_home, profile, publi
 from assay import artifacts, files, layout
 from assay.audit import atomic
 from assay.audit.atomic import to_markdown, validate
+from assay.audit.evidence import Evidence
 from assay.audit.ledger import Ledger
 from assay.audit.verify import verify
 from assay.errors import IntegrityError
@@ -465,6 +466,21 @@ HRP = (layout.OPTIMIZED, "profiles", "hrp")
 FLAT = (layout.FLATTENED, "profiles", "hrp")
 COIN = (*FLAT, "assets", 0)
 LOSING = (*HRP, "assets", 1)
+
+
+def move_the_last_day(path: str) -> Mutant:
+    def mutate(content: Draft) -> None:
+        later = pl.col("date") + pl.duration(days=1)
+        moved = pl.when(pl.arange(300) == 299).then(later).otherwise("date")
+        content[path] = content[path].with_columns(date=moved)
+
+    return mutate
+
+
+def forget_the_last_day(content: Draft) -> None:
+    content[layout.SYNTHETIC] = content[layout.SYNTHETIC].head(299)
+
+
 LONG_COIN = change(*COIN, "Direction", to="LONG")
 NAMED: list[tuple[str, str, Mutant]] = [
     ("CROSS_ARTIFACT", f"{layout.SYNTHETIC}: atoms missing ['BINANCE:AAA", lose_a_stream),
@@ -490,6 +506,15 @@ NAMED: list[tuple[str, str, Mutant]] = [
     ("CAP_BREACH", "budget 0.8, decided 0.75", change(*HRP, "budget", to=0.8)),
     ("CAP_BREACH", "cluster 9 weighs 0.0, not 0.5", change(*HRP, "clusters", "9", to=0.5)),
     ("CAP_BREACH", "weighs -0.1", change(*LOSING, "Weight", to=-0.1)),
+    ("CALENDAR", "have other days than the returns matrix", forget_the_last_day),
+    ("CALENDAR", f"{layout.RETURNS} is not one row for each day", move_the_last_day(layout.RETURNS)),
+    ("CALENDAR", f"{layout.RETURNS} has a day after 2024-03-31", move_the_last_day(layout.RETURNS)),
+    ("CALENDAR", f"{layout.SYNTHETIC} is not one row for each day", move_the_last_day(layout.SYNTHETIC)),
+    ("FUNNEL", "6 candidates have 7 fates", give_a_candidate_two_fates),
+    ("FUNNEL", "discovery ends with [4], there are 3 candidates", lose_a_raw_candidate),
+    ("FUNNEL", "normalization: 4 + 2 - 0 is not 5", unbalance_a_stage),
+    ("FUNNEL", "6 leave normalization, 5 enter deduplication", unbalance_all_stages),
+    ("FUNNEL", "the funnel ends with [5], not 5", miscount_winners),
     ("DIRECTION_MISMATCH", "is not SHORT", change(layout.WINNERS, "winners", 4, "direction", to="LONG")),
     ("DIRECTION_MISMATCH", "is FLAT with net weight -0.25", change(*COIN, "Direction", to="FLAT")),
     ("DIRECTION_MISMATCH", "is SHORT with net weight -0.25", change(*COIN, "Atoms", 0, "Direction", to="LONG")),
@@ -565,9 +590,23 @@ def test_the_lake_itself_can_be_asked(open_run: Path) -> None:
     assert asked == [(open_run.parent.parent / "lake" / "sample-0", 3, {"bars": 3, "ratings": 2})]
 
 
-@pytest.mark.parametrize("damage", [b"", b"not json\n", b'{"head": 3}\n'])
+@pytest.mark.parametrize("damage", [b"", b"not json\n", b'{"head": 3}\n', b"[]\n"])
 def test_heads_that_do_not_name_the_pin_are_found(open_run: Path, damage: bytes) -> None:
     (open_run.parent.parent / "lake" / "sample-0" / "heads.jsonl").write_bytes(damage)
+    assert failed(open_run) == {"NOT_REPLAYABLE"}
+
+
+@pytest.mark.parametrize("folder", ["../elsewhere", "/etc"])
+@pytest.mark.parametrize("keys", [("lake", "folder"), ("superset", "path")])
+def test_a_manifest_does_not_lead_out_of_the_home_folder(open_run: Path, keys: tuple[str, str], folder: str) -> None:
+    manifest = files.read_json(open_run / layout.MANIFEST)
+    manifest[keys[0]][keys[1]] = folder
+    files.write_json(open_run / layout.MANIFEST, manifest)
+    assert "leaves the home folder" in words(open_run)["NOT_REPLAYABLE"]
+
+
+def test_a_superset_that_was_changed_is_found(open_run: Path) -> None:
+    (open_run.parent.parent / "lake" / "sample-0" / "superset" / "s.json").write_bytes(b"another superset\n")
     assert failed(open_run) == {"NOT_REPLAYABLE"}
 
 
@@ -647,7 +686,9 @@ def test_another_runs_artifact_is_found(open_run: Path, twin: Path, name: str) -
 @pytest.mark.parametrize("damage", [b"", b"{}", b"PAR1 nothing PAR1"])
 def test_an_unreadable_artifact_is_found(open_run: Path, name: str, code: str, damage: bytes) -> None:
     (open_run / name).write_bytes(damage)
-    assert {code, "HASH_MISMATCH"} <= failed(open_run)
+    found = failed(open_run)
+    assert {code, "HASH_MISMATCH"} <= found
+    assert ("MISSING_ARTIFACTS" in found) == (name not in (layout.RETURNS, layout.SYNTHETIC, layout.MANIFEST))
 
 
 def test_a_missing_sign_test_is_found(open_run: Path) -> None:
@@ -734,6 +775,28 @@ def test_what_a_redone_step_said_before_does_not_count(home: Path) -> None:
 def test_a_layer_without_a_contract_is_found(home: Path, layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_house, "CONTRACTS", {k: v for k, v in audit_house.CONTRACTS.items() if k != layer})
     assert failed(publish(home, "r", draft("SHORT"), through=13)) == {"LEDGER_BROKEN"}
+
+
+def test_a_step_that_failed_at_last_has_not_ended(open_run: Path) -> None:
+    with Ledger.open(open_run / layout.LEDGER) as ledger:
+        ledger.intent(13, "capital_preservation", {})
+        ledger.outcome(13, "capital_preservation", "failed", {}, {}, {"code": "GATE"})
+    assert "step 13 capital_preservation has not ended well" in words(open_run)["LEDGER_BROKEN"]
+
+
+def test_an_artifact_that_no_step_recorded_is_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = tuple((name, tuple(w for w in writes if w != layout.HEALTH)) for name, writes in audit_house.STEPS)
+    monkeypatch.setattr(audit_house, "STEPS", steps)
+    content = draft("SHORT")
+    run = publish(home, "r", content, through=13)
+    save(run / layout.HEALTH, content[layout.HEALTH])
+    assert failed(run) == {"HASH_MISMATCH"}
+
+
+def test_a_step_that_is_being_redone_has_not_ended(open_run: Path) -> None:
+    with Ledger.open(open_run / layout.LEDGER) as ledger:
+        ledger.intent(13, "capital_preservation", {})
+    assert "a step before this one has not ended" in words(open_run)["LEDGER_BROKEN"]
 
 
 @pytest.mark.parametrize("step", [3, 7, 11])
@@ -835,9 +898,18 @@ def stand_aside(allowed: bool) -> Draft:
     return content
 
 
-def test_a_run_that_stands_aside_is_valid_if_its_profile_and_ledger_say_so(home: Path) -> None:
+def test_a_run_that_stands_aside_is_valid_if_its_profile_and_ledger_say_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     event = ("STAND_ASIDE",)
-    assert failed(publish(home, "told", stand_aside(True), through=13, events=event, stand_aside=True)) == set()
+
+    def nothing_to_check(ledger: Ledger, step: int) -> None:
+        ledger.contract(step, "L2", "InferenceSchema", 0, 0, 0, 0, "pass")
+
+    told = publish(
+        home, "told", stand_aside(True), through=13, events=event, stand_aside=True, on_step=nothing_to_check
+    )
+    assert failed(told) == set()
     assert {"EMPTY_HRP", "EMPTY_RETURNS", *SIGNS} <= failed(publish(home, "silent", stand_aside(True), through=13))
     forbidden = publish(home, "forbidden", stand_aside(False), through=13, events=event, stand_aside=True)
     assert {"EMPTY_HRP", "EMPTY_RETURNS", *SIGNS} <= failed(forbidden)
@@ -848,6 +920,11 @@ def test_a_run_with_atoms_does_not_stand_aside(home: Path) -> None:
     content[layout.MANIFEST]["profile"] = profile("SHORT", stand_aside=True)
     run = publish(home, "r", content, through=13, events=("STAND_ASIDE",))
     assert failed(run) >= SIGNS
+
+
+def test_a_check_that_compared_nothing_has_failed(open_run: Path) -> None:
+    check = atomic._run(Evidence(open_run), "BAD", "GOOD", lambda evidence, tally: None)
+    assert (check.code, check.ok, check.checked, check.what) == ("BAD", False, 0, "nothing was checked")
 
 
 # The verdict for people

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from audit_workers import BODY, begin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from assay.audit.ledger import Ledger, check_chain, read_ledger
 from assay.errors import DiskError, InternalError, LedgerError, UsageError
 
 UTC = dt.UTC
-BODY = {"run_id": "r", "profile": "p"}
 
 
 @pytest.fixture
@@ -59,6 +59,7 @@ def test_bodies_of_the_typed_entries(path: Path) -> None:
         ledger.intent(3, "data_prep", {"in": "c" * 64})
         ledger.contract(3, "L0", "ReturnsMatrixSchema", 10, 2, 20, ["X: zero variance"], "filter", dropped=1)
         ledger.gate(3, "foundation", True, 20, [])
+        ledger.fallback(3, "NOTED", "nothing to add")
         ledger.fallback(3, "SOLVER", "Clarabel for PIQP", {"risk_profile": "hrp"})
         ledger.outcome(3, "data_prep", "ok", {"in": "c" * 64}, record)
         ledger.resume({"reason": "killed"})
@@ -153,15 +154,6 @@ def test_the_lock_ends_with_a_killed_process(path: Path) -> None:
         assert [entry.kind for entry in ledger.entries] == ["genesis", "event"]
 
 
-def begin(path: str, barrier: object, results: object) -> None:
-    barrier.wait()  # type: ignore[attr-defined]
-    try:
-        Ledger.create(Path(path), BODY).event(1, "X", "mine")
-        results.put("begun")  # type: ignore[attr-defined]
-    except UsageError as error:
-        results.put(error.code)  # type: ignore[attr-defined]
-
-
 def test_of_processes_that_begin_a_ledger_together_one_does(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(3), context.Queue()
@@ -233,6 +225,8 @@ def test_a_ledger_without_a_genesis_is_refused(path: Path) -> None:
     path.unlink()
     with pytest.raises(LedgerError, match="missing"):
         Ledger.open(path)
+    with pytest.raises(DiskError, match="cannot open"):
+        Ledger.open(path.parent)
     with pytest.raises(LedgerError, match="cannot be read"):
         read_ledger(path)
 
@@ -267,6 +261,11 @@ def test_a_failed_write_is_taken_back(path: Path, monkeypatch: pytest.MonkeyPatc
             patch.setattr(files, "append", fail)
             with pytest.raises(DiskError, match="No space"):
                 ledger.event(1, "X", "lost")
+            synced: list[int] = []
+            patch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+            with pytest.raises(DiskError, match="No space"):
+                ledger.event(1, "X", "lost again")
+            assert synced == [len(before)]
         assert path.read_bytes() == before
         ledger.event(1, "Y", "kept")
     assert check_chain(path) == 2

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from audit_house import Clock, draft, publish
+from audit_workers import TIME, enter, made
 
 from assay import files
 from assay.audit import registry
@@ -17,13 +19,6 @@ from assay.audit.ledger import read_ledger
 from assay.audit.registry import Registration
 from assay.audit.verify import ZERO
 from assay.errors import DiskError, IntegrityError, LedgerError
-
-TIME = "2024-04-01T06:00:00.000000Z"
-
-
-def made(number: int, manifest: str = "", **performance: float | None) -> Registration:
-    digest = hashlib.sha256(str(number).encode()).hexdigest()
-    return Registration(f"run-{number}", "p", digest, digest, manifest or digest, "VALID", TIME, performance)
 
 
 @pytest.fixture
@@ -74,17 +69,25 @@ def test_a_sealed_ledger_can_be_entered_after_a_crash(home: Path) -> None:
     assert registry.complete(book, run / "audit.jsonl") == head
     with pytest.raises(LedgerError, match="not sealed"):
         Registration.sealed(read_ledger(run / "audit.jsonl")[:-1])
+    with pytest.raises(LedgerError, match="not sealed"):
+        Registration.sealed([])
 
 
-def test_a_torn_last_line_is_cut_and_recorded(book: Path) -> None:
+def test_a_torn_last_line_is_cut_and_recorded(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     registry.append(book, made(1))
+    whole = book.stat().st_size
     torn = b'{"body":{"head":"12'
     with book.open("ab") as stream:
         stream.write(torn)
     assert registry.entries(book) == [made(1)]
     with pytest.raises(LedgerError, match="line 2"):
         registry.check(book)
+    synced.clear()
     registry.append(book, made(2), clock=Clock())
+    assert synced[0] == whole  # cut, then the resume line, then the run
+    assert len(synced) == 3
     assert registry.entries(book) == [made(1), made(2)]
     assert registry.check(book) == 3
     middle = json.loads(book.read_bytes().splitlines()[1])
@@ -138,14 +141,9 @@ def test_a_failed_write_is_taken_back(book: Path, monkeypatch: pytest.MonkeyPatc
     assert book.read_bytes() == before
 
 
-def enter(book: str, first: int) -> None:
-    for number in range(first, first + 15):
-        registry.append(Path(book), made(number))
-
-
 def test_processes_that_enter_runs_at_the_same_time_lose_none(book: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=enter, args=(str(book), 15 * number)) for number in range(3)]
+    workers = [context.Process(target=enter, args=(str(book), 15 * number, 15)) for number in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:

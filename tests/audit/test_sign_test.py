@@ -169,6 +169,38 @@ def test_missing_columns_are_named() -> None:
     assert codes(judge(content, "SHORT", "pre_opt")) == {"MISSING_PHYSICAL_COL"}
 
 
+def test_missing_columns_are_named_after_the_optimizers_too() -> None:
+    content = draft()
+    content[layout.SYNTHETIC] = streams(content).drop(atom_ids("SHORT")[1])
+    assert codes(judge(content, "SHORT")) == {"MISSING_SYNTHETIC"}
+    content = draft()
+    content[layout.RETURNS] = content[layout.RETURNS].drop(COINS[1])
+    assert codes(judge(content, "SHORT")) == {"MISSING_PHYSICAL_COL"}
+
+
+def test_an_atom_that_stands_twice_is_named() -> None:
+    content = draft()
+    content[layout.WINNERS]["winners"].append(content[layout.WINNERS]["winners"][0])
+    assert codes(judge(content, "SHORT", "pre_opt")) == {"NO_ATOMS"}
+
+
+@pytest.mark.parametrize("missing", [layout.OPTIMIZED, layout.FLATTENED])
+def test_without_weights_there_is_no_second_test(missing: str) -> None:
+    content = draft()
+    result = sign_test(
+        read_panel(content[layout.RETURNS], "returns"),
+        read_panel(content[layout.SYNTHETIC], "synthetic"),
+        [Winner.model_validate(winner) for winner in content[layout.WINNERS]["winners"][:4]],
+        "SHORT",
+        "post_opt",
+        None if missing == layout.OPTIMIZED else Optimized.model_validate(content[layout.OPTIMIZED]),
+        None if missing == layout.FLATTENED else Flattened.model_validate(content[layout.FLATTENED]),
+    )
+    assert [(violation.code, violation.where) for violation in result.violations] == [
+        ("SIGNTEST_OPTIMIZER_NOT_NORMALIZED", missing)
+    ]
+
+
 def test_a_stream_of_nobody_is_named() -> None:
     content = draft()
     set_streams(content, extra=pl.lit(0.5))
@@ -241,6 +273,10 @@ def optimizer_lost_an_atom(content: Draft, name: str) -> None:
     optimized(content, name)["assets"].pop(1)
 
 
+def unguarded_optimizer_lost_an_atom(content: Draft, name: str) -> None:
+    optimized(content, name, "unguarded")["assets"].pop(1)
+
+
 def optimizer_saw_an_atom_twice(content: Draft, name: str) -> None:
     assets = optimized(content, name)["assets"]
     assets.append(copy.deepcopy(assets[0]))
@@ -274,6 +310,7 @@ NORMALIZATION_MUTANTS = [
     negative_weight,
     negative_unguarded_weight,
     optimizer_lost_an_atom,
+    unguarded_optimizer_lost_an_atom,
     optimizer_saw_an_atom_twice,
     optimizer_was_not_run,
     optimizer_saw_the_coin,
@@ -316,6 +353,10 @@ def contribution_of_the_other_side(content: Draft, name: str) -> None:
     part["Direction"] = "LONG" if part["Direction"] == "SHORT" else "SHORT"
 
 
+def contribution_of_another_logic(content: Draft, name: str) -> None:
+    flattened(content, name)["assets"][0]["Atoms"][0]["Logic"] = "rating_ma"
+
+
 DIRECTION_MUTANTS = [
     net_of_the_other_side,
     atom_of_the_other_side,
@@ -324,6 +365,7 @@ DIRECTION_MUTANTS = [
     direction_not_of_the_net,
     net_without_provenance,
     contribution_of_the_other_side,
+    contribution_of_another_logic,
 ]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 from audit_house import draft, publish
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay import files, layout
@@ -81,11 +81,19 @@ def test_order_of_keys_of_the_rfc() -> None:
     assert list(json.loads(verify.canonical(dict.fromkeys(names)))) == expected
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_canonical_json_is_what_the_library_writes(value: object) -> None:
     assert verify.canonical(value).encode() == rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", [object()]])
+def test_what_is_not_json_has_no_canonical_form(value: object) -> None:
+    with pytest.raises(ValueError):
+        verify.canonical(value)
+
+
+@settings(deadline=None)
 @given(JSON)
 def test_canonical_json_is_a_fixed_point(value: object) -> None:
     text = verify.canonical(value)
@@ -121,6 +129,8 @@ def test_canonical_json_is_a_fixed_point(value: object) -> None:
         b'{"body":{},"kind":"event","prev":"PREV","seq":true,"time":"2024-04-01T00:00:00.000000Z"}',
         b'{"body":{},"kind":"event","prev":"PREV","seq":0,"time":"2024-04-01T00:00:00Z"}',
         b'{"body":{},"kind":"event","prev":"short","seq":0,"time":"2024-04-01T00:00:00.000000Z"}',
+        b'{"body":{},"kind":"event","prev":0,"seq":0,"time":"2024-04-01T00:00:00.000000Z"}',
+        b'{"body":{},"kind":"event","prev":"PREV","seq":0,"time":1711929600}',
     ],
 )
 def test_a_line_that_no_writer_wrote_is_refused(line: bytes) -> None:
@@ -159,10 +169,28 @@ def test_strange_things_are_named_and_not_opened(run: Path) -> None:
     import os
 
     os.mkfifo(run / "data" / "pipe")
-    (run / "data" / "bell\x07").write_bytes(b"")
+    for name in ("bell\x07", "back\\slash", "\u202egnp.exe"):
+        (run / "data" / name).write_bytes(b"")
     verdict = verify.verify(run)
-    assert codes(verdict) == ["FILE_STRANGE", "FILE_STRANGE"]
-    assert [problem.where for problem in verdict.problems] == ["data/bell\x07", "data/pipe"]
+    assert codes(verdict) == ["FILE_STRANGE"] * 4
+    found = [problem.where.removeprefix("data/") for problem in verdict.problems]
+    assert found == ["back\\slash", "bell\x07", "pipe", "\u202egnp.exe"]
+
+
+def test_a_file_that_was_added_is_named(run: Path) -> None:
+    (run / "data" / "more.json").write_bytes(b"{}")
+    verdict = verify.verify(run)
+    assert [(problem.code, problem.where) for problem in verdict.problems] == [("FILE_EXTRA", "data/more.json")]
+
+
+def test_a_file_that_cannot_be_read_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, paths: list[str]) -> dict[str, object]:
+        raise PermissionError(13, "Permission denied", str(folder / paths[0]))
+
+    monkeypatch.setattr(verify, "inventory", fail)
+    verdict = verify.verify(run)
+    assert codes(verdict) == ["UNREADABLE"]
+    assert verdict.problems[0].where.endswith("INDEX.md")
 
 
 def test_a_run_under_another_name_is_named(run: Path) -> None:
@@ -193,12 +221,43 @@ def test_a_failed_run_whose_ledger_was_edited_is_not_intact(home: Path) -> None:
     run = publish(home, "failed", draft(), through=6)
     ledger = run / layout.LEDGER
     ledger.write_bytes(ledger.read_bytes().replace(b'"violations":0', b'"violations":1'))
+    assert codes(verify.verify(run)) == ["CHAIN"]
     assert not verify.verify(run).intact
 
 
 def test_a_seal_that_the_registry_lost_is_named(run: Path, home: Path) -> None:
     (home / "runs" / "registry.jsonl").write_bytes(b"")
     assert codes(verify.verify(run)) == ["REGISTRY_RUN"]
+
+
+def test_a_missing_registry_is_named_for_a_sealed_run_only(run: Path, home: Path) -> None:
+    failed = publish(home, "failed", draft(), through=6)
+    (home / "runs" / "registry.jsonl").unlink()
+    assert codes(verify.verify(run)) == ["REGISTRY_MISSING", "REGISTRY_RUN"]
+    assert "REGISTRY_MISSING" not in codes(verify.verify(failed))
+
+
+def test_the_registry_must_hold_the_line_that_a_run_began_after(run: Path, home: Path) -> None:
+    later = publish(home, "later", draft("LONG"))
+    book = home / "runs" / "registry.jsonl"
+    assert verify.verify(later).ok
+    (entered,) = [entry for entry in registry.entries(book) if entry.run_id == "later"]
+    book.unlink()
+    registry.append(book, entered)
+    assert codes(verify.verify(later)) == ["REGISTRY_CUT"]
+
+
+def test_a_torn_or_edited_registry_is_named(run: Path, home: Path) -> None:
+    publish(home, "later", draft("LONG"))
+    book = home / "runs" / "registry.jsonl"
+    whole = book.read_bytes()
+    book.write_bytes(whole + b"{")
+    assert codes(verify.verify(run)) == ["TORN"]
+    book.write_bytes(whole.replace(b'"kind":"run"', b'"kind":"ran"', 2))
+    assert codes(verify.verify(run))[0] == "LINE_BROKEN"
+    book.write_bytes(whole[:-2] + b" }\n")
+    problem = verify.verify(run).problems[0]
+    assert (problem.code, problem.where) == ("LINE_BROKEN", "registry.jsonl line 2")
 
 
 def test_a_seal_cut_from_the_ledger_is_named(run: Path) -> None:
@@ -247,11 +306,25 @@ def test_a_plain_story_is_right(tmp_path: Path) -> None:
     ("entries", "code"),
     [
         ([INTENT], "GENESIS"),
+        ([INTENT, OUTCOME, SEAL], "GENESIS"),
         ([GENESIS, GENESIS], "GENESIS"),
         ([("genesis", {})], "SHAPE"),
         ([GENESIS, ("intent", {"step": 1})], "SHAPE"),
         ([GENESIS, ("intent", {**INTENT[1], "more": 1})], "SHAPE"),
         ([GENESIS, ("intent", {**INTENT[1], "inputs": {"x": "no hash"}})], "SHAPE"),
+        ([GENESIS, ("intent", {**INTENT[1], "step": "1"})], "SHAPE"),
+        ([GENESIS, ("intent", {**INTENT[1], "step": True})], "SHAPE"),
+        ([GENESIS, ("intent", {**INTENT[1], "name": None})], "SHAPE"),
+        ([GENESIS, ("intent", {**INTENT[1], "inputs": ["x"]})], "SHAPE"),
+        ([GENESIS, ("intent", {**INTENT[1], "inputs": {"x": 7}})], "SHAPE"),
+        ([("genesis", {"run_id": "r"})], "SHAPE"),
+        ([("genesis", {"profile": "p"})], "SHAPE"),
+        ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "outputs": ["x"]})], "SHAPE"),
+        ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "outputs": {"x": "y"}})], "SHAPE"),
+        ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "outputs": {"x": {"sha256": 1, "content": HASH}}})], "SHAPE"),
+        ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "name": 1})], "SHAPE"),
+        ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "more": 1})], "SHAPE"),
+        ([GENESIS, ("seal", {**SEAL[1], "files": ["x"]})], "SHAPE"),
         ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "state": "fine"})], "SHAPE"),
         ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "error": {}})], "SHAPE"),
         ([GENESIS, INTENT, ("outcome", {**OUTCOME[1], "outputs": {"x": {"sha256": HASH}}})], "SHAPE"),
@@ -352,6 +425,30 @@ def test_the_seal_refuses_a_step_that_has_not_ended(home: Path) -> None:
             close(run, ledger)
 
 
+def test_the_seal_refuses_a_step_that_failed_or_none_at_all(home: Path) -> None:
+    run, ledger = unsealed(home)
+    with ledger:
+        ledger.intent(14, "atomic_validation", {})
+        ledger.outcome(14, "atomic_validation", "failed", {}, {}, {"code": "GATE"})
+        with pytest.raises(IntegrityError, match="not ended well"):
+            close(run, ledger)
+    empty = home / "runs" / "empty"
+    with (
+        Ledger.create(empty / layout.LEDGER, {"run_id": "empty", "profile": "p"}) as ledger,
+        pytest.raises(IntegrityError, match="there was none"),
+    ):
+        close(empty, ledger)
+
+
+def test_a_link_that_looks_like_a_leftover_is_not_followed(home: Path) -> None:
+    run, ledger = unsealed(home)
+    with ledger:
+        (run / "data" / ".x.json.1.tmp").symlink_to(run / layout.RISK)
+        with pytest.raises(IntegrityError, match="symbolic link"):
+            close(run, ledger)
+    assert (run / layout.RISK).exists()
+
+
 def test_the_seal_removes_what_killed_writers_left_and_says_so(home: Path) -> None:
     run, ledger = unsealed(home)
     with ledger:
@@ -403,6 +500,11 @@ def test_a_seal_without_the_wanted_signature_is_named(run: Path) -> None:
     assert codes(verify.verify(run, check_signature=lambda message, signature: True)) == ["SIGNATURE"]
 
 
+def test_an_unsealed_run_has_nothing_to_sign(home: Path) -> None:
+    run = publish(home, "failed", draft(), through=6)
+    assert codes(verify.verify(run, check_signature=lambda message, signature: True)) == ["NOT_SEALED"]
+
+
 # The command
 
 
@@ -431,8 +533,11 @@ def test_exit_codes(run: Path, home: Path, tmp_path: Path) -> None:
     assert verify.main([str(failed)]) == 3
     assert verify.main([str(failed), "--allow-unsealed"]) == 0
     assert verify.main([str(run), "--head", "0" * 64]) == 3
+    assert verify.main([str(run), "--head", str(verify.verify(run).head).upper()]) == 0
     assert verify.main([str(run), "--registry", str(tmp_path / "none")]) == 3
     assert verify.main([str(tmp_path / "no run")]) == 2
+    (run / layout.REPORT).unlink()
+    assert verify.main([str(run), "--allow-unsealed"]) == 3
 
 
 def test_hostile_names_do_not_reach_the_terminal(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

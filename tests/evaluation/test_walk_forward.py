@@ -377,7 +377,7 @@ def test_three_years_of_recorded_bars(recorded: Market):
     spent = time.process_time() - began
     assert len(result.rebalances) == 110
     book = result.books["hrp"]
-    np.testing.assert_array_equal(book.nav, book.cash + (book.quantities * book.marks).sum(axis=1))
+    np.testing.assert_array_equal(book.nav, book.cash + sum((book.quantities * book.marks).T))
     assert 1.0 + book.holding_pnl.sum() == pytest.approx(book.nav[-1], abs=1e-9)
     assert spent < 3.0
     document = preservation(result.frames(), Guard())

@@ -16,8 +16,8 @@ from assay.artifacts import DataHealth, Flattened, Optimized, RawCandidates, Ris
 from assay.audit.ledger import check_chain, read_ledger
 from assay.audit.verify import verify
 from assay.context import load_market
-from assay.errors import Exit
-from assay.pipeline import STEPS
+from assay.errors import Exit, UsageError
+from assay.pipeline import STEPS, step
 from assay.replay import recorded_artifacts, replay
 from assay.runner import execute
 from assay.runs import Status
@@ -27,8 +27,8 @@ from .conftest import AS_OF, LONG, SHORT, mutated
 
 def test_every_step_leaves_what_it_promises(finished):
     for folder in finished.values():
-        for step in STEPS:
-            for name in step.writes:
+        for row in STEPS:
+            for name in row.writes:
                 path = folder / name
                 assert any(path.iterdir()) if name.endswith("/") else path.stat().st_size > 0
         assert verify(folder).ok
@@ -47,6 +47,7 @@ def test_contracts_l0_to_l4_and_all_gates_are_in_the_ledger(finished):
         "foundation",
         "sign_test_pre_opt",
         "sign_test_post_opt",
+        "causality",
         "capital_preservation",
         "atomic_validation",
     }
@@ -153,6 +154,23 @@ def test_a_step_whose_input_changed_is_done_again(workshop, finished):
     files.write(winners, winners.read_bytes().replace(b'"rank": 1,', b'"rank": 1, '))
     assert execute(replace(request, resume=True)).state == "VALID"
     assert recorded_artifacts(request.run) == recorded_artifacts(finished[SHORT])
+
+
+def test_a_run_is_resumed_from_a_step_by_number_or_name(workshop, finished):
+    def fail(_context):
+        raise KeyboardInterrupt
+
+    request = workshop.request(SHORT)
+    execute(request, steps=mutated("optimization", fail))
+    assert step(6) is step("6") is step("strategy_synthesis")
+    again = execute(replace(request, resume=True), redo_from=step("strategy_synthesis").number)
+    assert again.state == "VALID"
+    assert recorded_artifacts(request.run) == recorded_artifacts(finished[SHORT])
+    entries = read_ledger(request.run / layout.LEDGER)
+    intents = [entry.body["step"] for entry in entries if entry.kind == "intent"]
+    assert intents == [*range(1, 10), *range(6, 16)]
+    with pytest.raises(UsageError, match="no step 'nowhere'"):
+        step("nowhere")
 
 
 def test_a_step_that_takes_too_long_is_stopped_and_named(workshop):

@@ -229,7 +229,7 @@ def sign_test(
         trial.refuse(code, where, what)
     trial.streams(direction)
     if stage == "post_opt":
-        _test_weights(trial, optimized, flattened, stand_aside)
+        _test_weights(trial, optimized, flattened)
     return _result(stage, atoms, trial.violations, trial.values, trial.weights, stand_aside)
 
 
@@ -254,15 +254,13 @@ def _result(
     )
 
 
-def _test_weights(trial: _Trial, optimized: Optimized | None, flattened: Flattened | None, stand_aside: bool) -> None:
+def _test_weights(trial: _Trial, optimized: Optimized | None, flattened: Flattened | None) -> None:
     if optimized is None or flattened is None:
         missing = layout.OPTIMIZED if optimized is None else layout.FLATTENED
         trial.refuse(OPTIMIZER_NOT_NORMALIZED, missing, "there are no weights to test")
         return
     trial.optimized(optimized)
     trial.flattened(flattened, optimized)
-    if not trial.weights and not stand_aside:
-        trial.refuse(OPTIMIZER_NOT_NORMALIZED, layout.OPTIMIZED, "there are no weights to test")
 
 
 def _emptiness(

@@ -13,6 +13,7 @@ from assay.commands import output
 from assay.domain import UTC, format_instant
 from assay.errors import UsageError
 from assay.flow import Foundation, lay_foundation, requests, run_all, summary, warm_pool, worst
+from assay.layout import MANIFEST
 from assay.report.live import watching
 from assay.runs import Home, claim
 
@@ -37,7 +38,7 @@ def run(
         raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
     _check(catalog, names)
     if len(names) == 1:
-        foundation = lay_foundation(home, catalog, source, as_of, _progress)
+        foundation = lay_foundation(home, catalog, source, as_of, output.progress)
         outcomes = [_here(request) for request in requests(home, catalog, foundation, names, run_id)]
     else:
         _, outcomes = _parallel(home, catalog, names, source, as_of, workers)
@@ -45,16 +46,22 @@ def run(
     return worst(outcomes)
 
 
-def resume(home: Home, run_id: str | None, as_json: bool) -> int:
-    """Go on with a run that ended early; return the exit code."""
+def resume(home: Home, run_id: str | None, first: str | None, as_json: bool) -> int:
+    """Go on with a run that ended early, at the latest from the step that is asked for; return the exit code."""
     from dataclasses import replace
 
     from assay.context import Request
+    from assay.pipeline import step
 
     if run_id is None:
         raise UsageError("which run?", hint="name it with --run-id")
     folder = home.run(run_id)
-    outcomes = [_here(replace(Request.of(home.path, folder), resume=True))]
+    if not (folder / MANIFEST).is_file():
+        raise UsageError(
+            "the run ended before it wrote its manifest", where=str(folder), hint="start it again under another name"
+        )
+    redo_from = None if first is None else step(first).number
+    outcomes = [_here(replace(Request.of(home.path, folder), resume=True), redo_from)]
     _print(outcomes, as_json)
     return worst(outcomes)
 
@@ -77,11 +84,11 @@ def _check(catalog: Catalog, names: Sequence[str]) -> None:
         catalog.profile(name)
 
 
-def _here(request: Request) -> Outcome:
+def _here(request: Request, redo_from: int | None = None) -> Outcome:
     from assay.runner import execute
 
     with watching([request.run]) as refresh:
-        outcome = execute(request, refresh)
+        outcome = execute(request, refresh, redo_from=redo_from)
         refresh()
     return outcome
 
@@ -91,16 +98,11 @@ def _parallel(
 ) -> tuple[Foundation, list[Outcome]]:
     count = max(1, min(workers or os.cpu_count() or 1, len(names)))
     with warm_pool(count) as pool:
-        foundation = lay_foundation(home, catalog, source, as_of, _progress)
+        foundation = lay_foundation(home, catalog, source, as_of, output.progress)
         wanted = requests(home, catalog, foundation, names)
         with watching([request.run for request in wanted]) as refresh:
             outcomes = run_all(pool, wanted, refresh)
     return foundation, outcomes
-
-
-def _progress(stage: str, done: int, total: int) -> None:
-    if done == 0 or done == total:
-        output.note(f"foundation: {stage} {done:,}/{total:,}")
 
 
 def _keep(folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[Outcome]) -> Path | None:

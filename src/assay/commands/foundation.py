@@ -24,7 +24,7 @@ def ingest(home: Home, source: str, as_json: bool) -> None:
 
     opened = open_source(source)
     lake = Lake(home.path, opened)
-    report = load(lake, opened, lambda stage, done, total: output.note(f"{stage} {done:,}/{total:,}"))
+    report = load(lake, opened, output.progress)
     if as_json:
         output.as_json(report.as_dict() | {"lake": str(lake.folder)})
         return

@@ -20,6 +20,12 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def progress(stage: str, done: int, total: int) -> None:
+    """Say that a stage of the foundation begins."""
+    if done == 0:
+        note(f"foundation: {stage}" + (f", {total:,} bars" if total else ""))
+
+
 def as_json(value: Any) -> None:
     """Print a JSON value."""
     line(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from assay.evaluation.bootstrap import intervals
 from assay.evaluation.overfitting import overfitting
 from assay.evaluation.records import BookResult, Floats
-from assay.evaluation.statistics import Summary, sharpe_evidence, summary, summary_by
+from assay.evaluation.statistics import Summary, null_sharpe_variance, sharpe_evidence, summary, summary_by
 
 if TYPE_CHECKING:
     from assay.evaluation.walk_forward import WalkForwardResult
 
 DEFLATED = ("dsr", "expected_max_sharpe")
 """Depend on what else was tried, and so are no property of a walk-forward; see :func:`deflated`."""
+
+SPREAD_TAIL = 0.05
+"""One minus the confidence that trials vary less than by chance."""
 
 PBO_BLOCKS = 16
 """As in the paper; 12,870 combinations."""
@@ -75,6 +79,38 @@ def deflated(returns: Mapping[str, Floats], trials: int, variance: float | None 
     """
     evidence = {name: sharpe_evidence(series, trials, variance) for name, series in sorted(returns.items())}
     return {name: {key: figures[key] for key in DEFLATED} for name, figures in evidence.items()}
+
+
+def trial_variance(days: int, earlier: int, spread: float | None) -> float:
+    """Variance of annual Sharpe ratios to deflate by: what chance gives, or less where the trials surely vary less.
+
+    Worthless trials vary by chance alone, see :func:`~assay.evaluation.statistics.null_sharpe_variance`, and by less
+    where they resemble each other. What they vary beyond chance comes from bad trials or short records, and makes none
+    of them better: it is not held against the chosen one. A spread of few trials says little, so what counts is the
+    upper end of its one-sided 95 % interval, ``spread (n - 1) / chi2(5 %, n - 1)``. ``benchmarks/noise_search.py``
+    measures what other rules promote.
+
+    Parameters
+    ----------
+    days : int
+        Length of the chosen record, at least 2.
+    earlier : int
+        Other trials that were made.
+    spread : float or None
+        Variance of their annual Sharpe ratios; None where it is not known.
+
+    Examples
+    --------
+    Nineteen trials that hardly differ, and nineteen of which some are hopeless:
+
+    >>> round(trial_variance(1096, 19, 0.05), 4), round(trial_variance(1096, 19, 1.0), 4)
+    (0.0958, 0.3333)
+    """
+    chance = null_sharpe_variance(days)
+    if spread is None or earlier < 2:
+        return chance
+    freedom = earlier - 1
+    return min(chance, spread * freedom / (2.0 * float(gammaincinv(freedom / 2.0, SPREAD_TAIL))))
 
 
 def probability_of_overfitting(books: Mapping[str, BookResult]) -> float | None:

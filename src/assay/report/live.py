@@ -85,7 +85,9 @@ def _table(folders: Sequence[Path]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, overflow="fold")  # the end of a run id is what tells runs apart
     now = dt.datetime.now(UTC)
     styles = {"RUNNING": "cyan", "VALID": "green", "FAILED": "red", "DEAD": "red", "INTERRUPTED": "yellow"}
     for status in statuses(folders):
