@@ -35,8 +35,9 @@ atomic-audit: .venv/ready  ## Validate every run in the home folder again
 test: .venv-dev/ready  ## Lint, types, layers, docstring examples and tests
 	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py
 
-test-all: .venv-dev/ready  ## The same, with the slow tests
+test-all: .venv-dev/ready .venv-engine/ready  ## The same, with the slow tests and a second engine for the book
 	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py --slow
+	.venv-engine/bin/python -m pytest tests/evaluation/test_book_engine.py -k zipline
 
 bench: .venv/ready .venv-dev/ready  ## Measure against named peers; answers are checked before they are timed
 	$(DEV)/python -m benchmarks
@@ -45,7 +46,7 @@ lock: .venv-dev/ready  ## Resolve requirements*.txt again from pyproject.toml
 	$(DEV)/python scripts/lock.py
 
 clean:  ## Remove environments and caches; runs and lake stay
-	rm -rf .venv .venv-dev .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-dev .venv-engine .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 define install
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -59,6 +60,9 @@ endef
 
 .venv/ready: requirements.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv,requirements.txt)
+
+.venv-engine/ready: requirements-engine.txt requirements-installer.txt pyproject.toml
+	$(call install,.venv-engine,requirements-engine.txt)
 
 .venv-dev/ready: requirements-dev.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv-dev,requirements-dev.txt)

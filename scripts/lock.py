@@ -14,6 +14,7 @@ COMMON = [
 FILES = {
     "requirements-installer.txt": ["--group", "installer"],
     "requirements.txt": ["pyproject.toml", "--group", "build"],
+    "requirements-engine.txt": ["pyproject.toml", "--group", "build", "--group", "engine"],
     "requirements-dev.txt": [
         "pyproject.toml",
         "--group",
