@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from assay import files, layout
-from assay.audit.ledger import Ledger
+from assay.audit.ledger import Ledger, read_ledger
 from assay.audit.verify import Entry
 from assay.context import Job, Workspace
 from assay.domain import UTC
@@ -67,6 +67,8 @@ def execute(
     """
     from threadpoolctl import threadpool_limits
 
+    if request.resume and _is_sealed(request.run):
+        return _completed_before(request)
     started = dt.datetime.now(UTC)
     status = Status.begin(request.run.name, request.profile.name, started).write(request.run)
     clock = time.monotonic()
@@ -89,6 +91,24 @@ def execute(
         replace(status, state=state, elapsed=elapsed, error=body).write(request.run)
     report = str(request.run / layout.REPORT) if state == "VALID" else None
     return Outcome(request.run.name, request.profile.name, state, int(code), body, report)
+
+
+def _is_sealed(run: Path) -> bool:
+    path = run / layout.LEDGER
+    entries = read_ledger(path) if path.is_file() else []
+    return bool(entries) and entries[-1].kind == "seal"
+
+
+def _completed_before(request: Job) -> Outcome:
+    """Answer for a sealed run: nothing is done again, but a run that died before it was entered is entered now."""
+    from assay.audit import registry
+
+    run, name = request.run, request.profile.name
+    registry.complete(Home(request.home).registry, run / layout.LEDGER)
+    status = Status.read(run)
+    if status.state != "VALID":
+        replace(status, state="VALID", error=None).write(run)
+    return Outcome(run.name, name, "VALID", int(Exit.OK), None, str(run / layout.REPORT))
 
 
 def _internal(run: Path, fault: Exception) -> InternalError:
@@ -120,12 +140,16 @@ def _steps(
 
 
 def _ledger(request: Job) -> Ledger:
+    from assay.audit import registry
+
     path = request.run / layout.LEDGER
     if path.exists():
         ledger = Ledger.open(path)
         ledger.resume({"run_id": request.run.name})
         return ledger
-    return Ledger.create(path, {"run_id": request.run.name, "profile": request.profile.name})
+    # The registry's head is noted in the first line: a registry that is cut later shows in every run after it.
+    head = registry.head(Home(request.home).registry)
+    return Ledger.create(path, {"run_id": request.run.name, "profile": request.profile.name, "registry": head})
 
 
 def _perform(request: Job, context: Workspace, step: Step) -> None:

@@ -1,5 +1,6 @@
 """The main job on real bars: artifacts, determinism, the decision, failures."""
 
+import datetime as dt
 import json
 import os
 import signal
@@ -154,6 +155,23 @@ def test_a_step_whose_input_changed_is_done_again(workshop, finished):
     files.write(winners, winners.read_bytes().replace(b'"rank": 1,', b'"rank": 1, '))
     assert execute(replace(request, resume=True)).state == "VALID"
     assert recorded_artifacts(request.run) == recorded_artifacts(finished[SHORT])
+
+
+def test_a_run_that_died_between_seal_and_registry_is_entered_on_resume(workshop):
+    from assay.audit import registry
+
+    request = workshop.request(LONG)
+    assert execute(request).state == "VALID"
+    path = workshop.home.registry
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    Status.begin(request.run.name, LONG, dt.datetime.now(dt.UTC)).write(request.run)
+    assert not verify(request.run, registry=path).ok
+    again = execute(replace(request, resume=True))
+    assert (again.state, again.exit_code) == ("VALID", Exit.OK)
+    assert verify(request.run, registry=path).ok
+    assert registry.entries(path)[-1].run_id == request.run.name
+    assert Status.read(request.run).state == "VALID"
 
 
 def test_a_run_is_resumed_from_a_step_by_number_or_name(workshop, finished):
