@@ -303,6 +303,7 @@ def walk_forward(context: Context) -> None:
     """Repeat the whole decision over past dates and hold what it decided."""
     from assay.evaluation.causality import probe
     from assay.evaluation.evidence import by_regime, by_year
+    from assay.evaluation.survivors import survivorship
     from assay.evaluation.walk_forward import walk_forward as walk
 
     profile, scanners = context.profile, context.request.scanners
@@ -315,6 +316,7 @@ def walk_forward(context: Context) -> None:
     for name, frame in frames.items():
         context.save(f"{layout.WALK}{name}.parquet", frame)
     context.save(layout.WALK_STATISTICS, as_json(result.statistics()))
+    context.save(layout.WALK_SURVIVORSHIP, as_json(survivorship(context.market, profile, decide, result).as_dict()))
     context.save(layout.WALK_BY_YEAR, as_json(by_year(result)))
     context.save(layout.WALK_BY_REGIME, as_json(by_regime(result)))
     verdict = probe(result, context.market, profile, decide, frames)

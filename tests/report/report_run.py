@@ -77,6 +77,7 @@ FILES = {
             "trades.parquet",
             "cancelled.parquet",
             "statistics.json",
+            "survivorship.json",
             "by_year.json",
             "by_regime.json",
         )
@@ -410,6 +411,14 @@ def documents() -> dict[str, Any]:
             "as_run": {name: statistics(133.0, 1.25 - i / 4) for i, name in enumerate(RISK_PROFILES)},
             "unguarded": {name: statistics(133.0, -0.5) for name in RISK_PROFILES},
         },
+        "data/walk_forward/survivorship.json": {
+            "last_day": "2024-01-21",
+            "symbols": 7,
+            "dead": ["BINANCE:TOMOUSDT"],
+            "held_dead": [],
+            "profiles": {name: survivorship(0.25, 1.0 + i / 8) for i, name in enumerate(RISK_PROFILES)},
+            "unguarded": {name: survivorship(0.0, 1.0) for name in RISK_PROFILES},
+        },
         "data/walk_forward/by_year.json": {
             name: {"2023": statistics(112.0, 0.75 + i / 4), "2024": statistics(21.0, -2.0)}
             for i, name in enumerate(RISK_PROFILES)
@@ -426,6 +435,13 @@ def documents() -> dict[str, Any]:
             "checks": [{"code": code, "ok": True, "checked": 35, "what": "as it should be"} for code in codes],
         },
     }
+
+
+def survivorship(cagr: float, wealth: float) -> dict[str, dict[str, float]]:
+    honest = {"cagr": cagr, "final_wealth": wealth, "max_drawdown": -0.5}
+    survivors = {"cagr": cagr + 0.125, "final_wealth": wealth + 0.0625, "max_drawdown": -0.375}
+    error = {name: survivors[name] - honest[name] for name in honest}
+    return {"honest": honest, "survivors": survivors, "error": error}
 
 
 def stage(name: str, n_in: int, dropped_by: dict[str, int]) -> dict[str, Any]:

@@ -373,7 +373,7 @@ def test_few_days_are_not_evidence_and_many_are_not_called_so(run, parts):
 
 
 def test_performance_by_year_and_by_regime(parts):
-    by_year, by_regime = parts["Performance"].tables[3:5]
+    by_year, by_regime = parts["Performance"].tables[4:6]
     assert [row[:2] for row in by_year[1:]] == [[name, year] for name in RISK_PROFILES for year in ("2023", "2024")]
     hrp = dict(zip(by_year[0], by_year[3], strict=True))
     assert hrp == {
@@ -390,8 +390,15 @@ def test_performance_by_year_and_by_regime(parts):
     assert [row[1:3] for row in by_regime[1:3]] == [["NORMAL", "93"], ["TURBULENT", "40"]]
 
 
+def test_the_survivorship_error_stands_beside_the_honest_result(parts):
+    shown = parts["Performance"].tables[3]
+    assert [row[:2] for row in shown[1:4]] == [["min_variance", label] for label in ("error", "honest", "survivors")]
+    assert shown[1][2:] == ["12.5 %", "0.06", "12.5 %"]
+    assert shown[2][2:] == ["25.0 %", "1.00", "-50.0 %"]
+
+
 def test_without_years_and_regimes_there_are_no_such_tables(run):
-    for name in ("by_year", "by_regime"):
+    for name in ("by_year", "by_regime", "survivorship"):
         (run / f"data/walk_forward/{name}.json").unlink()
     assert len(by_title(render(run))["Performance"].tables) == 3
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from assay.contracts import ContractResult
 
 NO_WALK_FORWARD = "META_NO_WALK_FORWARD"
-LEAST_TRIALS = 20
 
 
 # --- 1 to 4: what goes in ---------------------------------------------------------------------------------------------
@@ -251,13 +250,13 @@ def meta_validation(context: MetaContext) -> None:
 
 def trials(context: MetaContext) -> dict[str, Any]:
     """Deflated Sharpe ratios, given what was tried before."""
-    from assay.evaluation.evidence import deflated
+    from assay.evaluation.evidence import deflated, trial_variance
 
     earlier = context.request.trials
     n = int(earlier["n"]) + 1
-    # The spread of a few trials is mostly that of the chosen one; below this many, chance alone is the better guess.
-    variance = earlier["sharpe_variance"] if n >= LEAST_TRIALS else None
     frame = context.table(layout.WALK_RETURNS).sort("date")
+    days = frame["date"].n_unique()
+    variance = trial_variance(days, n - 1, earlier["sharpe_variance"]) if days > 1 else None
     series: dict[str, returns.Floats] = {
         name: frame.filter(frame["risk_profile"] == name)["ret"].to_numpy() for name in context.profile.risk_profiles
     }

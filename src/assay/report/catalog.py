@@ -60,6 +60,7 @@ ARTIFACTS = (
     Artifact(layout.WALK_TRADES, 12, "walk-forward: every trade"),
     Artifact(layout.WALK + "cancelled.parquet", 12, "walk-forward: orders that met no bar"),
     Artifact(layout.WALK_STATISTICS, 12, "walk-forward: metrics for each risk profile, guard on and off"),
+    Artifact(layout.WALK_SURVIVORSHIP, 12, "walk-forward: the same on survivors only, and the error"),
     Artifact(layout.WALK_BY_YEAR, 12, "walk-forward: metrics for each risk profile in each calendar year"),
     Artifact(layout.WALK_BY_REGIME, 12, "walk-forward: metrics for each risk profile in each regime"),
     Artifact(layout.PRESERVATION, 13, "capital preservation: loss makers and drawdown, guard on and off"),

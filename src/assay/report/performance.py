@@ -63,6 +63,13 @@ BY_LABEL: tuple[Column, ...] = (
 )
 
 
+SURVIVORS: tuple[Column, ...] = (
+    ("cagr", "CAGR", "percent"),
+    ("final_wealth", "final wealth", "ratio"),
+    ("max_drawdown", "max drawdown", "percent"),
+)
+
+
 def performance(view: RunView) -> Safe:
     """Return the walk-forward's metrics, guard on beside guard off, and NAV lines."""
     if not view.statistics:
@@ -78,6 +85,12 @@ def performance(view: RunView) -> Safe:
         fill("Decisions: {text}.", text=_decisions(view)),
         Safe("NAV from the first day to the last:"),
         nav_table(view),
+        *_by_label(
+            "Survivorship: the same walk-forward on coins that still trade on the last day; the error flatters:",
+            "universe",
+            view.survivorship,
+            SURVIVORS,
+        ),
         *_by_label("By calendar year, as run:", "year", view.by_year),
         *_by_label(
             "By regime of the last decision before each day, as run, days strung together:", "regime", view.by_regime
@@ -155,16 +168,16 @@ def metric_table(view: RunView, columns: tuple[Column, ...], *, guard_off: bool 
     return table(["risk profile", "guard", *(f">{header}" for _, header, _ in known)], rows)
 
 
-def _by_label(lead: str, label: str, split: Split) -> list[Safe]:
+def _by_label(lead: str, label: str, split: Split, columns: tuple[Column, ...] = BY_LABEL) -> list[Safe]:
     """Return metrics by year or regime, or nothing where the run has none."""
     rows = [
-        [name, key, *_metrics(metrics, list(BY_LABEL))]
+        [name, key, *_metrics(metrics, list(columns))]
         for name, parts in split.items()
         for key, metrics in parts.items()
     ]
     if not rows:
         return []
-    return [Safe(lead), table(["risk profile", label, *(f">{header}" for _, header, _ in BY_LABEL)], rows)]
+    return [Safe(lead), table(["risk profile", label, *(f">{header}" for _, header, _ in columns)], rows)]
 
 
 def _metrics(metrics: Mapping[str, float | None] | None, columns: list[Column]) -> list[str]:

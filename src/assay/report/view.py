@@ -82,6 +82,7 @@ class RunView:
     statistics: Metrics
     unguarded_statistics: Metrics
     by_year: Split
+    survivorship: Split
     by_regime: Split
     preservation: CapitalPreservation | None
     atomic: AtomicValidation | None
@@ -226,6 +227,7 @@ def open_run(folder: Path) -> RunView:
         statistics=_deflated(_metrics(statistics.get("as_run")), reader.mapping(layout.TRIALS) or {}),
         unguarded_statistics=_metrics(statistics.get("unguarded")),
         by_year=_split(reader.mapping(layout.WALK_BY_YEAR)),
+        survivorship=_split((reader.mapping(layout.WALK_SURVIVORSHIP) or {}).get("profiles")),
         by_regime=_split(reader.mapping(layout.WALK_BY_REGIME)),
         preservation=reader.document(CapitalPreservation, layout.PRESERVATION),
         atomic=reader.document(AtomicValidation, reader.validation(manifest)),
