@@ -11,6 +11,8 @@ SCRIPTS = {
     "ratings": "Technical ratings, beside TA-Lib called per symbol",
     "selection": "Natural selection",
     "optimizers": "Optimizers, beside skfolio",
+    "noise_search": "What the deflated Sharpe ratio promotes",
+    "walk_forward": "Three years of walk-forward, beside skfolio",
 }
 
 
