@@ -60,7 +60,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reporting", (layout.REPORT, layout.INDEX)),
 )
 CONTRACTS = {3: ("L0 Foundation",), 4: ("L1 Ingestion", "L2 Inference"), 6: ("L3 Synthesis",), 10: ("L4 Allocation",)}
-GATES = {3: "foundation", 7: "sign_test_pre_opt", 11: "sign_test_post_opt"}
+GATES = {3: "foundation", 7: "sign_test_pre_opt", 11: "sign_test_post_opt", 12: "causality"}
 
 Draft = dict[str, Any]
 """Relative path to a plain JSON value or a frame."""

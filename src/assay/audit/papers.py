@@ -39,7 +39,7 @@ BEFORE = 13
 """Steps that must have ended well before this gate."""
 LAYERS = ("L0", "L1", "L2", "L3", "L4")
 """Contracts that every run checks."""
-GATED = (3, 7, 11)
+GATED = (3, 7, 11, 12)
 """Steps before this gate that have a gate of their own."""
 
 
