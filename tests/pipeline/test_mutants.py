@@ -207,3 +207,18 @@ def test_a_sealed_run_that_loses_or_changes_a_file_is_broken(workshop, finished,
     assert name in str(verify(folder, registry=registry).problems[0])
     files.write(path, data)
     assert verify(folder, registry=registry).ok
+
+
+@pytest.mark.parametrize("gate", ["foundation", "sign_test_pre_opt", "sign_test_post_opt", "causality"])
+def test_a_run_that_skips_a_gate_is_refused(workshop, monkeypatch, gate):
+    from assay.audit.ledger import Ledger
+
+    honest = Ledger.gate
+
+    def silent(self, step, name, **told):
+        return self.head if name == gate else honest(self, step, name, **told)
+
+    monkeypatch.setattr(Ledger, "gate", silent)
+    _, outcome = workshop.run(SHORT)
+    assert outcome.state == "FAILED"
+    assert outcome.error["code"].startswith("ATOMIC_")
