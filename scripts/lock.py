@@ -11,20 +11,18 @@ COMMON = [
     "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
     "--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate",
 ]  # fmt: skip
+BUILD = ["pyproject.toml", "--group", "build"]
+PAGE = ["--extra", "page", "--extra", "sign"]
+LIVE = ["--extra", "live"]
 FILES = {
     "requirements-installer.txt": ["--group", "installer"],
-    "requirements.txt": ["pyproject.toml", "--group", "build"],
-    "requirements-engine.txt": ["pyproject.toml", "--group", "build", "--group", "engine"],
+    "requirements.txt": [*BUILD, *PAGE],
+    "requirements-live.txt": [*BUILD, *PAGE, *LIVE],
+    "requirements-ray.txt": [*BUILD, *PAGE, "--extra", "ray"],
+    "requirements-engine.txt": [*BUILD, "--group", "engine"],
     "requirements-dev.txt": [
-        "pyproject.toml",
-        "--group",
-        "build",
-        "--group",
-        "dev",
-        "--group",
-        "installer",
-        "--group",
-        "oracles",
+        *[*BUILD, "--all-extras"],
+        *["--group", "dev", "--group", "installer", "--group", "oracles"],
     ],
 }
 

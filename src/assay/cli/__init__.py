@@ -1,0 +1,20 @@
+"""The command line: parses, calls, prints. What a command does lives in the rooms below."""
+
+from __future__ import annotations
+
+import sys
+
+# Imported for their commands, in the order in which ``--help`` lists them.
+from assay.cli import data, proving, reading, running  # noqa: F401
+from assay.cli.apps import app
+from assay.errors import Exit
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line and exit with the code of what happened."""
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)

@@ -1,0 +1,90 @@
+"""What commands share: options, and how an error of any kind becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.errors import AssayError, Exit
+
+if TYPE_CHECKING:
+    from assay.profile import Catalog
+    from assay.runs import Home
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+SourceOption = Annotated[str, typer.Option("--source", help="sample, or parquet:PATH.")]
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", help="UTC date (its close counts) or instant; default: the last bar's close.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one setting, such as caps.atom=0.2.")]
+RunArgument = Annotated[str, typer.Argument(help="Run id, or a path to a run directory.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one for each core, at most one a run.")]
+
+DEFAULT_HOME = Path("assay-home")
+
+
+@contextmanager
+def errors(as_json: bool) -> Iterator[None]:
+    """Print an error of ours once, the way the caller asked for, and exit with its code."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except AssayError as error:
+        _fail(error, as_json)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except OSError as error:
+        from assay.errors import DiskError
+
+        place = str(error.filename or "")
+        _fail(DiskError(error.strerror or str(error), where=place, hint="check the disk and its permissions"), as_json)
+    except Exception as error:  # noqa: BLE001 - the edge of the program: a fault of ours still ends as exit code 5
+        import traceback
+
+        from assay.errors import InternalError
+
+        traceback.print_exc()
+        _fail(InternalError(f"{type(error).__name__}: {error}", hint="report it with the traceback above"), as_json)
+
+
+def _fail(error: AssayError, as_json: bool) -> None:
+    if as_json:
+        print_json({"error": error.as_dict()})
+    typer.echo(f"error: {error.code}: {error}", err=True)
+    raise typer.Exit(int(error.exit_code)) from None
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value for machines."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def home_at(path: Path) -> Home:
+    """Return the home folder at a path."""
+    from assay.runs import Home
+
+    return Home(path.resolve())
+
+
+def read_catalog(settings: list[str] | None) -> Catalog:
+    """Read profiles from the canon, ``./assay.toml``, the environment and ``--set``."""
+    from assay.profile import load
+
+    return load(Path.cwd(), os.environ, settings or ())
+
+
+def single_threaded() -> None:
+    """Give Polars and BLAS one thread each before they are imported: content must not depend on thread counts."""
+    for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")

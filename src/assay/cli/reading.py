@@ -1,0 +1,137 @@
+"""Commands that only read: ``status``, ``why``, ``audit-report``, ``compare``, ``trials``, ``orders``, ``profiles``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.apps import app, profiles_app
+from assay.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    RunArgument,
+    SetOption,
+    errors,
+    home_at,
+    read_catalog,
+    single_threaded,
+)
+
+
+@app.command()
+def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Show every run: profile, run id, state, step, elapsed."""
+    from assay.commands import inspection
+
+    with errors(as_json):
+        inspection.status(home_at(home), as_json)
+
+
+@app.command()
+def why(
+    run: RunArgument,
+    symbol: Annotated[str, typer.Argument(help="TradingView notation, BINANCE:SOLUSDT.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what became of a coin in a run, winner or loser, and for what reason."""
+    from assay.commands import inspection
+
+    with errors(as_json):
+        inspection.why(home_at(home), run, symbol, as_json)
+
+
+@app.command("audit-report")
+def audit_report(
+    runs: Annotated[list[str], typer.Argument(help="Run ids, or paths to run directories.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one audit report over one run or several, such as a long and a short sleeve side by side."""
+    from assay.commands import inspection
+
+    single_threaded()
+    with errors(as_json):
+        inspection.audit_report(home_at(home), runs, as_json)
+
+
+@app.command()
+def compare(
+    run: RunArgument,
+    other: Annotated[str, typer.Argument(help="The run to compare it with: an id, or a path.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed from one run to another, and which input (settings, data, date) caused it."""
+    from assay.commands import compare as comparing
+
+    single_threaded()
+    with errors(as_json):
+        comparing.compare(home_at(home), run, other, as_json)
+
+
+@app.command()
+def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List what was tried, with Sharpe ratios, and how likely the best of it is best by luck."""
+    from assay.commands import trials as trying
+
+    single_threaded()
+    with errors(as_json):
+        trying.trials(home_at(home), as_json)
+
+
+@app.command()
+def orders(
+    run: RunArgument,
+    nav: Annotated[str, typer.Option(help="Net asset value of the account, in dollars.")],
+    holdings: Annotated[
+        Path, typer.Option(help="What the account holds: CSV or JSON of symbol, quantity (negative for a short).")
+    ],
+    risk_profile: Annotated[str, typer.Option(help="Which of the run's portfolios.")] = "hrp",
+    instruments: Annotated[
+        Path | None,
+        typer.Option(help="Recorded GET /api/v3/exchangeInfo, plain or gzipped; default: the lake's table."),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="CSV or JSON of symbol, price; default: the last close that the run knew.")
+    ] = None,
+    order_type: Annotated[str, typer.Option("--type", help="limit or market.")] = "limit",
+    leave_out: Annotated[list[str] | None, typer.Option(help="Symbol to keep as it is; may be repeated.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: reports/orders/RUN in the home.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a run's weights into orders that pass the exchange's filters, as JSON and CSV; nothing is sent."""
+    from assay.commands import orders as commands
+
+    single_threaded()
+    with errors(as_json):
+        asked = commands.Options(
+            run, nav, holdings, risk_profile, order_type, instruments, prices, leave_out or (), out
+        )
+        commands.orders(home_at(home), asked, as_json)
+
+
+@profiles_app.command("list")
+def profiles_list(as_json: JsonOption = False) -> None:
+    """List profiles, scanners, meta-portfolios and flows."""
+    from assay.commands import profiles
+
+    with errors(as_json):
+        profiles.listing(read_catalog(None), as_json)
+
+
+@profiles_app.command("show")
+def profiles_show(
+    name: Annotated[str, typer.Argument(help="Profile.")], settings: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Print every value of a profile and where it comes from."""
+    from assay.commands import profiles
+
+    with errors(as_json):
+        profiles.show(read_catalog(settings), name, as_json)
