@@ -18,8 +18,9 @@ FILES = {
     "requirements-installer.txt": ["--group", "installer"],
     "requirements.txt": [*BUILD, *PAGE],
     "requirements-live.txt": [*BUILD, *PAGE, *LIVE],
-    "requirements-ray.txt": [*BUILD, *PAGE, "--extra", "ray"],
+    "requirements-ray.txt": [*BUILD, *PAGE, "--extra", "ray", "--extra", "s3"],
     "requirements-engine.txt": [*BUILD, "--group", "engine"],
+    "requirements-scaling.txt": [*BUILD, "--extra", "ray", "--group", "scaling"],
     "requirements-dev.txt": [
         *[*BUILD, "--all-extras"],
         *["--group", "dev", "--group", "installer", "--group", "oracles"],
