@@ -8,16 +8,18 @@ allows for the latter is computed here from the normal distribution, by code tha
 A share counts as above 5 % only beyond what 1,000 searches at a true 5 % show once in a hundred times (6.6 %), and as
 below 90 % only beyond the same. Ends with 1 where a target is missed.
 
-    python -m benchmarks.noise_search
+    python -m benchmarks.noise_search [serial | pool | ray:ADDRESS]
 """
 
 from __future__ import annotations
 
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
@@ -25,6 +27,7 @@ import numpy.typing as npt
 
 from assay.evaluation.evidence import trial_variance
 from assay.evaluation.statistics import null_sharpe_variance, sharpe_evidence
+from assay.executors import Executor, opened, parse
 
 Floats = npt.NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -156,11 +159,25 @@ def margin(rate: float) -> float:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def targets(label: str, noise: Noise, *, strict: bool) -> list[str]:
-    """Print one kind of noise; return what is missed. Only normal noise is held to theory."""
+NOISES: dict[str, Noise] = {
+    "normal": normal,
+    "Student t, 3 degrees": heavy,
+    "volatility regimes": regimes,
+    "regimes, heavy tails, crashes": heavy_regimes,
+}
+
+
+def searched(task: tuple[str, int]) -> list[float]:
+    """Search one kind of noise with so many trials, in a worker; shares promoted by true Sharpe ratio."""
+    label, trials = task
+    return shares(NOISES[label], trials, (0.0, 1.5, 3.0))
+
+
+def targets(executor: Executor, labels: Sequence[str], *, strict: bool) -> list[str]:
+    """Print kinds of noise; return what is missed. Only normal noise is held to theory."""
+    tasks = [(label, trials) for label in labels for trials in TRIALS]
     missed = []
-    for trials in TRIALS:
-        none, some, much = shares(noise, trials, (0.0, 1.5, 3.0))
+    for (label, trials), (none, some, much) in zip(tasks, executor.map(searched, tasks), strict=True):
         allowed, allowed_much = theory(trials, 1.5), theory(trials, 3.0)
         print(
             f"| {label} | {trials} | {none:.1%} | {theory(trials, 0.0):.1%} | {some:.1%} | {allowed:.1%} "
@@ -236,16 +253,22 @@ WORLDS = (
 RULES: tuple[Rule, ...] = (by_chance, spread_from_20, as_shipped)
 
 
-def rules() -> list[str]:
+def promoted(number: int) -> list[float]:
+    """Search one world, in a worker; shares that each rule promotes."""
+    world = WORLDS[number]
+    rng = np.random.default_rng([SEED, 20, number])
+    counts = np.zeros(len(RULES))
+    for _ in range(SEARCHES):
+        search = world.draw(rng, world.sharpe)
+        counts += verdicts(search, RULES, world.offered)
+    return [float(count) / SEARCHES for count in counts]
+
+
+def rules(executor: Executor) -> list[str]:
     """Print what rules for the spread promote in searches over 20 trials; return where the shipped one fails."""
     missed = []
-    for number, world in enumerate(WORLDS):
-        rng = np.random.default_rng([SEED, 20, number])
-        counts = np.zeros(len(RULES))
-        for _ in range(SEARCHES):
-            search = world.draw(rng, world.sharpe)
-            counts += verdicts(search, RULES, world.offered)
-        chance, measured, shipped = counts / SEARCHES
+    found = executor.map(promoted, range(len(WORLDS)))
+    for world, (chance, measured, shipped) in zip(WORLDS, found, strict=True):
         print(f"| {world.name} | {world.sharpe:g} | {chance:.1%} | {measured:.1%} | {shipped:.1%} |", flush=True)
         if not world.sharpe and shipped > 1.0 - LEVEL + margin(1.0 - LEVEL):
             missed.append(f"{world.name}: {shipped:.1%} of pure noise is promoted")
@@ -274,26 +297,30 @@ def _any_of(profiles: Floats) -> bool:
     return any(verdicts(series[None], [as_shipped])[0] for series in profiles)
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    """Search on an executor: ``serial``, ``pool`` or ``ray[:ADDRESS]``; the figures are the same on each."""
+    with tempfile.TemporaryDirectory() as folder:
+        setting = parse(arguments[0] if arguments else "pool")
+        with opened(setting, None, Path(folder), ["benchmarks.noise_search"]) as executor:
+            return tables(executor)
+
+
+def tables(executor: Executor) -> int:
+    """Print every table; return 1 where a target is missed."""
     began = time.perf_counter()
     head = "trials | noise | theory | Sharpe 1.5 | theory | points | Sharpe 3 | theory |"
     rule = "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     print(f"{SEARCHES} searches each, {DAYS} days; share promoted at the 5 % level; seed {SEED}")
     print(f"by chance an annual Sharpe ratio has a deviation of {math.sqrt(null_sharpe_variance(DAYS)):.2f}\n")
     print(f"| returns | {head}\n{rule}")
-    missed = targets("normal", normal, strict=True)
+    missed = targets(executor, ["normal"], strict=True)
     print(f"\n| returns | {head}\n{rule}")
-    for label, noise in (
-        ("Student t, 3 degrees", heavy),
-        ("volatility regimes", regimes),
-        ("regimes, heavy tails, crashes", heavy_regimes),
-    ):
-        missed += targets(label, noise, strict=False)
+    missed += targets(executor, [label for label in NOISES if label != "normal"], strict=False)
     print("\nSearches over 20 trials: what the spread of the others is taken to be\n")
     print(
         "| trials | planted | chance alone | spread as measured, from 20 on | as shipped |\n|---|---:|---:|---:|---:|"
     )
-    missed += rules()
+    missed += rules(executor)
     print("\nWhat the number of trials does not cover (no target)\n")
     uncovered()
     print(f"\n{time.perf_counter() - began:.0f} s")
@@ -303,4 +330,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,14 +17,28 @@
     ├── SourceError            SOURCE           4   a source is missing, unreachable or unreadable
     └── InternalError          INTERNAL         5   a fault of ours, or of the disk
         └── DiskError          DISK             5   a write did not reach the disk
+            └── ConflictError  CONFLICT         5   another writer was faster; what it wrote is kept
 
 An error says what happened, where, and what to do next; ``code`` is its stable name for machines.
 """
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import Any, ClassVar
+
+_LOGIN = re.compile(r"""[^\s/:'"]+:[^\s/]*@|(?<=://)[^\s/]+@""")
+"""User and password before a host, with or without the scheme, also where a path has made one slash of two."""
+
+
+def redacted(text: str) -> str:
+    """Return a text without the logins of its addresses: no error, log or document may show a password.
+
+    >>> redacted("no answer from https://user:secret@mirror.example/api")
+    'no answer from https://***@mirror.example/api'
+    """
+    return _LOGIN.sub("***@", text)
 
 
 class Exit(IntEnum):
@@ -63,10 +77,10 @@ class AssayError(Exception):
     exit_code: ClassVar[Exit] = Exit.INTERNAL
 
     def __init__(self, what: str, *, where: str = "", hint: str = "", code: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
+        super().__init__(redacted(what))
+        self.what = redacted(what)
+        self.where = redacted(where)
+        self.hint = redacted(hint)
         self.code = code or self.default_code
 
     def __str__(self) -> str:
@@ -180,3 +194,9 @@ class DiskError(InternalError):
     """A write did not reach the disk."""
 
     default_code = "DISK"
+
+
+class ConflictError(DiskError):
+    """Another writer was faster; what it wrote is kept."""
+
+    default_code = "CONFLICT"

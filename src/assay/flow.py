@@ -1,4 +1,4 @@
-"""From a command to finished runs: phase 1 with one writer, phase 2 with many readers in one warm process pool.
+"""From a command to finished runs: phase 1 with one writer, phase 2 with many readers on one warm executor.
 
 Imported by spawned workers before their first task, so nothing heavy is imported at the top.
 """
@@ -6,28 +6,41 @@ Imported by spawned workers before their first task, so nothing heavy is importe
 from __future__ import annotations
 
 import datetime as dt
-import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.domain import UTC
+from assay.errors import DataError
+from assay.layout import LEDGER, MANIFEST
 from assay.runs import Home, Status, claim
 
 if TYPE_CHECKING:
     from assay.artifacts import Superset
     from assay.context import Request
-    from assay.foundation.ingest import IngestReport, Progress
+    from assay.executors import Executor
+    from assay.foundation.ingest import Progress
     from assay.foundation.lake import Lake, Snapshot
     from assay.profile import Catalog
     from assay.runner import Outcome
 
 SCAN_DAYS = 500
 """Days that a scanner may look at."""
+
+WARM = (
+    "assay.runner",
+    "assay.decision",
+    "assay.contracts",
+    "assay.evaluation.walk_forward",
+    "assay.report.html.ready",
+)
+"""Modules that every run needs."""
+
+LOCK_PAUSE = 0.5
+"""Seconds between two looks at a run that another worker is still at."""
 
 Watch = Callable[[], None]
 
@@ -38,8 +51,6 @@ class Foundation:
 
     Attributes
     ----------
-    report : IngestReport
-        What ingestion added, repaired and refused.
     superset, path : Superset, Path
         All scanners' candidates and where they are written.
     """
@@ -48,15 +59,22 @@ class Foundation:
     lake: Lake
     snapshot: Snapshot
     as_of: dt.datetime
-    report: IngestReport
     superset: Superset
     path: Path
 
 
 def lay_foundation(
-    home: Home, catalog: Catalog, source: str, as_of: str | None = None, progress: Progress | None = None
+    home: Home,
+    catalog: Catalog,
+    source: str,
+    as_of: str | None = None,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Foundation:
-    """Ingest a source, pin the head, and make sure that the superset of the instant exists.
+    """Pin the last state of a source's lake, and make sure that the superset of the instant exists.
+
+    A file is ingested first, if it has changed; shards of a large one by the executor. A live source is not asked: runs
+    read what ``assay ingest`` last brought, so that they need no network and do not depend on when they are started.
 
     Raises
     ------
@@ -67,32 +85,50 @@ def lay_foundation(
     """
     from assay.foundation.ingest import ingest
     from assay.foundation.lake import Lake
+    from assay.foundation.live.scanning import Scanning, is_live
     from assay.foundation.shelf import ensure_superset
     from assay.foundation.snapshot import resolve_as_of
     from assay.foundation.sources import open_source
 
     opened = open_source(source)
-    lake = Lake(home.path, opened)
-    report = ingest(lake, opened, progress)
-    snapshot = lake.pin(report.head)
+    lake = Lake(home.path, opened, home.lake_at)
+    if not is_live(opened):
+        ingest(lake, opened, progress, executor)
+    elif lake.latest_head() is None:
+        hint = f"run: assay ingest --source {opened.name}"
+        raise DataError(f"nothing was ingested from {opened.name} yet", where=str(lake.folder), hint=hint)
+    snapshot = lake.latest()
     instant = resolve_as_of(snapshot, as_of)
+    scanners = catalog.scanners()
+    snapshot, answerer = Scanning(lake, scanners, catalog.scan()).answerer(snapshot, instant)
     path, superset = ensure_superset(
         lake.folder,
         lambda: snapshot.market(instant, SCAN_DAYS),
         instant,
         snapshot.head,
-        catalog.scanners(),
+        scanners,
+        answerer,
     )
-    return Foundation(source, lake, snapshot, instant, report, superset, path)
+    return Foundation(source, lake, snapshot, instant, superset, path)
 
 
 def requests(
-    home: Home, catalog: Catalog, foundation: Foundation, names: Sequence[str], run_id: str | None = None
+    home: Home,
+    catalog: Catalog,
+    foundation: Foundation,
+    names: Sequence[str],
+    run_id: str | None = None,
+    *,
+    again: bool = False,
 ) -> list[Request]:
-    """Claim a run directory for each profile; settings are resolved first, so that a bad one claims nothing."""
+    """Claim a run directory for each profile; settings are resolved first, so that a bad one claims nothing.
+
+    What is asked for is written into the directory at once, so that a run that dies can be resumed. ``again`` takes
+    over the directory of a run that died before that.
+    """
     from assay.audit.registry import trials
     from assay.context import Request
-    from assay.files import sha256_file
+    from assay.files import sha256_file, write_json
 
     now = dt.datetime.now(UTC)
     resolved = [catalog.profile(name) for name in names]
@@ -101,7 +137,7 @@ def requests(
     for profile in resolved:
         request = Request(
             home=home.path,
-            run=claim(home.runs, profile.name, run_id, now),
+            run=claim(home.runs, profile.name, run_id, now, again=again),
             profile=profile,
             scanners=scanners,
             provenance=catalog.provenance(profile.name),
@@ -111,93 +147,112 @@ def requests(
             tables=foundation.snapshot.versions,
             superset=foundation.path.relative_to(home.path).as_posix(),
             superset_sha256=sha256_file(foundation.path),
+            provider=foundation.superset.provider,
             as_of=foundation.as_of,
             trials={},
+            resume=again,
         )
         request = replace(request, trials=trials(home.registry, besides=request.key))
+        write_json(request.run / MANIFEST, request.manifest())
         Status.begin(request.run.name, profile.name, now).write(request.run)
         made.append(request)
     return made
 
 
+def resumption(
+    home: Home,
+    catalog: Catalog,
+    profile: str,
+    source: str,
+    as_of: str | None,
+    run_id: str,
+    progress: Progress | None = None,
+) -> Request:
+    """Return the request of a run that ended early: what its manifest records.
+
+    A run that died before it had a manifest begins again in its directory, with what is asked for now.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run.
+    """
+    from assay.context import Request
+
+    folder = home.run(run_id)
+    if (folder / MANIFEST).is_file():
+        return replace(Request.of(home.path, folder), resume=True)
+    foundation = lay_foundation(home, catalog, source, as_of, progress)
+    [request] = requests(home, catalog, foundation, [profile], run_id, again=True)
+    return request
+
+
 @contextmanager
-def warm_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Start spawned workers that import what runs need while the caller ingests."""
-    import multiprocessing
+def workforce(setting: str, workers: int | None, home: Home) -> Iterator[Executor]:
+    """Start an executor whose workers import what runs need while the caller ingests.
 
-    # Forking after Polars has started its threads hangs; spawning does not.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_warm)
-    try:
-        for _ in range(workers):
-            pool.submit(os.getpid)
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    Parameters
+    ----------
+    setting : str
+        ``serial``, ``pool`` or ``ray[:ADDRESS]``.
+    workers : int or None
+        Tasks at a time.
+    home : Home
+        Every worker must see it.
+    """
+    from assay import executors
 
-
-def _warm() -> None:
-    """Import what every run needs, with one thread each: the pool is the parallelism."""
-    for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    from importlib import import_module
-
-    for module in ("assay.runner", "assay.decision", "assay.contracts", "assay.evaluation.walk_forward"):
-        import_module(module)
+    with executors.opened(executors.parse(setting), workers, home.path, WARM) as executor:
+        yield executor
 
 
-def _execute(request: Request) -> Outcome:
+@dataclass(frozen=True)
+class Errand:
+    """A run to be executed, as it crosses the borders of processes and machines: its manifest says everything else."""
+
+    home: Path
+    run: Path
+    resume: bool
+
+
+def _execute(errand: Errand) -> Outcome:
+    """Execute a run, or go on with it where an earlier attempt of the same flow left it.
+
+    A worker or a node that dies makes another begin the same errand; what the first wrote is there, and its ledger is
+    locked for as long as it lives. So an attempt that was only cut off ends the run itself, and this one waits for it.
+    """
+    from assay.audit.ledger import LOCKED
+    from assay.context import Request
     from assay.runner import execute
 
-    return execute(request)
+    request = Request.of(errand.home, errand.run)
+    until = time.monotonic() + request.profile.limits.walk_forward
+    while True:
+        begun = errand.resume or (errand.run / LEDGER).is_file()
+        outcome = execute(replace(request, resume=begun))
+        if outcome.error is None or outcome.error["code"] != LOCKED or time.monotonic() > until:
+            return outcome
+        time.sleep(LOCK_PAUSE)
 
 
-def run_all(
-    pool: ProcessPoolExecutor, wanted: Sequence[Request], watch: Watch | None = None, interval: float = 0.1
-) -> list[Outcome]:
-    """Execute requests in the pool and return their outcomes in order.
+def run_all(executor: Executor, wanted: Sequence[Request], watch: Watch | None = None) -> list[Outcome]:
+    """Execute requests by an executor and return their outcomes in order.
 
-    A worker that dies takes the pool with it; what had not finished is resumed, one run at a time, each in a process of
-    its own, so that only the run that kills its worker is lost.
+    Only a run that kills its worker each time is lost; whatever is begun a second time goes on where it was.
     """
-    running = {pool.submit(_execute, request): request for request in wanted}
-    finished: dict[str, Outcome] = {}
-    pending = set(running)
-    while pending:
-        done, pending = wait(pending, timeout=interval)
-        if watch is not None:
-            watch()
-        for future in done:
-            _collect(future, running[future], finished)
-    return [finished[request.run.name] for request in wanted]
+    errands = [Errand(request.home, request.run, request.resume) for request in wanted]
+    return executor.map(_execute, errands, lost=_lost, watch=watch)
 
 
-def _collect(future: Future[Outcome], request: Request, finished: dict[str, Outcome]) -> None:
-    try:
-        finished[request.run.name] = future.result()
-    except BrokenProcessPool:
-        finished[request.run.name] = _alone(request)
-
-
-def _alone(request: Request) -> Outcome:
-    with warm_pool(1) as pool:
-        try:
-            return pool.submit(_execute, replace(request, resume=True)).result()
-        except BrokenProcessPool:
-            return _lost(request)
-
-
-def _lost(request: Request) -> Outcome:
-    from assay.errors import Exit, InternalError
+def _lost(errand: Errand) -> Outcome:
+    from assay.errors import Exit
+    from assay.executors.base import worker_died
     from assay.runner import Outcome
 
-    error = InternalError(
-        "the worker process died",
-        where=str(request.run),
-        hint="look for a lack of memory, then resume",
-        code="WORKER_DIED",
-    )
-    replace(Status.read(request.run), state="FAILED", error=error.as_dict()).write(request.run)
-    return Outcome(request.run.name, request.profile.name, "FAILED", int(Exit.INTERNAL), error.as_dict(), None)
+    error = worker_died(errand.run).as_dict()
+    status = Status.read(errand.run)
+    replace(status, state="FAILED", error=error).write(errand.run)
+    return Outcome(errand.run.name, status.profile, "FAILED", int(Exit.INTERNAL), error, None)
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:

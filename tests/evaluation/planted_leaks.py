@@ -29,6 +29,7 @@ from assay.foundation import instruments as instruments_module
 from assay.foundation import scanner as scanner_module
 from assay.foundation.lake import Head
 from assay.foundation.market import RATING_FIELDS, Market
+from assay.foundation.place import Folder
 from assay.foundation.ratings import listings, rate
 from assay.foundation.snapshot import Snapshot
 from assay.foundation.sources import open_source
@@ -125,7 +126,7 @@ def ground() -> Ground:
         symbols=len(coins),
         findings=[],
     )
-    return Ground(command.Stand.of(Snapshot(Path("/nowhere"), record), tables))
+    return Ground(command.Stand.of(Snapshot(Path("/nowhere"), record, Folder(Path("/nowhere"))), tables))
 
 
 def _table(schema: dict[str, pl.DataType], **columns: object) -> pl.DataFrame:
@@ -164,7 +165,9 @@ def _quarantine(coins: list[str]) -> pl.DataFrame:
 
 def _candidates(coins: list[str]) -> pl.DataFrame:
     days = [FIRST + dt.timedelta(days=5 * i) for i in range(len(coins))]
-    return _table(CANDIDATES, scanner="s", as_of=days, symbol=coins, rank=1, fields="{}").sort(ORDER["candidates"])
+    told = {"provider": "tradingview", "request": None, "response_sha256": None, "fields": "{}"}
+    rows = _table(CANDIDATES, scanner="s", as_of=days, scanned_at=days, symbol=coins, rank=1, **told)
+    return rows.sort(ORDER["candidates"])
 
 
 # ---- looking ahead ----------------------------------------------------------------------------------------------
@@ -371,8 +374,8 @@ def hash_of_the_name_modulo_the_coins_of_today(patch):
 
 @leak
 def base_and_quote_of_later_facts(patch):
-    real = scanner_module._metadata
-    patch.setattr(scanner_module, "_metadata", lambda market: real(whole(market)))
+    real = scanner_module.market_metadata
+    patch.setattr(scanner_module, "market_metadata", lambda market: real(whole(market)))
 
 
 # ---- leaks of data ----------------------------------------------------------------------------------------------

@@ -234,3 +234,20 @@ def test_labels_part_the_days():
     assert parts["QUIET"]["beta"] == pytest.approx(stats.linregress(MARKET[::3], RETURNS[::3]).slope)
     with pytest.raises(ValueError):
         own.summary_by(labels[1:], RETURNS)
+
+
+def test_a_summary_names_every_metric() -> None:
+    risk = {
+        "volatility",
+        "sharpe",
+        "sortino",
+        "calmar",
+        "max_drawdown",
+        "cvar_95",
+        "skewness",
+        "kurtosis",
+        "psr",
+        "dsr",
+    }
+    gain = {"days", "final_wealth", "cagr", "hit_rate", "best_day", "worst_day", "beta", "correlation"}
+    assert set(own.summary(RETURNS, MARKET)) >= risk | gain | {"turnover", "cost", "borrow"}

@@ -18,14 +18,16 @@ from assay.files import content_hash_table
 from assay.foundation import delta
 from assay.foundation.ingest import ingest
 from assay.foundation.lake import HEADS, Change, Lake, pin, read_heads
+from assay.foundation.place import Folder
 from assay.foundation.snapshot import resolve_as_of
 from assay.foundation.tables import CANDIDATES, KEYS
 
 
 def scan_of(n, scanner="s"):
     day = dt.datetime(2021, 3, 1, tzinfo=UTC)
-    rows = {"scanner": scanner, "as_of": day, "symbol": [f"BINANCE:{i}USDT" for i in range(n)], "rank": range(1, n + 1)}
-    return pl.DataFrame({**rows, "fields": "{}"}, schema=CANDIDATES)
+    rows = {"symbol": [f"BINANCE:{i}USDT" for i in range(n)], "rank": range(1, n + 1)}
+    scan = {"scanner": scanner, "as_of": day, "scanned_at": day, "provider": "ratings", "fields": "{}"}
+    return pl.DataFrame({**rows, **scan, "request": None, "response_sha256": None}, schema=CANDIDATES)
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def test_many_small_appends_are_merged_and_every_state_stays_readable(lake, monk
     for number in range(1, 21):
         lake.record("candidates", scan_of(1, f"{number:02d}"))
     head = lake.latest_head()
-    assert len(delta.content(lake.folder / "candidates", head.tables["candidates"]).files) <= 8
+    assert len(delta.content(lake.place.table("candidates"), head.tables["candidates"]).files) <= 8
     for number in range(1, 21):
         names = lake.pin(1 + number).candidates()["scanner"].to_list()
         assert names == [f"{n:02d}" for n in range(1, number + 1)]
@@ -185,11 +187,13 @@ def test_checkpoints_do_not_end_time_travel(tmp_path, monkeypatch):
     soon = {"delta.checkpointInterval": "5", "delta.logRetentionDuration": "interval 0 seconds"}
     monkeypatch.setattr(delta, "_CONFIGURATION", delta._CONFIGURATION | soon)
     for number in range(12):
-        delta.write(path, pl.DataFrame({"n": [number]}), replace=number == 0)
+        delta.write(
+            Folder(path), pl.DataFrame({"n": [number]}), replace=number == 0, upon=number - 1 if number else None
+        )
     assert list((path / "_delta_log").glob("*.checkpoint.parquet"))
     old = path / "_delta_log" / f"{1:020d}.json"
     assert old.exists()
-    assert delta.content(path, 1).scan().collect()["n"].sort().to_list() == [0, 1]
+    assert delta.content(Folder(path), 1).scan().collect()["n"].sort().to_list() == [0, 1]
     assert DeltaTable(str(path)).metadata().configuration["delta.enableExpiredLogCleanup"] == "false"
 
 
@@ -219,7 +223,7 @@ def test_the_lock_keeps_threads_apart_and_may_be_taken_again_inside(lake):
 
 def test_a_lake_that_cannot_be_written_is_a_disk_error(tmp_path):
     (tmp_path / "lake").write_text("a file where the folder should be")
-    with pytest.raises(DiskError, match="cannot be written"):
+    with pytest.raises(DiskError, match="cannot write"):
         ingest(Lake(tmp_path, "sample"))
 
 

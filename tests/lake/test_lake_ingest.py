@@ -302,7 +302,7 @@ class Feed:
     def fingerprint(self):
         return hashlib.sha256(content_hash_table(self.bars, ["symbol", "open_time"]).encode()).hexdigest()
 
-    def read(self):
+    def read(self, held=None):
         return SourceRead(
             self.bars, self.rejected, "1d", self.fingerprint(), complete=False, instruments=self.instruments
         )

@@ -101,7 +101,7 @@ def test_a_bad_row_goes_to_quarantine_with_its_reason_and_its_values(reason, fau
 
 
 def test_every_reason_is_met_above_or_below():
-    assert {reason for reason, _ in FAULTS} | {"DUPLICATE_CONFLICT"} == set(REASONS)
+    assert {reason for reason, _ in FAULTS} | {"DUPLICATE_CONFLICT", "LOOK_ALIKE"} == set(REASONS)
 
 
 def test_the_first_reason_counts():
@@ -130,6 +130,26 @@ def test_rows_of_one_key_that_differ_are_all_put_aside():
     checked = judge(table)
     assert checked.rejected.select("row", "reason").rows() == [(2, "DUPLICATE_CONFLICT"), (6, "DUPLICATE_CONFLICT")]
     assert checked.bars.height == 5
+
+
+CAFE = ("BINANCE:CAFE\u0301USDT", "BINANCE:CAF\u00c9USDT")
+"""One name to every reader, with a combining accent and without; in order of code points."""
+
+
+def test_of_two_symbols_that_look_alike_the_second_is_put_aside():
+    checked = judge([*rows(symbol=CAFE[1]), *rows(symbol=CAFE[0]), *rows()])
+    assert set(checked.bars["symbol"]) == {CAFE[0], "BINANCE:BTCUSDT"}
+    assert checked.rejected["reason"].to_list() == ["LOOK_ALIKE"] * 6
+    [finding] = checked.findings
+    assert (finding.code, finding.count, finding.names) == ("QUARANTINE_LOOK_ALIKE", 6, [CAFE[1]])
+
+
+def test_a_symbol_that_looks_like_one_of_the_lake_is_put_aside():
+    table = pl.DataFrame([*rows(symbol=CAFE[0]), *rows()])
+    checked = check(table, where="x", source="binance", now=NOW, held=[CAFE[1], "BINANCE:BTCUSDT"])
+    assert set(checked.bars["symbol"]) == {"BINANCE:BTCUSDT"}
+    kelvin = judge([*rows(symbol="BINANCE:\u212aUSDT"), *rows(symbol="BINANCE:KUSDT")])  # a sign that is a plain letter
+    assert set(kelvin.bars["symbol"]) == {"BINANCE:KUSDT"}
 
 
 def test_identical_rows_are_stored_once():

@@ -11,6 +11,7 @@ from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 
 from assay.errors import DataError
 from assay.risk.covariance import estimate_covariance, ledoit_wolf
+from assay.risk.optimizers import Estimates
 
 
 @pytest.mark.parametrize(("rows", "atoms"), [(252, 25), (252, 3), (60, 4), (20, 40), (3, 12), (252, 2)])
@@ -120,3 +121,12 @@ def test_properties(rows: int, atoms: int, seed: int, exponent: float) -> None:
     np.testing.assert_allclose(
         estimate_covariance(returns[:, order]).matrix, ours.matrix[np.ix_(order, order)], rtol=1e-8, atol=1e-14
     )
+
+
+def test_estimates_hand_on_how_shrinkage_is_raised() -> None:
+    rng = np.random.default_rng(9)
+    common = rng.standard_normal((20_000, 1)) * 0.02
+    twins = np.hstack([common, common + 1e-9 * rng.standard_normal((20_000, 1))])
+    for step in (0.01, 0.03):
+        found = Estimates.of(twins, step=step, max_condition=1000.0).covariance
+        assert found.extra_shrinkage == pytest.approx(step)

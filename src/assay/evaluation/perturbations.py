@@ -215,7 +215,15 @@ def _listings(futures: _Futures) -> dict[str, pl.DataFrame]:
     if "instruments" in made:
         made["instruments"] = pl.concat([made["instruments"], _new_facts(futures, list(twins), when)])
     if "candidates" in made:
-        rows = {"scanner": "new", "as_of": when, "symbol": list(twins), "rank": 1, "fields": "{}"}
+        unknown = dict.fromkeys(made["candidates"].columns)
+        rows = unknown | {
+            "scanner": "new",
+            "as_of": when,
+            "scanned_at": when,
+            "symbol": list(twins),
+            "rank": 1,
+            "fields": "{}",
+        }
         made["candidates"] = pl.concat([made["candidates"], _rows(rows, made["candidates"])])
     if "quarantine" in made:
         symbols = [*futures.symbols, *twins]

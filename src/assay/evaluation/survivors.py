@@ -16,7 +16,7 @@ import numpy as np
 
 from assay.evaluation.records import BookResult
 from assay.evaluation.statistics import cagr, max_drawdown
-from assay.evaluation.walk_forward import Progress, Targets, WalkForwardResult, walk_forward
+from assay.evaluation.walk_forward import Each, Progress, Targets, WalkForwardResult, walk_forward
 from assay.foundation.market import Market
 from assay.profile.model import Profile
 
@@ -126,6 +126,7 @@ def survivorship(
     decide: Callable[[Market], Targets],
     honest: WalkForwardResult,
     progress: Progress | None = None,
+    each: Each | None = None,
 ) -> Survivorship:
     """Repeat a walk-forward on survivors only and tell the difference.
 
@@ -139,6 +140,8 @@ def survivorship(
     honest : WalkForwardResult
         Of :func:`~assay.evaluation.walk_forward.walk_forward` on ``market``.
     progress : callable, optional
+    each : callable, optional
+        As for the walk-forward, on the market of survivors.
 
     Returns
     -------
@@ -152,7 +155,7 @@ def survivorship(
     present = (market.listing[begin:] >= 0).any(axis=0)
     dead = present & (market.listing[-1] < 0)
     named = {symbol for symbol, gone in zip(market.symbols, dead.tolist(), strict=True) if gone}
-    biased = walk_forward(survivors(market, profile.benchmark), profile, decide, progress) if named else honest
+    biased = walk_forward(survivors(market, profile.benchmark), profile, decide, progress, each) if named else honest
     return Survivorship(
         last_day=str(market.days[-1]),
         symbols=int(present.sum()),

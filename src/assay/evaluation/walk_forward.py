@@ -8,7 +8,7 @@ bars with ``train`` = 252 falls on the 253rd bar, when 252 returns exist, and 13
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,6 +50,10 @@ class Targets(Protocol):
     @property
     def summary(self) -> Mapping[str, Scalar]:
         """Counts and regime of the decision, or the ``reason`` of a period in cash."""
+
+
+Each = Callable[[Sequence[int]], Iterable[Targets]]
+"""Takes rows of the grid and gives what is decided after each, in order."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +204,20 @@ def close_of(day: np.datetime64) -> dt.datetime:
     return midnight.replace(tzinfo=UTC)
 
 
+def decide_row(market: Market, profile: Profile, decide: Callable[[Market], Targets], row: int) -> Targets:
+    """Decide what is decided after the bar of a row, from what was known then; nobody found is a period in cash."""
+    try:
+        return decide(market.until(close_of(market.days[row]), profile.data.lookback))
+    except NoCandidates as nobody:
+        return Cash(nobody.code)
+
+
 def walk_forward(
     market: Market,
     profile: Profile,
     decide: Callable[[Market], Targets],
     progress: Progress | None = None,
+    each: Each | None = None,
 ) -> WalkForwardResult:
     """Decide on every row of the grid and hold what was decided.
 
@@ -218,6 +231,9 @@ def walk_forward(
         The decision, the same as live. Finding nobody (an empty ``net``, or :class:`NoCandidates`) is a period in cash.
     progress : callable, optional
         Told after each decision how many of how many are done.
+    each : callable, optional
+        Takes the rows of the grid and gives what :func:`decide_row` gives for each, in order: decisions do not depend
+        on each other, so that others may take them elsewhere. One after the other, here, where None.
 
     Returns
     -------
@@ -230,21 +246,14 @@ def walk_forward(
     ContractError
         If a decision leaves out a risk profile.
     """
-    rows = rebalance_rows(market.days, profile.walk_forward)
+    rows = rebalance_rows(market.days, profile.walk_forward).tolist()
+    decided = (decide_row(market, profile, decide, row) for row in rows) if each is None else each(rows)
     rebalances = []
-    for done, row in enumerate(rows.tolist(), start=1):
-        as_of = close_of(market.days[row])
-        rebalances.append(Rebalance(row, as_of, _decided(decide, market.until(as_of, profile.data.lookback))))
+    for done, (row, targets) in enumerate(zip(rows, decided, strict=True), start=1):
+        rebalances.append(Rebalance(row, close_of(market.days[row]), targets))
         if progress is not None:
             progress(done, len(rows))
     return hold(market, profile, rebalances)
-
-
-def _decided(decide: Callable[[Market], Targets], known: Market) -> Targets:
-    try:
-        return decide(known)
-    except NoCandidates as nobody:
-        return Cash(nobody.code)
 
 
 def hold(market: Market, profile: Profile, rebalances: Sequence[Rebalance]) -> WalkForwardResult:

@@ -14,8 +14,10 @@ import numpy.typing as npt
 from assay.artifacts import Candidate, DataHealth, Drop, Finding, MergedQuote, SymbolHealth
 from assay.domain import DAY, QUOTES, UTC, Instrument, format_instant, rating_column
 from assay.errors import UsageError
+from assay.foundation.exchange_info import TRADING
 from assay.foundation.market import Floats, Market
 from assay.foundation.returns import TOXIC_RETURN, ReturnsMatrix
+from assay.foundation.universe import excluded
 from assay.foundation.vitals import Vitals, closes_of, expected_row, speaks_against, toxic_or_stale
 
 __all__ = ["Vitals", "data_health", "missing_audit", "symbol_health", "toxic_or_stale"]
@@ -168,39 +170,74 @@ def missing_audit(
     Returns
     -------
     list of Drop
-        Reasons ``MERGED``, ``NO_SUCH_PAIR``, ``NO_BARS``, ``NO_BAR_AT_DECISION`` and ``NO_RATING``; sorted by name.
+        Reasons ``MERGED``, ``EXCLUDED``, ``DELISTED``, ``NO_SUCH_PAIR``, ``NO_BARS``, ``NO_BAR_AT_DECISION``,
+        ``TOO_YOUNG`` and ``NO_RATING``; sorted by name. What the exchange itself says of a pair, where the market has
+        its table, is part of the detail.
     """
     wanted = {(candidate.symbol, rating_column(candidate.logic)) for candidate in candidates}
     into = {record.symbol: record.into for record in merged}
+    told = _statuses(market)
     drops: dict[str, Drop] = {}
     for symbol, rating in sorted(wanted) + [(symbol, "") for symbol in sorted(into)]:
-        drop = _missing(market, symbol, rating, into.get(symbol), (quarantined or {}).get(symbol))
+        said = told.get(symbol)
+        drop = _missing(market, symbol, rating, into.get(symbol), (quarantined or {}).get(symbol), said)
         if drop is not None:
             drops.setdefault(symbol, drop)
     return [drops[symbol] for symbol in sorted(drops)]
 
 
-def _missing(market: Market, symbol: str, rating: str, into: str | None, quarantine: str | None) -> Drop | None:
-    aside = f"; rows in quarantine: {quarantine}" if quarantine else ""
+def _statuses(market: Market) -> dict[str, str]:
+    """Map symbols to their trading status in the exchange's words, as last known at the market's instant."""
+    if market.instruments is None:
+        return {}
+    known = market.instruments.sort("valid_from").select("symbol", "status").drop_nulls()
+    return dict(known.iter_rows())
+
+
+def _missing(
+    market: Market, symbol: str, rating: str, into: str | None, quarantine: str | None, status: str | None
+) -> Drop | None:
+    aside = f"; the exchange says {status}" if status not in (None, TRADING) else ""
+    aside += f"; rows in quarantine: {quarantine}" if quarantine else ""
+    gone = "DELISTED" if status not in (None, TRADING) else None
     column = market.index.get(symbol)
     if column is None:
         if into is not None:
             return Drop(name=symbol, reason="MERGED", detail=f"no such pair at the source; merged into {into}")
-        return Drop(name=symbol, reason="NO_SUCH_PAIR", detail=_no_such_pair(market, symbol) + aside)
+        return _absent(market, symbol, gone, aside)
     rows = np.flatnonzero(market.listing[:, column] >= 0)
     if not rows.size:
-        detail = f"no bar in {_window(market)}{aside}"
-        return Drop(name=symbol, reason="NO_BARS", detail=detail)
+        return Drop(name=symbol, reason=gone or "NO_BARS", detail=f"no bar in {_window(market)}{aside}")
     if not rating or not np.isnan(market[rating][-1, column]):
         return None
     if rows[-1] != market.days.size - 1:
         detail = f"the last bar is of {market.days[rows[-1]]}, not of {market.days[-1]}{aside}"
-        return Drop(name=symbol, reason="NO_BAR_AT_DECISION", detail=detail)
-    traded = int((market["volume"][rows[market.listing[rows, column] == market.listing[-1, column]], column] > 0).sum())
-    detail = f"{traded} traded bars of its listing in the window are too few for {rating}"
+        return Drop(name=symbol, reason=gone or "NO_BAR_AT_DECISION", detail=detail)
+    return _unrated(market, symbol, column, rows, rating)
+
+
+def _absent(market: Market, symbol: str, gone: str | None, aside: str) -> Drop:
+    """Return why a symbol is none of the market's."""
+    detail = _no_such_pair(market, symbol) + aside
+    try:
+        exclusion = excluded(Instrument.parse(symbol).base, market.days[-1].astype("datetime64[D]").item())
+    except UsageError:
+        exclusion = None
+    if exclusion is not None:
+        return Drop(name=symbol, reason="EXCLUDED", detail=f"{exclusion.base} is no coin to trade: {exclusion.reason}")
+    return Drop(name=symbol, reason=gone or "NO_SUCH_PAIR", detail=detail)
+
+
+def _unrated(market: Market, symbol: str, column: int, rows: npt.NDArray[np.intp], rating: str) -> Drop:
+    """Return why the last bar of a symbol has no rating."""
     if not market["volume"][-1, column] > 0:
         detail = f"the bar of {market.days[-1]} has no volume, and only traded bars are rated"
-    return Drop(name=symbol, reason="NO_RATING", detail=detail)
+        return Drop(name=symbol, reason="NO_RATING", detail=detail)
+    own = rows[market.listing[rows, column] == market.listing[-1, column]]
+    traded = int((market["volume"][own, column] > 0).sum())
+    detail = f"{traded} traded bars of its listing in the window are too few for {rating}"
+    begun = own[0] > 0  # a listing that was there before the window is not young
+    return Drop(name=symbol, reason="TOO_YOUNG" if begun else "NO_RATING", detail=detail)
 
 
 def _no_such_pair(market: Market, symbol: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from assay.foundation.tables import BAR_VALUES, BARS, INSTANT, QUARANTINE
 from assay.foundation.timestamps import open_times
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("symbol", "timestamp", *PRICES, "volume")
@@ -29,6 +30,7 @@ OPTIONAL = ("quote_volume",)
 REASONS = {
     "NULL": "a required value is missing",
     "SYMBOL": "the symbol holds a slash, a control character or white space, or nothing",
+    "LOOK_ALIKE": "another symbol is the same name in Unicode's normal form, and came first",
     "BAD_TIMESTAMP": "the time stamp lies outside 2009 to 2100, or between two microseconds",
     "NAN": "a value is not a number",
     "INFINITE": "a value is infinite",
@@ -70,7 +72,15 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-def check(raw: pl.DataFrame, *, where: str, source: str, now: dt.datetime) -> Checked:
+def check(
+    raw: pl.DataFrame,
+    *,
+    where: str,
+    source: str,
+    now: dt.datetime,
+    interval: str | None = None,
+    held: Collection[str] = (),
+) -> Checked:
     """Judge every row of a table of bars.
 
     Parameters
@@ -83,6 +93,10 @@ def check(raw: pl.DataFrame, *, where: str, source: str, now: dt.datetime) -> Ch
         What goes into the column ``source``.
     now : datetime
         Instant of reading: a bar that closes later is not known yet.
+    interval : str, optional
+        Interval of the bars, a day at most, where it is known; inferred where None.
+    held : collection of str
+        Symbols that the lake has and the table need not have; see :func:`look_alikes`.
 
     Raises
     ------
@@ -101,13 +115,13 @@ def check(raw: pl.DataFrame, *, where: str, source: str, now: dt.datetime) -> Ch
     """
     findings: list[Finding] = []
     _check_columns(raw, where, findings)
-    table = _typed(raw, where, findings).with_columns(_value_reason().alias("reason"))
+    table = _typed(raw, where, findings, held).with_columns(_value_reason().alias("reason"))
     good = table.filter(pl.col("reason").is_null())
     if good.is_empty():
         raise _nothing_left(table, where)
     ordered = _ordered(good)
     findings += _disorder(ordered)
-    interval, phase = _interval(ordered, where)
+    interval, phase = _interval(ordered, where) if interval is None else (interval, 0)
     ordered = ordered.with_columns(_time_reason(interval, phase, now).alias("reason"))
     ordered, same = _duplicates(ordered)
     bars = ordered.filter(pl.col("reason").is_null())
@@ -159,7 +173,25 @@ def _check_columns(raw: pl.DataFrame, where: str, findings: list[Finding]) -> No
         )
 
 
-def _typed(raw: pl.DataFrame, where: str, findings: list[Finding]) -> pl.DataFrame:
+def look_alikes(names: Collection[str], held: Collection[str] = ()) -> set[str]:
+    r"""Return the names that are another one's in Unicode's normal form (NFC), all but the first of each form.
+
+    The first is the one that the lake has, else the least by code points. Nobody could tell the two apart in a report,
+    and the contract of returns refuses a table that has both.
+
+    >>> two = ["X:CAF\u00c9USDT", "X:CAFE\u0301USDT"]
+    >>> look_alikes(two) == {two[0]}, look_alikes(two, held=[two[0]]) == {two[1]}
+    (True, True)
+    """
+    if all(map(str.isascii, names)) and all(map(str.isascii, held)):
+        return set()
+    first: dict[str, str] = {}
+    for name in (*sorted(held), *sorted(names)):
+        first.setdefault(unicodedata.normalize("NFC", name), name)
+    return {name for name in names if first[unicodedata.normalize("NFC", name)] != name}
+
+
+def _typed(raw: pl.DataFrame, where: str, findings: list[Finding], held: Collection[str]) -> pl.DataFrame:
     """Give every column the lake's type, with the row's number, the symbol's rank, and what the reasons look at."""
     if "quote_volume" not in raw.columns:
         findings.append(
@@ -181,6 +213,7 @@ def _typed(raw: pl.DataFrame, where: str, findings: list[Finding]) -> pl.DataFra
     return table.with_columns(
         pl.col("symbol").cast(pl.Enum(names)).to_physical().cast(pl.Int64).alias("code"),
         pl.col("symbol").is_in(bad).alias("bad_symbol"),
+        pl.col("symbol").is_in(look_alikes(names.to_list(), held)).alias("look_alike"),
     )
 
 
@@ -190,6 +223,7 @@ def _value_reason() -> pl.Expr:
     faults = {
         "NULL": pl.any_horizontal(pl.col("symbol", *needed).is_null(), ~pl.col("stamped")),
         "SYMBOL": pl.col("bad_symbol"),
+        "LOOK_ALIKE": pl.col("look_alike"),
         "BAD_TIMESTAMP": pl.col("open_time").is_null(),
         "NAN": pl.any_horizontal(pl.col(BAR_VALUES).is_nan()),
         "INFINITE": pl.any_horizontal(pl.col(BAR_VALUES).is_infinite()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ EXCHANGE = "BINANCE"
 TRADING = "TRADING"
 OFF = Decimal(0)
 """A rule of this value is switched off, as in the exchange's own notation."""
+
+MOST_BYTES = 256 << 20
+"""Of an answer; the whole exchange has 15 MB."""
 
 _HINT = "record it anew: curl -o exchangeInfo.json https://api.binance.com/api/v3/exchangeInfo"
 _EARLIEST = dt.datetime(2009, 1, 1, tzinfo=UTC)  # no coin was traded before
@@ -161,7 +165,7 @@ def read_exchange_info(path: Path) -> RuleBook:
     """
     try:
         data = path.read_bytes()
-        answer = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+        answer = json.loads(_unpacked(data) if data[:2] == b"\x1f\x8b" else data)
     except OSError as error:
         what = f"cannot read the exchange's metadata: {error.strerror or error}"
         raise SourceError(what, where=str(path), hint=_HINT) from error
@@ -169,6 +173,15 @@ def read_exchange_info(path: Path) -> RuleBook:
         what = f"the exchange's metadata are not JSON: {error}"
         raise SourceError(what, where=str(path), hint=_HINT) from error
     return parse_exchange_info(answer, str(path))
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Unpack no more than an answer can have: a few kilobytes of gzip can hold gigabytes."""
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"unpacked, they have more than {MOST_BYTES:,} bytes")
+    return content
 
 
 def parse_exchange_info(answer: files.Json, where: str = "exchangeInfo") -> RuleBook:

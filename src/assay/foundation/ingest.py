@@ -11,25 +11,31 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from assay.artifacts import Finding
 from assay.domain import INTERVALS, format_instant
-from assay.errors import UsageError
+from assay.errors import SourceError, UsageError
+from assay.executors import Executor, Serial
 from assay.foundation import delta
 from assay.foundation.difference import Difference, compare, rerate, tails
-from assay.foundation.lake import Change, Head, Lake
+from assay.foundation.lake import Change, Head, Lake, persistently
 from assay.foundation.snapshot import Snapshot
+from assay.foundation.sources import Held, ParquetSource
 from assay.foundation.tables import BARS
 
 if TYPE_CHECKING:
     from assay.foundation.sources import Source, SourceRead
 
 Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total): ``read``, ``compare``, ``ratings``, ``write``; done and total count rows."""
+"""Called with (stage, done, total): ``read``, ``compare``, ``ratings``, ``write``, for which done and total count rows,
+and ``fetch``, for which they count what a live source asks for."""
+
+
+_GONE = "bars that were there before are gone from the source, and from the lake's new state"
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class IngestReport:
         Span of the bars.
     findings : tuple of Finding
         What a reader must know about the data.
+    cost : dict of str to int
+        Requests, and their weight, that a live source was asked.
     seconds : dict of str to float
         Duration of each stage, for the terminal; never compared and never part of an artifact.
     """
@@ -68,6 +76,7 @@ class IngestReport:
     first_open: dt.datetime
     last_close: dt.datetime
     findings: tuple[Finding, ...]
+    cost: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,7 +88,9 @@ class IngestReport:
         return plain
 
 
-def ingest(lake: Lake, source: Source | None = None, progress: Progress | None = None) -> IngestReport:
+def ingest(
+    lake: Lake, source: Source | None = None, progress: Progress | None = None, executor: Executor | None = None
+) -> IngestReport:
     """Bring the lake up to its source; a second call without news writes nothing.
 
     The lake's lock is held from before the source is read, so that two writers never undo each other's work.
@@ -92,6 +103,8 @@ def ingest(lake: Lake, source: Source | None = None, progress: Progress | None =
         The lake's own where None.
     progress : callable, optional
         See :data:`Progress`.
+    executor : Executor, optional
+        Where the shards of a large file are read and rated, see :mod:`assay.foundation.shards`; here where None.
 
     Raises
     ------
@@ -110,19 +123,29 @@ def ingest(lake: Lake, source: Source | None = None, progress: Progress | None =
             hint="each source has a lake of its own",
         )
     clock = _Clock(progress)
-    with lake.locked():
-        head = lake.latest_head()
-        snapshot = Snapshot(lake.folder, head) if head is not None else None
-        if (
-            head is not None
-            and snapshot is not None
-            and head.fingerprint == source.fingerprint()
-            and _is_rated(snapshot)
-        ):
-            return _report(head, clock)
-        with clock.stage("read"):
-            read = source.read()
-        return _Ingestion(lake, snapshot, source, read, clock).run()
+
+    def work() -> IngestReport:
+        with lake.locked():
+            return _ingest(lake, source, executor or Serial(), clock)
+
+    return persistently(work)
+
+
+def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock) -> IngestReport:
+    lake.place.mend()
+    head = lake.latest_head()
+    snapshot = Snapshot(lake.folder, head, lake.place) if head is not None else None
+    if head is not None and snapshot is not None and head.fingerprint == source.fingerprint() and _is_rated(snapshot):
+        return _report(head, clock)
+    if isinstance(source, ParquetSource) and lake.place.folder is not None:
+        sharded = _by_shards(lake, snapshot, source, executor, clock)
+        if sharded is not None:
+            return sharded
+    with clock.stage("read"):
+        read = source.read(Held(lake.folder, snapshot, clock.tell))
+    report = _Ingestion(lake, snapshot, source, read, clock).run()
+    read.settle()
+    return report
 
 
 class _Clock:
@@ -130,15 +153,15 @@ class _Clock:
 
     def __init__(self, progress: Progress | None) -> None:
         self.seconds: dict[str, float] = {}
-        self._tell = progress or (lambda _stage, _done, _total: None)
+        self.tell = progress or (lambda _stage, _done, _total: None)
 
     @contextmanager
     def stage(self, name: str, rows: int = 0) -> Iterator[None]:
-        self._tell(name, 0, rows)
+        self.tell(name, 0, rows)
         began = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - began
-        self._tell(name, rows, rows)
+        self.tell(name, rows, rows)
 
 
 @dataclass(frozen=True)
@@ -153,21 +176,33 @@ class _Ingestion:
 
     def run(self) -> IngestReport:
         base = self._base()
-        old = base.bars() if base is not None else pl.DataFrame(schema=BARS)
         rows = self.read.bars.height
         with self.clock.stage("compare", rows):
-            difference = compare(old, self.read.bars, complete=self.read.complete)
+            difference = compare(self._held(base), self.read.bars, complete=self.read.complete)
+        side = self._side_changes()
+        if base is not None and self._is_nothing(difference, side):
+            return _report(base.record, self.clock, None, self.read)
         with self.clock.stage("ratings", rows):
             changes = _first_load(difference, self.read) if base is None else self._update(base, difference)
+        upon = self.snapshot.head if self.snapshot is not None else 0
         with self.clock.stage("write", rows):
-            head = self.lake.commit([*changes, *self._side_changes()], **self._facts(difference))
-        return _report(head, self.clock, difference)
+            head = self.lake.commit([*changes, *side], upon=upon, **self._facts(difference))
+        return _report(head, self.clock, difference, self.read)
 
     def _base(self) -> Snapshot | None:
         """Return the state that can be built upon: of the same interval, and rated by this version's columns."""
         snapshot = self.snapshot
         usable = snapshot is not None and snapshot.interval == self.read.interval and _is_rated(snapshot)
         return snapshot if usable else None
+
+    def _held(self, base: Snapshot | None) -> pl.DataFrame:
+        """Return the bars that the reading adds to; of a lake whose ratings alone are outdated, where it gives news."""
+        snapshot = base if base is not None or self.read.complete else self.snapshot
+        return snapshot.bars() if snapshot is not None else pl.DataFrame(schema=BARS)
+
+    def _is_nothing(self, difference: Difference, side: list[Change]) -> bool:
+        """Tell whether a source that gives news had none."""
+        return not self.read.complete and difference.since.is_empty() and not side
 
     def _update(self, base: Snapshot, difference: Difference) -> list[Change]:
         interval = self.read.interval
@@ -188,24 +223,82 @@ class _Ingestion:
         """Return what to write of quarantine and instruments."""
         changes = []
         held = self.snapshot.versions if self.snapshot is not None else {}
-        rejected, instruments = self.read.rejected, self.read.instruments
+        rejected, instruments = self._rejected(), self.read.instruments
         if rejected.height or (self.read.complete and "quarantine" in held):
             changes.append(Change("quarantine", rejected, replace=self.read.complete))
-        if instruments is not None:
+        old = self.snapshot.instruments() if self.snapshot is not None else None
+        if instruments is not None and not (old is not None and instruments.equals(old)):
             changes.append(Change("instruments", instruments, replace=True))
         return changes
 
+    def _rejected(self) -> pl.DataFrame:
+        """Return the rows for quarantine: of news, those that are not there yet, numbered on."""
+        rejected = self.read.rejected
+        if self.read.complete or self.snapshot is None or rejected.is_empty():
+            return rejected
+        there = self.snapshot.quarantine()
+        new = rejected.join(there, on=["symbol", "open_time", "reason", "raw"], how="anti")
+        return new.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + _next_row(there))
+
     def _facts(self, difference: Difference) -> dict[str, Any]:
+        from assay.foundation.ratings import EDITION
+
         bars = difference.bars
         return {
+            "edition": EDITION,
             "source": self.source.name,
             "fingerprint": self.read.fingerprint,
             "interval": self.read.interval,
             "first_open": _time(bars["open_time"].min()),
             "last_close": _time(bars["open_time"].max()) + INTERVALS[self.read.interval],
             "symbols": bars["symbol"].n_unique(),
-            "findings": [finding.model_dump() for finding in (*self.read.findings, *_vanished(difference))],
+            "findings": [finding.model_dump() for finding in _findings(self.read, difference)],
         }
+
+
+def _by_shards(
+    lake: Lake, snapshot: Snapshot | None, source: ParquetSource, executor: Executor, clock: _Clock
+) -> IngestReport | None:
+    """Ingest a large file in which symbols lie together; None for any other, which is to be read whole."""
+    from assay.foundation import shards
+    from assay.foundation.ratings import EDITION
+
+    cuts = shards.plan(source.path)
+    if cuts is None:
+        return None
+    state, fingerprint = shards.state_of(source.path), source.fingerprint()
+    total = sum(rows for _, rows in cuts)
+    base = None if snapshot is None else snapshot.head
+    first = shards.Shard(source.path, source.name, source.kind, 0, 0, source.clock(), lake.folder, base, "")
+    try:
+        with clock.stage("ratings", total):
+            found = shards.load(first, cuts, executor)
+    except SourceError:
+        return None
+    if shards.state_of(source.path) != state:
+        raise SourceError(
+            "the file changed while it was read", where=source.name, hint="ingest again", code="SOURCE_CHANGED"
+        )
+    with clock.stage("write", total):
+        versions = shards.commit(lake.folder, found)
+        rows = {name: found.rows(name) for name in versions}
+        held = ({}, {}) if snapshot is None else (snapshot.versions, snapshot.record.rows)
+        gone = [Finding(code="VANISHED", what=_GONE, count=found.removed)] if found.removed else []
+        head = lake.commit(
+            [],
+            tables=held[0] | versions,
+            rows=held[1] | rows,
+            edition=EDITION,
+            source=source.name,
+            fingerprint=fingerprint,
+            interval=found.interval,
+            first_open=found.first_open,
+            last_close=found.last_open + INTERVALS[found.interval],
+            symbols=found.symbols,
+            findings=[finding.model_dump() for finding in (*found.findings, *gone)],
+        )
+    report = _report(head, clock)
+    return replace(report, changed=True, added=found.added, repaired=found.repaired, removed=found.removed)
 
 
 def _first_load(difference: Difference, read: SourceRead) -> list[Change]:
@@ -216,20 +309,32 @@ def _first_load(difference: Difference, read: SourceRead) -> list[Change]:
 
 
 def _is_rated(snapshot: Snapshot) -> bool:
-    """Tell whether the ratings have the columns that this version of the package writes."""
-    from assay.foundation.ratings import RATING_SCHEMA
+    """Tell whether the ratings have the columns, and are by the rules, of this version of the package."""
+    from assay.foundation.ratings import EDITION, RATING_SCHEMA
 
     version = snapshot.versions.get("ratings")
-    if version is None:
+    if version is None or snapshot.record.edition != EDITION:
         return False
-    return dict(delta.content(snapshot.folder / "ratings", version).schema) == dict(RATING_SCHEMA)
+    return dict(delta.content(snapshot.place.table("ratings"), version).schema) == dict(RATING_SCHEMA)
+
+
+def _next_row(quarantine: pl.DataFrame) -> int:
+    """Return the number of the next row, after all that are there."""
+    return 0 if quarantine.is_empty() else int(quarantine.select(pl.col("row").max()).item()) + 1
+
+
+def _findings(read: SourceRead, difference: Difference) -> list[Finding]:
+    """Return what the reading found, and what its comparison with the lake shows."""
+    revised = 0 if read.complete else difference.repaired
+    what = "bars that the lake had have other values at the source now; the new ones hold, ratings were made again"
+    news = [Finding(code="REVISED", what=what, count=revised)] if revised else []
+    return [*read.findings, *news, *_vanished(difference)]
 
 
 def _vanished(difference: Difference) -> list[Finding]:
     if not difference.removed:
         return []
-    what = "bars that were there before are gone from the source, and from the lake's new state"
-    return [Finding(code="VANISHED", what=what, count=difference.removed)]
+    return [Finding(code="VANISHED", what=_GONE, count=difference.removed)]
 
 
 def _time(value: Any) -> dt.datetime:
@@ -237,7 +342,10 @@ def _time(value: Any) -> dt.datetime:
     return value
 
 
-def _report(head: Head, clock: _Clock, difference: Difference | None = None) -> IngestReport:
+def _report(
+    head: Head, clock: _Clock, difference: Difference | None = None, read: SourceRead | None = None
+) -> IngestReport:
+    found = head.findings if difference is not None or read is None else read.findings
     return IngestReport(
         head=head.head,
         changed=difference is not None,
@@ -251,6 +359,7 @@ def _report(head: Head, clock: _Clock, difference: Difference | None = None) -> 
         quarantined=head.rows.get("quarantine", 0),
         first_open=head.first_open,
         last_close=head.last_close,
-        findings=tuple(head.findings),
+        findings=tuple(found),
+        cost=dict(read.cost) if read is not None else {},
         seconds=clock.seconds,
     )

@@ -10,12 +10,14 @@ whole line names.
 from __future__ import annotations
 
 import datetime as dt
+import random
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import polars as pl
 from pydantic import AfterValidator, ValidationError
@@ -23,8 +25,9 @@ from pydantic import AfterValidator, ValidationError
 from assay import files
 from assay.artifacts import Document, Finding
 from assay.domain import UTC
-from assay.errors import DataError, DiskError, IntegrityError, UsageError
+from assay.errors import ConflictError, DataError, IntegrityError, UsageError
 from assay.foundation import delta
+from assay.foundation.place import HEADS, Place, conflict, introduce, place_of, settle
 from assay.foundation.snapshot import Snapshot
 from assay.foundation.sources import lake_name, open_source
 from assay.foundation.tables import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
@@ -32,11 +35,16 @@ from assay.foundation.tables import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARAN
 if TYPE_CHECKING:
     from assay.foundation.sources import Source
 
-__all__ = ["HEADS", "LOCK", "Change", "Head", "Lake", "Snapshot", "pin", "read_heads"]
+__all__ = ["HEADS", "LOCK", "Change", "Head", "Lake", "Snapshot", "persistently", "pin", "read_heads"]
 
-HEADS = "heads.jsonl"
 LOCK = ".lock"
 SOURCE = "source.json"
+
+ATTEMPTS = 25
+"""How often a writer begins again because another was faster."""
+
+PATIENCE = 5.0
+"""Seconds that a slower writer waits at most before it begins again."""
 
 MANY_FILES = 64
 """An append to a table of so many files writes them together into one; a daily sync does so every two months."""
@@ -44,6 +52,7 @@ MANY_FILES = 64
 _SCHEMAS = {"bars": BARS, "instruments": INSTRUMENTS, "candidates": CANDIDATES, "quarantine": QUARANTINE}
 
 
+T = TypeVar("T")
 Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
 
 
@@ -65,6 +74,8 @@ class Head(Document):
     symbols: int
     findings: list[Finding]
     """What the reading found, for the data-quality section of reports."""
+    edition: int = 1
+    """Edition of the rules by which the bars are rated, see :data:`assay.foundation.ratings.EDITION`."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +110,15 @@ class Lake:
     source : Source or str
         Names the folder; text is read as :func:`assay.foundation.sources.open_source` does. Nothing is read from it
         here.
+    at : str, optional
+        Where the tables shall lie if not in the folder: ``s3://bucket/prefix``. Asked for once; the folder remembers.
 
     Attributes
     ----------
     folder : Path
         ``<home>/lake/<kind>-<sha8>``, absolute.
+    place : Place
+        Where the tables lie: the folder, or a bucket.
 
     Examples
     --------
@@ -111,9 +126,10 @@ class Lake:
     'sample-c08875fa'
     """
 
-    def __init__(self, home: Path | str, source: Source | str) -> None:
+    def __init__(self, home: Path | str, source: Source | str, at: str | None = None) -> None:
         self.source: Source = open_source(source) if isinstance(source, str) else source
         self.folder = delta.check_path(Path(home).expanduser().resolve() / "lake" / lake_name(self.source))
+        self.place: Place = settle(self.folder, at)
         self._mutex = threading.RLock()
         self._held = False
 
@@ -122,12 +138,12 @@ class Lake:
 
     def heads(self) -> list[Head]:
         """Return every state; see :func:`read_heads`."""
-        return read_heads(self.folder)
+        return _states(self.place)
 
     def latest_head(self) -> Head | None:
         """Return the last state, or None where nothing was ingested."""
-        heads = self.heads()
-        return heads[-1] if heads else None
+        lines = self.place.heads()
+        return _parse(lines[-1], len(lines), self.place) if lines else None
 
     def latest(self) -> Snapshot:
         """Pin the last state.
@@ -141,7 +157,7 @@ class Lake:
 
     def pin(self, head: int | None) -> Snapshot:
         """Return a state by its number; see :func:`pin`."""
-        return pin(self.folder, head)
+        return _pin(self.folder, self.place, head)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -150,8 +166,6 @@ class Lake:
             if self._held:
                 yield
                 return
-            with delta.disk_errors(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
             with files.locked(self.folder / LOCK):
                 self._held = True
                 try:
@@ -159,13 +173,15 @@ class Lake:
                 finally:
                     self._held = False
 
-    def commit(self, changes: Sequence[Change], **facts: Any) -> Head:
+    def commit(self, changes: Sequence[Change], *, upon: int | None = None, **facts: Any) -> Head:
         """Write changes to tables and make them visible together as a new state.
 
         Parameters
         ----------
         changes : sequence of Change
             At most one for a table.
+        upon : int, optional
+            Number of the state that the changes were computed from, 0 for none; they are for no other.
         **facts
             Fields of :class:`Head` that differ from the state before; all of them for the first.
 
@@ -176,14 +192,19 @@ class Lake:
 
         Raises
         ------
+        ConflictError
+            If another writer was faster, which a lock prevents in a folder, and nothing does in a bucket.
         DiskError
             If a write did not succeed; the lake is then what it was.
         IntegrityError
-            If the folder does not hold what the last state names.
+            If the place does not hold what the last state names.
         """
         with self.locked():
-            self._cut_torn_line()
+            self.place.mend()
             base = self.latest_head()
+            last = base.head if base is not None else 0
+            if upon is not None and upon != last:
+                raise conflict(self.place.uri, f"the lake is at head {last}, the changes are for head {upon}")
             self._introduce()
             fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
             fields |= facts
@@ -192,55 +213,64 @@ class Lake:
                 fields["tables"][change.table], fields["rows"][change.table] = version, height
             fields["head"] += 1
             head = Head.model_validate(fields)
-            files.append(self.folder / HEADS, head.model_dump_json().encode() + b"\n")
-            files.sync_folder(self.folder)
+            self.place.add_head(head.head, head.model_dump_json().encode())
             return head
 
     def record(self, table: str, rows: pl.DataFrame) -> Head:
         """Add rows to one table, such as a scan to ``candidates``, as a new state."""
-        return self.commit([Change(table, rows)])
+        return persistently(lambda: self.commit([Change(table, rows)]))
 
     def _introduce(self) -> None:
         path = self.folder / SOURCE
         if not path.exists():
             about = {"format": 1, "identity": self.source.identity, "kind": self.source.kind, "name": self.source.name}
             files.write_json(path, about)
-
-    def _cut_torn_line(self) -> None:
-        path = self.folder / HEADS
-        data = _read(path)
-        whole = data.rfind(b"\n") + 1
-        if whole != len(data):
-            with delta.disk_errors(path), path.open("r+b") as stream:
-                stream.truncate(whole)
+        introduce(self.folder, self.place)
 
     def _apply(self, change: Change, base: Head | None) -> tuple[int, int]:
         """Write one change upon what the last state names; return the table's new version and height."""
-        path = self.folder / change.table
+        table = self.place.table(change.table)
         rows = _in_order(change)
         version = base.tables.get(change.table) if base else None
         if base is None or version is None:  # whatever is there was never visible
-            return delta.write(path, rows, replace=True), rows.height
-        delta.rewind(path, version)
+            return delta.write(table, rows, replace=True, upon=delta.current_version(table)), rows.height
+        upon = delta.rewind(table, version)
         if change.replace:
             kept = self._kept(change, base)
-            return delta.write(path, rows, replace=True, interval=change.interval), rows.height + kept
+            return delta.write(table, rows, replace=True, upon=upon, interval=change.interval), rows.height + kept
         height = base.rows[change.table] + rows.height
-        if len(delta.content(path, version).files) < MANY_FILES:
-            return delta.write(path, rows, replace=False), height
-        return delta.write(path, self._merged(change, base, rows), replace=True), height
+        if len(delta.content(table, version).files) < MANY_FILES:
+            return delta.write(table, rows, replace=False, upon=upon), height
+        return delta.write(table, self._merged(change, base, rows), replace=True, upon=upon), height
 
     def _kept(self, change: Change, base: Head) -> int:
         """Count rows of other intervals, which a replacement of one interval leaves."""
         if change.interval is None:
             return 0
-        path, version = self.folder / change.table, base.tables[change.table]
-        gone = delta.content(path, version, change.interval).scan().select(pl.len()).collect().item()
+        table, version = self.place.table(change.table), base.tables[change.table]
+        gone = delta.content(table, version, change.interval).scan().select(pl.len()).collect().item()
         return base.rows[change.table] - int(gone)
 
     def _merged(self, change: Change, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
-        old = Snapshot(self.folder, base).table(change.table)
+        old = Snapshot(self.folder, base, self.place).table(change.table)
         return rows if old is None else pl.concat([old.select(rows.columns), rows]).sort(ORDER[change.table])
+
+
+def persistently(work: Callable[[], T]) -> T:
+    """Do work, and again while another writer is faster; only writers of a bucket meet, and seldom.
+
+    Raises
+    ------
+    ConflictError
+        If another was faster every time.
+    """
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except ConflictError:
+            # Writers who begin again at the same moment meet again: each waits a random while, and longer each time.
+            time.sleep(random.uniform(0.0, min(0.1 * 2.0**attempt, PATIENCE)))  # noqa: S311 - no secret
+    return work()
 
 
 def read_heads(folder: Path) -> list[Head]:
@@ -253,10 +283,7 @@ def read_heads(folder: Path) -> list[Head]:
     IntegrityError
         If a line is not what a writer writes.
     """
-    path = folder / HEADS
-    data = _read(path)
-    whole = data[: data.rfind(b"\n") + 1]
-    return [_parse(line, number, path) for number, line in enumerate(whole.splitlines(), start=1)]
+    return _states(place_of(folder))
 
 
 def pin(folder: Path, head: int | None = None) -> Snapshot:
@@ -276,21 +303,21 @@ def pin(folder: Path, head: int | None = None) -> Snapshot:
     UsageError
         If there is no such state.
     """
-    heads = read_heads(folder)
-    if not heads:
-        raise DataError("the lake is empty", where=str(folder), hint="run: assay ingest")
-    if head is not None and not 1 <= head <= len(heads):
-        raise UsageError(f"the lake has no head {head}", where=str(folder), hint=f"it has 1 to {len(heads)}")
-    return Snapshot(folder, heads[-1 if head is None else head - 1])
+    return _pin(folder, place_of(folder), head)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise DiskError(f"cannot read: {error.strerror}", where=str(path), hint="mend permissions") from error
+def _pin(folder: Path, place: Place, head: int | None) -> Snapshot:
+    lines = place.heads()
+    if not lines:
+        raise DataError("the lake is empty", where=place.uri, hint="run: assay ingest")
+    number = len(lines) if head is None else head
+    if not 1 <= number <= len(lines):
+        raise UsageError(f"the lake has no head {head}", where=place.uri, hint=f"it has 1 to {len(lines)}")
+    return Snapshot(folder, _parse(lines[number - 1], number, place), place)
+
+
+def _states(place: Place) -> list[Head]:
+    return [_parse(line, number, place) for number, line in enumerate(place.heads(), start=1)]
 
 
 def _in_order(change: Change) -> pl.DataFrame:
@@ -309,12 +336,13 @@ def _is_ordered(rows: pl.DataFrame, order: Sequence[str]) -> bool:
     return bool(rows.select(follows.slice(1).all()).item())
 
 
-def _parse(line: bytes, number: int, path: Path) -> Head:
+def _parse(line: bytes, number: int, place: Place) -> Head:
+    where = f"{place.uri}/{HEADS}"
     hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
     try:
         head = Head.model_validate_json(line)
     except ValidationError as error:
-        raise IntegrityError(f"line {number} is not a head of a lake", where=str(path), hint=hint) from error
+        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=hint) from error
     if head.head != number:
-        raise IntegrityError(f"line {number} holds head {head.head}", where=str(path), hint=hint)
+        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=hint)
     return head

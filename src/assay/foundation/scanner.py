@@ -1,12 +1,13 @@
-"""Scanners on Assay's own ratings: what a declared query would have answered at the market's instant.
+"""Scanners: what a declared query answers at an instant, whoever shows the market, our own ratings or a screener.
 
-The bar that opened on the market's last day is read, and nothing else but how many bars its listing has. Filters run
-in order and each counts what it drops; a record that cannot be used is named.
+The last closed bar is read, and nothing else but how many bars its listing has. Filters run in order and each counts
+what it drops; a record that cannot be used is named.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -53,6 +54,37 @@ class ScanResult:
     invalid: list[InvalidRecord]
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What a provider shows of every pair at one instant; arrays are (n_symbols,).
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        Sorted.
+    metadata : tuple of (symbol, base, quote)
+        Pairs as the exchange's own table, or the provider, splits them; the last of several counts.
+    day : date
+        Day of the bar.
+    row : dict of str to float64 array
+        The last closed bar and its ratings.
+    seen : bool array
+        Pairs that the provider has at this instant.
+    young : bool array
+        Pairs known to have too few bars.
+    more : tuple of mapping
+        What else the provider said of each symbol; empty where it said nothing else.
+    """
+
+    symbols: tuple[str, ...]
+    metadata: Metadata
+    day: dt.date
+    row: dict[str, Floats]
+    seen: Mask
+    young: Mask
+    more: tuple[Mapping[str, Scalar], ...] = ()
+
+
 def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
     """Run one scanner on the last day of a market.
 
@@ -78,12 +110,35 @@ def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
     """
     if not market.days.size:
         raise DataError("the market has no day to scan", where=name, hint="choose a later date, or load earlier bars")
+    return sift(look(market, scanner), name, scanner)
+
+
+def look(market: Market, scanner: Scanner) -> Sight:
+    """Return what our own ratings show a scanner at the market's instant."""
+    return Sight(
+        symbols=market.symbols,
+        metadata=market_metadata(market),
+        day=market.days[-1].astype("datetime64[D]").item(),
+        row={field: values[-1] for field, values in market.fields.items()},
+        seen=market.listing[-1] >= 0,
+        young=young(market, scanner.universe.min_bars),
+    )
+
+
+def young(market: Market, min_bars: int) -> Mask:
+    """Columns whose present listing has fewer bars than a pair needs."""
+    too_few: Mask = (market.listing == market.listing[-1]).sum(axis=0) < min_bars
+    return too_few
+
+
+def sift(sight: Sight, name: str, scanner: Scanner) -> ScanResult:
+    """Answer a scanner's query from what a provider shows: the same filters, order and limit whoever answers."""
     universe = scanner.universe
-    pairs = _pairs(market.symbols, _metadata(market), universe.exchange, universe.quotes)
-    row = {field: values[-1] for field, values in market.fields.items()}
-    sieve = _Sieve(market.listing[-1] >= 0)
-    invalid = _drop_strangers(sieve, pairs, market, name)
-    invalid += _drop_not_finite(sieve, row, market, name)
+    pairs = _pairs(sight.symbols, sight.metadata, universe.exchange, universe.quotes)
+    row = sight.row
+    sieve = _Sieve(sight.seen)
+    invalid = _drop_strangers(sieve, pairs, sight, name)
+    invalid += _drop_not_finite(sieve, sight, name)
     volatility = _volatility(row, sieve.alive)
     rating = row[rating_column(scanner.logic)]
     sign = Direction[scanner.direction].sign
@@ -91,11 +146,11 @@ def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
         sieve.drop("value_traded", ~(row["value_traded"] >= scanner.min_value_traded))
         sieve.drop("volatility", ~(volatility > scanner.min_volatility))
         sieve.drop("unrated", np.isnan(rating))
-        sieve.drop("history", (market.listing == market.listing[-1]).sum(axis=0) < universe.min_bars)
+        sieve.drop("history", sight.young)
         sieve.drop("rating", ~(sign * rating > 0))
-    merged = _merge_quotes(sieve, pairs, row["value_traded"], universe.quote_advantage, market.symbols, name)
+    merged = _merge_quotes(sieve, pairs, row["value_traded"], universe.quote_advantage, sight.symbols, name)
     found = np.flatnonzero(sieve.alive)
-    # The symbols of a market are sorted, so that its columns break the last ties.
+    # The symbols of a sight are sorted, so that its columns break the last ties.
     order = found[np.lexsort((found, -row["value_traded"][found], -sign * rating[found]))]
     kept = order[: scanner.limit]
     count = ScannerCount(
@@ -105,7 +160,7 @@ def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
         kept=kept.size,
         dropped=sieve.dropped | {"limit": int(found.size - kept.size)},
     )
-    candidates = _candidates(kept, row | {"volatility_d": volatility}, market.symbols, name, scanner)
+    candidates = _candidates(kept, row | {"volatility_d": volatility}, sight, name, scanner)
     return ScanResult(name, candidates, count, merged, invalid)
 
 
@@ -185,24 +240,25 @@ def _split(symbol: str, known: tuple[str, str] | None) -> tuple[Instrument | Non
         return None, error.what
 
 
-def _metadata(market: Market) -> Metadata:
+def market_metadata(market: Market) -> Metadata:
     """Return base and quote as the exchange's own table has them, the latest row of each symbol last."""
     if market.instruments is None:
         return ()
     return tuple(market.instruments.sort("valid_from").select("symbol", "base", "quote").iter_rows())
 
 
-def _drop_strangers(sieve: _Sieve, pairs: _Pairs, market: Market, name: str) -> list[InvalidRecord]:
+def _drop_strangers(sieve: _Sieve, pairs: _Pairs, sight: Sight, name: str) -> list[InvalidRecord]:
     """Drop what is not a coin of the universe; name what cannot even be read."""
     gone = sieve.drop("invalid", pairs.faulty)
     sieve.drop("exchange", pairs.foreign)
     sieve.drop("quote", pairs.rank < 0)
-    sieve.drop("base_excluded", pairs.excluded(market.days[-1].astype("datetime64[D]").item()))
-    return [InvalidRecord(symbol=market.symbols[i], scanner=name, reason=str(pairs.faults[i])) for i in gone]
+    sieve.drop("base_excluded", pairs.excluded(sight.day))
+    return [InvalidRecord(symbol=sight.symbols[i], scanner=name, reason=str(pairs.faults[i])) for i in gone]
 
 
-def _drop_not_finite(sieve: _Sieve, row: dict[str, Floats], market: Market, name: str) -> list[InvalidRecord]:
+def _drop_not_finite(sieve: _Sieve, sight: Sight, name: str) -> list[InvalidRecord]:
     """Drop records that a comparison would read wrongly: a missing or infinite price, or a rating without bounds."""
+    row = sight.row
     bad = {field: ~np.isfinite(row[field]) for field in BAR_FIELDS}
     bad |= {field: np.isinf(values) for field, values in row.items() if field not in BAR_FIELDS}
     with np.errstate(invalid="ignore"):
@@ -210,7 +266,7 @@ def _drop_not_finite(sieve: _Sieve, row: dict[str, Floats], market: Market, name
     gone = sieve.drop("invalid", np.logical_or.reduce(list(bad.values())))
     return [
         InvalidRecord(
-            symbol=market.symbols[i],
+            symbol=sight.symbols[i],
             scanner=name,
             reason=f"not a usable number: {', '.join(f'{field} = {row[field][i]}' for field in bad if bad[field][i])}",
         )
@@ -258,9 +314,8 @@ def _merged(
     return MergedQuote(symbol=symbols[loser], into=symbols[winner], scanner=name, reason=reason)
 
 
-def _candidates(
-    kept: Columns, row: dict[str, Floats], symbols: tuple[str, ...], name: str, scanner: Scanner
-) -> list[Candidate]:
+def _candidates(kept: Columns, row: dict[str, Floats], sight: Sight, name: str, scanner: Scanner) -> list[Candidate]:
+    symbols, more = sight.symbols, sight.more or ({},) * len(sight.symbols)
     seen = {field: _scalars(values[kept]) for field, values in sorted(row.items())}
     return [
         Candidate(
@@ -270,7 +325,7 @@ def _candidates(
             scan_direction=scanner.direction,
             scanners=[name],
             rank=position + 1,
-            fields={field: values[position] for field, values in seen.items()},
+            fields={field: values[position] for field, values in seen.items()} | dict(more[column]),
         )
         for position, column in enumerate(kept.tolist())
     ]

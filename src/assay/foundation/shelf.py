@@ -11,14 +11,13 @@ from assay.artifacts import Superset, load, save
 from assay.domain import UTC, format_instant
 from assay.errors import DataError, IntegrityError
 from assay.foundation.market import Market
-from assay.foundation.scanner import scan
-from assay.foundation.superset import Provider, consolidate
+from assay.foundation.superset import Answerer, consolidate
 from assay.profile.model import Scanner
 
 FILE = "portfolio_candidates"
 
 
-def superset_key(scanners: Mapping[str, Scanner], head: int, provider: Provider = "ratings") -> str:
+def superset_key(scanners: Mapping[str, Scanner], head: int, provider: str = "ratings") -> str:
     """Return the hash of all that decides what a superset holds, apart from its instant.
 
     Examples
@@ -42,10 +41,11 @@ def ensure_superset(
     as_of: dt.datetime,
     head: int,
     scanners: Mapping[str, Scanner],
+    answerer: Answerer | None = None,
 ) -> tuple[Path, Superset]:
     """Return the superset of an instant, scanning once if it is not there.
 
-    The first definition (scanners, head) of an instant gets the plain name ``portfolio_candidates.json``;
+    The first definition (scanners, head, provider) of an instant gets the plain name ``portfolio_candidates.json``;
     another definition stands beside it as ``portfolio_candidates-<key8>.json``, so that what a run pinned is never
     overwritten.
 
@@ -61,6 +61,8 @@ def ensure_superset(
         Head of the lake that ``market_loader`` reads.
     scanners : mapping of str to Scanner
         All scanners: together they make the superset.
+    answerer : Answerer, optional
+        Who answers them; our own ratings where None.
 
     Returns
     -------
@@ -76,12 +78,14 @@ def ensure_superset(
     """
     from assay.foundation.lake import LOCK  # Delta Lake, which whoever only reads a superset does not need
 
-    key = superset_key(scanners, head)
+    who = answerer or Answerer()
+    key = superset_key(scanners, head, who.name)
     shelf = folder / "superset" / as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     found = _find(shelf, key)
     if found is not None:
         return found
-    with files.locked(folder / LOCK):
+    # Not the lake's own lock: a live source may hold that for minutes, and runs must be able to start meanwhile.
+    with files.locked(folder / "superset" / LOCK):
         found = _find(shelf, key)
         if found is not None:
             return found
@@ -92,8 +96,8 @@ def ensure_superset(
                 where=format_instant(as_of),
                 hint="this is a fault of the caller: cut the market at the instant first",
             )
-        results = [scan(market, name, scanner) for name, scanner in scanners.items()]
-        superset = consolidate(as_of, head, "ratings", results, key)
+        results = [who.scan(market, name, scanner) for name, scanner in scanners.items()]
+        superset = consolidate(as_of, head, who.provider, results, key, asked=who.asked, fallback=who.fallback)
         plain = shelf / f"{FILE}.json"
         path = shelf / f"{FILE}-{key[:8]}.json" if plain.exists() else plain
         save(superset, path)

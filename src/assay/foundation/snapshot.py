@@ -20,6 +20,7 @@ from assay.foundation.tables import BARS, ORDER, QUARANTINE
 
 if TYPE_CHECKING:
     from assay.foundation.lake import Head
+    from assay.foundation.place import Place
 
 _BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
 _DAY_US = DAY // dt.timedelta(microseconds=1)
@@ -38,10 +39,13 @@ class Snapshot:
         The lake's folder.
     record : Head
         The line of ``heads.jsonl`` that is pinned.
+    place : Place
+        Where the tables lie: the folder, or a bucket.
     """
 
     folder: Path
     record: Head
+    place: Place
 
     @property
     def head(self) -> int:
@@ -105,9 +109,9 @@ class Snapshot:
         """Return the exchange's facts with the dates they were valid, or None where the source has no such table."""
         return self.table("instruments")
 
-    def candidates(self) -> pl.DataFrame | None:
-        """Return the scans that were recorded, or None."""
-        return self.table("candidates")
+    def candidates(self, as_of: dt.datetime | None = None) -> pl.DataFrame | None:
+        """Return the scans that were recorded, of one instant or all, or None where the lake has no such table."""
+        return self._rows("candidates", [] if as_of is None else [pl.col("as_of") == as_of], None)
 
     def quarantine(self) -> pl.DataFrame:
         """Return the rows that were rejected, with reasons; none where all were good."""
@@ -187,9 +191,9 @@ class Snapshot:
         version = self.record.tables.get(name)
         if version is None:
             return None
-        path = self.folder / name
+        table = self.place.table(name)
         interval = self.interval if name in ("bars", "ratings") else None
-        content = delta.content(path, version, interval)
+        content = delta.content(table, version, interval)
         asked = list(columns or content.schema)
         order = [column for column in ORDER[name] if ordered and len(content.files) > 1]
         frame = content.scan().filter(*wanted) if wanted else content.scan()
@@ -198,7 +202,7 @@ class Snapshot:
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise IntegrityError(
                 f"table {name} cannot be read: {error}",
-                where=str(path),
+                where=table.uri,
                 hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
             ) from error
         return rows.sort(order).select(asked) if order else rows

@@ -1,8 +1,9 @@
 """Where bars come from.
 
-A source gives every bar that it has, judged row by row by :mod:`assay.foundation.barcheck`, and a fingerprint of its
+A file gives every bar that it has, judged row by row by :mod:`assay.foundation.barcheck`, and a fingerprint of its
 content, by which a lake knows that there is nothing new. ``sample`` is embedded in the package; ``parquet:PATH`` is a
-file with the columns ``symbol timestamp open high low close volume`` and perhaps ``quote_volume``.
+file with the columns ``symbol timestamp open high low close volume`` and perhaps ``quote_volume``. A live source,
+``binance``, ``archive`` or ``ccxt:NAME``, is told what the lake holds and gives what is new.
 """
 
 from __future__ import annotations
@@ -11,23 +12,66 @@ import datetime as dt
 import hashlib
 import io
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from assay.domain import UTC
 from assay.errors import SourceError, UsageError
-from assay.files import sha256
+from assay.files import sha256, sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import polars as pl
 
     from assay.artifacts import Finding
+    from assay.foundation.snapshot import Snapshot
 
 SAMPLE = Path(__file__).parent / "sample" / "binance_spot_daily_2023.parquet"
-KINDS = ("sample", "parquet:PATH")
+KINDS = ("sample", "parquet:PATH", "binance", "archive", "ccxt:NAME")
+
+
+def _nothing(*_: object) -> None:
+    """Tell nobody, do nothing."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a lake holds, for sources that give what is new.
+
+    Attributes
+    ----------
+    folder : Path or None
+        The lake's folder, below which a source may keep what it fetched until it is in the lake.
+    snapshot : Snapshot or None
+        The lake's last state.
+    tell : callable
+        Called with (stage, done, total) as a source goes on.
+    """
+
+    folder: Path | None = None
+    snapshot: Snapshot | None = None
+    tell: Callable[[str, int, int], None] = _nothing
+
+    @property
+    def base(self) -> str:
+        """Name of the state of the bars."""
+        return "" if self.snapshot is None else str(self.snapshot.versions.get("bars"))
+
+    def spool(self, name: str) -> Path | None:
+        """Return the file in which a source keeps what it fetched."""
+        return None if self.folder is None else self.folder / "spool" / f"{name}.jsonl"
+
+    def named(self) -> frozenset[str]:
+        """Return the symbols that the last recorded scans named."""
+        found = None if self.snapshot is None else self.snapshot.candidates()
+        if found is None or found.is_empty():
+            return frozenset()
+        return frozenset(found.filter(found["as_of"] == found["as_of"].max())["symbol"].drop_nulls())
+
+
+NOTHING = Held()
 
 
 @dataclass(frozen=True)
@@ -51,6 +95,10 @@ class SourceRead:
         What a reader must know about the data.
     instruments : DataFrame or None
         The lake's ``instruments`` table, all of it; None where the source has no such table.
+    cost : dict of str to int
+        What the reading cost a live source: ``requests``, ``weight``.
+    settle : callable
+        Called once the reading is in the lake, or was found to hold nothing new.
     """
 
     bars: pl.DataFrame
@@ -60,6 +108,8 @@ class SourceRead:
     complete: bool = True
     findings: tuple[Finding, ...] = field(default=())
     instruments: pl.DataFrame | None = None
+    cost: dict[str, int] = field(default_factory=dict)
+    settle: Callable[[], None] = _nothing
 
 
 class Source(Protocol):
@@ -83,12 +133,12 @@ class Source(Protocol):
     @property
     def identity(self) -> str: ...  # noqa: D102
 
-    def fingerprint(self) -> str:
-        """Return the SHA-256 of the content; raise SourceError where it cannot be read."""
+    def fingerprint(self) -> str | None:
+        """Return the SHA-256 of the content, None where only a reading tells; raise SourceError if it is unreadable."""
         ...
 
-    def read(self) -> SourceRead:
-        """Read and judge everything; raise SourceError where that is impossible."""
+    def read(self, held: Held = NOTHING) -> SourceRead:
+        """Read and judge everything, or what ``held`` lacks; raise SourceError where that is impossible."""
         ...
 
 
@@ -127,17 +177,23 @@ class ParquetSource:
         return hashlib.sha256(os.fsencode(self.path)).hexdigest()
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file's bytes."""
-        return sha256(self._bytes())
+        """SHA-256 of the file's bytes, of which no more than a part is held at a time."""
+        with self._readable():
+            return sha256_file(self.path)
 
-    def read(self) -> SourceRead:
+    def read(self, held: Held = NOTHING) -> SourceRead:  # noqa: ARG002 - a file is always read whole
         """Read the file once, so that fingerprint and rows are of the same bytes."""
         return _read(self._bytes(), where=self.name, kind=self.kind, now=self.clock())
 
     def _bytes(self) -> bytes:
+        with self._readable():
+            return self.path.read_bytes()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
         hint = "check the path; the source is written parquet:PATH"
         try:
-            return self.path.read_bytes()
+            yield
         except FileNotFoundError:
             raise SourceError("there is no such file", where=self.name, hint=hint, code="SOURCE_MISSING") from None
         except OSError as error:
@@ -168,7 +224,7 @@ class SampleSource:
         """SHA-256 of the sample's bytes."""
         return sha256(self._bytes())
 
-    def read(self) -> SourceRead:
+    def read(self, held: Held = NOTHING) -> SourceRead:  # noqa: ARG002 - the sample is always read whole
         """Read and judge the sample like any file."""
         return _read(self._bytes(), where=self.name, kind=self.kind, now=_now())
 
@@ -184,10 +240,12 @@ class SampleSource:
 def open_source(text: str) -> Source:
     """Read a source as users write it; nothing is opened yet.
 
+    Live sources take their addresses from the environment, see :mod:`assay.foundation.live.settings`.
+
     Raises
     ------
     UsageError
-        If the kind is unknown or the path is missing.
+        If the kind is unknown, the path is missing, or a setting in the environment is wrong.
 
     Examples
     --------
@@ -201,7 +259,22 @@ def open_source(text: str) -> Source:
         return SampleSource()
     if kind == "parquet" and colon and rest and "\0" not in rest:
         return ParquetSource(Path(rest).expanduser().resolve())
+    if text in ("binance", "archive") or (kind == "ccxt" and rest.isidentifier()):
+        return _live(text, rest)
     raise UsageError(f"unknown source {text!r}", where="source", hint=f"write one of: {', '.join(KINDS)}")
+
+
+def _live(text: str, exchange: str) -> Source:
+    from assay.foundation.live.settings import Access
+
+    if text == "archive":
+        from assay.foundation.live.archive import ArchiveSource
+
+        return ArchiveSource(Access.read("binance", os.environ))
+    from assay.foundation.live.reading import ExchangeSource
+
+    name = exchange or "binance"
+    return ExchangeSource(name, Access.read(name, os.environ))
 
 
 def lake_name(source: Source) -> str:

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from assay.artifacts import Candidate, Scalar, Superset
 from assay.domain import Atom, format_instant
-from assay.foundation.scanner import ScanResult
-from assay.profile.model import Profile
+from assay.foundation.market import Market
+from assay.foundation.scanner import ScanResult, scan
+from assay.profile.model import Profile, Scanner
 
 Provider = Literal["ratings", "tradingview"]
+Scan = Callable[[Market, str, Scanner], ScanResult]
+"""Answers one scanner, by name, at a market's instant."""
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """Who answers the scanners.
+
+    Attributes
+    ----------
+    provider : {"ratings", "tradingview"}
+        Who answers.
+    scan : callable
+        How.
+    asked : {"ratings", "tradingview"}
+        Whom the settings name.
+    fallback : str or None
+        Why another one answers.
+    """
+
+    provider: Provider = "ratings"
+    scan: Scan = scan
+    asked: Provider = "ratings"
+    fallback: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name in a superset's key: a superset that fell back is another one than one that was asked for.
+
+        >>> Answerer().name, Answerer(asked="tradingview", fallback="no network").name
+        ('ratings', 'ratings for tradingview')
+        """
+        return self.provider if self.fallback is None else f"{self.provider} for {self.asked}"
 
 
 @dataclass(frozen=True)
@@ -34,7 +68,16 @@ class Pool:
     merged: int
 
 
-def consolidate(as_of: dt.datetime, head: int, provider: Provider, results: Iterable[ScanResult], key: str) -> Superset:
+def consolidate(
+    as_of: dt.datetime,
+    head: int,
+    provider: Provider,
+    results: Iterable[ScanResult],
+    key: str,
+    *,
+    asked: Provider | None = None,
+    fallback: str | None = None,
+) -> Superset:
     """Merge scans of one instant into the superset.
 
     The same symbol wanted long by one scanner and short by another is two candidates; the same atom found by two
@@ -52,6 +95,10 @@ def consolidate(as_of: dt.datetime, head: int, provider: Provider, results: Iter
         One for each scanner, in any order.
     key : str
         What the superset answers for, see :func:`superset_key`.
+    asked : {"ratings", "tradingview"}, optional
+        Who was asked; who answered where None.
+    fallback : str, optional
+        Why another one answered.
     """
     ordered = sorted(results, key=lambda result: result.name)
     found = [candidate for result in ordered for candidate in result.candidates]
@@ -65,6 +112,8 @@ def consolidate(as_of: dt.datetime, head: int, provider: Provider, results: Iter
         head=head,
         key=key,
         provider=provider,
+        asked=asked or provider,
+        fallback=fallback,
         scanners=[result.count for result in ordered],
         candidates=[merged[atom] for atom in sorted(merged)],
         unique_atoms=len(merged),

@@ -52,17 +52,22 @@ as JSON."""
 CANDIDATES: dict[str, pl.DataType] = {
     "scanner": pl.String(),
     "as_of": INSTANT,
-    "symbol": pl.String(),
+    "scanned_at": INSTANT,
+    "provider": pl.String(),
     "rank": pl.Int32(),
+    "symbol": pl.String(),
     "fields": pl.String(),
+    "request": pl.String(),
+    "response_sha256": pl.String(),
 }
-"""``fields`` is what the scanner saw, as JSON."""
+"""``fields`` is what the provider said of the symbol, as JSON. The row of rank 0 is of the scan itself: no symbol, and
+the request and the hash of the answer, which are null elsewhere."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "bars": ("symbol", "interval", "open_time"),
     "ratings": ("symbol", "interval", "open_time"),
     "instruments": ("symbol", "valid_from"),
-    "candidates": ("scanner", "as_of", "symbol"),
+    "candidates": ("scanner", "as_of", "scanned_at", "rank"),
     "quarantine": ("source", "row"),
 }
 
@@ -70,7 +75,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "bars": ("open_time", "symbol"),
     "ratings": ("open_time", "symbol"),
     "instruments": ("symbol", "valid_from"),
-    "candidates": ("as_of", "scanner", "rank"),
+    "candidates": ("as_of", "scanned_at", "scanner", "rank"),
     "quarantine": ("source", "row"),
 }
 """Order of rows in the files and of what a snapshot returns; time first, so that row groups prune by time."""

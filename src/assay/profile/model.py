@@ -182,6 +182,53 @@ class Profile(Settings):
     limits: Limits = Limits()
 
 
+class Screener(Settings):
+    """How TradingView's crypto screener is asked."""
+
+    address: str = "https://scanner.tradingview.com"
+    """Base address; ``/crypto/scan`` follows."""
+    timeout: Positive = 20.0
+    """Seconds that an answer may take, from the first byte sent to the last one read."""
+    attempts: Count = 4
+    """Tries of one request, the first included."""
+    backoff: Positive = 1.0
+    """Seconds before the second try; doubled for each further one, and never less than the server's Retry-After."""
+    patience: Positive = 120.0
+    """Longest Retry-After, in seconds, that is waited for; a longer one ends the scan."""
+    per_second: Positive = 2.0
+    """Requests that may begin in a second, all scanners together."""
+    page: Annotated[int, Field(ge=1, le=5000)] = 1000
+    """Records asked for in one request."""
+
+
+class ScanSettings(Settings):
+    """Who answers the scanners as of now."""
+
+    provider: Literal["ratings", "tradingview"] = "ratings"
+    fallback: bool = False
+    """Our own ratings answer where the screener cannot be reached; the run's ledger says so."""
+    screener: Screener = Screener()
+
+
+class Schedule(Settings):
+    """When ``assay ingest --every`` works; all in seconds."""
+
+    grace: NonNegative = 300.0
+    """After a bar's close: exchange and screener need a moment."""
+    retry: Positive = 60.0
+    """After a failed round; doubled for each further failure."""
+    retry_limit: Positive = 3600.0
+
+
+class Execution(Settings):
+    """Where work is done; results do not depend on it, and so no manifest names it."""
+
+    use: str | None = None
+    """``serial``, ``pool`` or ``ray[:ADDRESS]``; None for a pool where there are several runs, else this process."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Tasks at a time; None for one on each core, or for what a cluster offers."""
+
+
 class MetaProfile(Settings):
     """A portfolio of sleeves (or of other meta-portfolios)."""
 

@@ -15,13 +15,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from assay.errors import ProfileError
-from assay.profile.model import MetaProfile, Profile, Scanner
+from assay.profile.model import Execution, MetaProfile, Profile, Scanner, ScanSettings, Schedule
 
 Tree = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_PREFIX = "ASSAY_SET__"
-SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows")
+SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "scan", "schedule", "executor")
+HOUSE = ("scan", "schedule", "executor")
+"""Sections without names below them: they hold for the whole house."""
 USER_FILE = "assay.toml"
 
 
@@ -81,6 +83,39 @@ class Catalog:
         return {
             name: _build(Scanner, self._tree("scanners", name), f"scanners.{name}") for name in self.names("scanners")
         }
+
+    def scan(self) -> ScanSettings:
+        """Return who answers the scanners, and how the screener is asked."""
+        return _build(ScanSettings, self._house("scan"), "scan")
+
+    def schedule(self) -> Schedule:
+        """Return when the scheduler works."""
+        return _build(Schedule, self._house("schedule"), "schedule")
+
+    def execution(self) -> Execution:
+        """Return where work is done."""
+        return _build(Execution, self._house("executor"), "executor")
+
+    def house(self) -> dict[str, tuple[Any, str]]:
+        """Map every dotted setting of the house to its value and the place that it came from."""
+        models = {"scan": self.scan(), "schedule": self.schedule(), "executor": self.execution()}
+        values = dotted({section: model.model_dump(mode="json") for section, model in models.items()})
+        origins = dict.fromkeys(values, "default")
+        for layer in (*self.files, *self.overrides):
+            said = dotted({section: layer.tree.get(section, {}) for section in models})
+            origins.update(dict.fromkeys((key for key in said if key in origins), layer.origin))
+        return {key: (value, origins[key]) for key, value in values.items()}
+
+    def _house(self, section: str) -> Tree:
+        tree: Tree = {}
+        for layer in (*self.files, *self.overrides):
+            part = layer.tree.get(section, {})
+            if not isinstance(part, dict):
+                raise ProfileError(
+                    f"{section} is a section, not a value", where=layer.origin, hint=f"set {section}.KEY"
+                )
+            tree = merge(tree, part)
+        return tree
 
     def flow(self, name: str) -> list[str]:
         """Return the profiles of a flow."""
@@ -177,8 +212,8 @@ def _defaults(tree: Tree, section: str) -> Tree:
 def _override(tree: Tree, section: str, name: str) -> Tree:
     """Return what a setting changes.
 
-    ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, the rest the
-    profile.
+    ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, ``scan.*`` and
+    ``schedule.*`` the house, the rest the profile.
     """
     if section == "scanners":
         own = tree.get("scanners", {})

@@ -64,10 +64,9 @@ def decide_caps(n_atoms: int, n_clusters: int, regime: RegimeName, settings: Cap
 
 
 def _relax(kind: str, setting: float, count: int, slack: float) -> tuple[float, tuple[RiskEvent, ...]]:
-    needed = slack / count
-    if needed <= setting:
+    raised = min(1.0, slack / count)
+    if raised <= setting:
         return setting, ()
-    raised = min(1.0, needed)
     values: dict[str, Scalar] = {"cap": kind, "from": setting, "to": raised, "count": count}
     return raised, (RiskEvent(CAP_RELAXED, f"{count} of the {kind} caps could hardly hold the budget", values),)
 

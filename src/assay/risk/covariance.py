@@ -136,12 +136,12 @@ def estimate_covariance(
     if target == 0.0:
         event = RiskEvent(ZERO_VARIANCE, "no atom's return varied; every atom counts as equally risky")
         return Covariance(np.zeros_like(sample), shrinkage, 0.0, 1.0, (event,))
-    spectrum = np.linalg.eigvalsh(sample)
+    least, greatest = _extremes(returns, sample)
     extras = [step * i for i in range(round(most / step) + 1)]
     extra, total, condition = 0.0, shrinkage, UNRESOLVED
     for extra in extras:
         total = min(1.0, shrinkage + extra)
-        condition = _condition(float(spectrum[0]), float(spectrum[-1]), total, target)
+        condition = _condition(least, greatest, total, target)
         if condition < max_condition:
             break
     matrix = (1.0 - total) * sample
@@ -150,6 +150,20 @@ def estimate_covariance(
     return Covariance(
         DAYS_PER_YEAR * matrix, shrinkage, added, condition, _story(extra, added, condition, max_condition)
     )
+
+
+def _extremes(returns: Floats, sample: Floats) -> tuple[float, float]:
+    """Return the least and the greatest eigenvalue of the sample covariance.
+
+    With more atoms than rows its eigenvalues are those of the rows' products with each other, and zeros: n_rows cubed
+    operations instead of n_atoms cubed.
+    """
+    n_rows, n_atoms = returns.shape
+    if n_atoms <= n_rows:
+        spectrum = np.linalg.eigvalsh(sample)
+        return float(spectrum[0]), float(spectrum[-1])
+    centred = returns - returns.mean(axis=0)
+    return 0.0, float(np.linalg.eigvalsh(centred @ centred.T / n_rows)[-1])
 
 
 def _condition(least: float, greatest: float, shrinkage: float, target: float) -> float:

@@ -10,9 +10,10 @@ from assay.foundation.ratings.explanation import Explanation, VoteEvidence, expl
 from assay.foundation.ratings.panel import listings
 from assay.foundation.ratings.table import RATING_SCHEMA, rate
 from assay.foundation.ratings.update import extend
-from assay.foundation.ratings.votes import VOTES, label
+from assay.foundation.ratings.votes import EDITION, VOTES, label
 
 __all__ = [
+    "EDITION",
     "RATING_SCHEMA",
     "VOTES",
     "Explanation",

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.foundation.ratings.indicators import STATE, State, indicators
+from assay.foundation.ratings.indicators import REACH, STATE, WARMUP, State, indicators
 from assay.foundation.ratings.kernels import Floats
-from assay.foundation.ratings.panel import OPEN_TIME, Panel, Segment, tape
+from assay.foundation.ratings.panel import OPEN_TIME, Panel, Segment, Tape, tape
 from assay.foundation.ratings.votes import VOTES, ratings, votes
 
 RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
@@ -36,6 +36,10 @@ RATING_SCHEMA: dict[str, pl.DataType] = {
 NO_VOTE = np.int8(-128)
 BLOCK = 64
 """Columns computed at a time: few enough that a panel of them fits the processor's cache."""
+STRETCH = 4096
+"""Bars computed at a time, for the same reason: five years of hours would fill the memory instead."""
+CONTEXT = REACH - 1
+"""Bars before the first one wanted that its windows read."""
 
 
 @dataclass
@@ -131,8 +135,47 @@ def rate(bars: pl.DataFrame, interval: str = "1d") -> pl.DataFrame:
     segments = [Segment(begin, begin, end) for begin, end in pairwise(map(int, rated.starts))]
     rows = Rows(rated.keys.height)
     for block in blocks(segments):
-        rows.fill(rated.panel(block), block, [segment.begin for segment in block])
+        fill_listings(rated, rows, block, [segment.begin for segment in block])
     return assemble(rated.keys, rated.listing, rated.bar, rows)
+
+
+def fill_listings(rated: Tape, rows: Rows, block: Sequence[Segment], places: Sequence[int]) -> None:
+    """Rate whole listings, a stretch at a time.
+
+    Each stretch goes on from the state of the one before, as the daily update does, so that the values are the same
+    and memory does not grow with the listings' length.
+
+    Parameters
+    ----------
+    block : sequence of Segment
+        From the first bar of a listing on.
+    places : sequence of int
+        Row of the table of each segment's first wanted bar.
+    """
+    unwanted = max(segment.wanted - segment.begin for segment in block)
+    longest = max(segment.end - segment.begin for segment in block)
+    # The first stretch reaches beyond what is unwanted, so that the state after it is in the table.
+    cuts = [0, *range(unwanted + STRETCH, longest, STRETCH), longest]
+    for first, end in pairwise(cuts):
+        there = [column for column, segment in enumerate(block) if segment.end - segment.begin > first]
+        part = [_stretch(block[column], first, end) for column in there]
+        at = [
+            places[column] + segment.wanted - block[column].wanted for column, segment in zip(there, part, strict=True)
+        ]
+        state = _state_before(rows, at) if first else None
+        rows.fill(rated.panel(part), part, at, state)
+
+
+def _stretch(listing: Segment, first: int, end: int) -> Segment:
+    """Return bars ``first`` to ``end`` of a listing, with what windows read before them."""
+    begin = listing.begin + first
+    wanted = max(begin, listing.wanted)
+    return Segment(begin - CONTEXT if first else begin, wanted, min(listing.begin + end, listing.end))
+
+
+def _state_before(rows: Rows, at: Sequence[int]) -> State:
+    place = np.array(at, dtype=np.int64) - WARMUP
+    return State(CONTEXT - WARMUP, {name: rows.floats[name][place] for name in STATE})
 
 
 def blocks(segments: Sequence[Segment]) -> Iterator[list[Segment]]:

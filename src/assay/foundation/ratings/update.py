@@ -14,10 +14,7 @@ from assay.errors import DataError
 from assay.foundation.ratings.indicators import REACH, STATE, WARMUP, State
 from assay.foundation.ratings.kernels import Floats
 from assay.foundation.ratings.panel import OPEN_TIME, Ints, Segment, Tape, symbol_starts, tape
-from assay.foundation.ratings.table import Rows, assemble, blocks
-
-CONTEXT = REACH - 1
-"""Bars before the first new one that its windows read."""
+from assay.foundation.ratings.table import CONTEXT, Rows, assemble, blocks, fill_listings
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def _compute(rated: Tape, stored: Stored, plans: Sequence[Plan]) -> pl.DataFrame
     place = np.cumsum(new) - 1
     rows = Rows(int(new.sum()))
     for block in blocks([segment for plan in plans for segment in plan.fresh]):
-        rows.fill(rated.panel(block), block, _places(place, block))
+        fill_listings(rated, rows, block, _places(place, block))
     for block in blocks([plan.resumed for plan in plans if plan.resumed is not None]):
         rows.fill(rated.panel(block), block, _places(place, block), _state(stored, block))
     return assemble(rated.keys.filter(new), listing[new], bar[new], rows)

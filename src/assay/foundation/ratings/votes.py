@@ -15,6 +15,10 @@ Flags = npt.NDArray[np.bool_]
 Decision = tuple[Flags, Flags]
 """Where to buy, where to sell."""
 
+EDITION = 1
+"""Edition of the rules from bars to ratings. Whoever changes a rule, a kernel or a seed raises it: a lake whose ratings
+are of another edition is rated anew by the next ingestion."""
+
 STRONG = 0.5
 WEAK = 0.1
 
