@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from assay import artifacts, files
 from assay.domain import format_instant, parse_as_of
 from assay.errors import IntegrityError
+from assay.executors import Executor, Serial
 from assay.layout import MANIFEST
 from assay.profile.model import MetaProfile, Profile, Scanner
 
@@ -95,6 +96,8 @@ class Request:
         Instant of the decision.
     trials : dict
         Earlier trials and their Sharpe ratios, from the registry when the flow started.
+    provider : str
+        Who answered the scanners in the superset.
     """
 
     home: Path
@@ -111,6 +114,7 @@ class Request:
     as_of: dt.datetime
     trials: Mapping[str, Any]
     resume: bool = False
+    provider: str = "ratings"
 
     def open(self, ledger: Ledger) -> Context:
         """Return what the fifteen steps work with."""
@@ -125,7 +129,8 @@ class Request:
     def key(self) -> str:
         """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
         manifest = self.manifest()
-        return files.content_hash_json({name: manifest[name] for name in ("profile", "scanners", "lake", "as_of")})
+        tried = {name: manifest[name] for name in ("profile", "scanners", "lake", "as_of")}
+        return files.content_hash_json(tried | {"provider": self.provider})
 
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
@@ -136,7 +141,7 @@ class Request:
             "provenance": dict(self.provenance),
             "source": self.source,
             "lake": {"folder": self.lake, "head": self.head, "tables": dict(self.tables)},
-            "superset": {"path": self.superset, "sha256": self.superset_sha256},
+            "superset": {"path": self.superset, "sha256": self.superset_sha256, "provider": self.provider},
             "as_of": format_instant(self.as_of),
             "trials": dict(self.trials),
         }
@@ -166,6 +171,7 @@ class Request:
                 superset_sha256=manifest["superset"]["sha256"],
                 as_of=parse_as_of(manifest["as_of"]),
                 trials=manifest["trials"],
+                provider=manifest["superset"]["provider"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -183,6 +189,8 @@ class Workspace:
     """Step in progress."""
     written: dict[str, str] = field(default_factory=dict, kw_only=True)
     """Relative path to SHA-256 of what the step in progress wrote."""
+    executor: Executor = field(default_factory=Serial, kw_only=True)
+    """Where parts of a step may be done."""
 
     def path(self, name: str) -> Path:
         """Absolute path of a file of the run."""

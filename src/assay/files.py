@@ -1,7 +1,8 @@
 """Bytes on disk: one atomic writer, one appender, canonical JSON and content hashes.
 
-Every file of a run passes through :func:`write`, so that a reader sees the old bytes or the new ones and never a part,
-and so that one place is enough to inject faults into.
+Every file of a run passes through :func:`write`, so that a reader sees the old bytes or the new ones and never a part.
+Whatever changes the disk (:func:`write`, :func:`append`, :func:`truncate`, :func:`remove`, :func:`make_folders`,
+:func:`locked`) does it by the operations of one object, :data:`disk`: that is the place to inject faults into.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,58 @@ Json = Any
 """A JSON value: what :func:`json.loads` returns."""
 
 
+class Disk:
+    """The operations by which files and folders change, each as the system does it."""
+
+    def make_folder(self, path: Path) -> None:
+        """Create one folder; FileExistsError if its name is taken."""
+        os.mkdir(path)
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, perhaps creating or emptying it, and return its descriptor."""
+        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write all bytes."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut a file to a size."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """Bring a file's bytes to the disk."""
+        os.fsync(descriptor)
+
+    def sync_folder(self, path: Path) -> None:
+        """Bring a folder's names to the disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in place of whatever has it."""
+        os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def lock(self, descriptor: int) -> None:
+        """Wait for the exclusive advisory lock of an open file; closing the file releases it."""
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+disk = Disk()
+"""Where this process writes."""
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn an OSError of a write into a :class:`DiskError` that names the file."""
@@ -37,6 +90,15 @@ def disk_errors(path: Path) -> Iterator[None]:
             where=str(path),
             hint="free space or mend permissions, then resume the run",
         ) from error
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = disk.open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def write(path: Path, data: bytes) -> str:
@@ -57,55 +119,94 @@ def write(path: Path, data: bytes) -> str:
     Raises
     ------
     DiskError
-        If any byte did not reach the disk; the old file, if any, is still whole.
+        If any byte did not reach the disk; the old file, if any, or the new one is there, whole.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         try:
-            with temporary.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+                disk.write(descriptor, data)
+                disk.sync(descriptor)
+            disk.rename(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                disk.remove(temporary)
             raise
         sync_folder(path.parent)
     return sha256(data)
 
 
+def make_folders(path: Path) -> None:
+    """Create a folder and those above it that are missing, durably.
+
+    Raises
+    ------
+    DiskError
+        If that fails, or a file has the name.
+    """
+    missing = []
+    folder = path
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    with disk_errors(path):
+        for folder in reversed(missing):
+            try:
+                disk.make_folder(folder)
+            except FileExistsError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
+            sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
-    """Make renames and creations in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make renames, creations and removals in a folder durable."""
+    with disk_errors(folder):
+        disk.sync_folder(folder)
 
 
 def append(path: Path, line: bytes) -> None:
-    """Append one line durably; the caller holds whatever lock orders the writers."""
+    """Append one line durably; the caller holds whatever lock orders the writers, and syncs the folder of a new file.
+
+    Raises
+    ------
+    DiskError
+        If that fails; a part of the line, or all of it, may be there.
+    """
     if not line.endswith(b"\n") or line.count(b"\n") != 1:
         raise ValueError("append takes exactly one line that ends with a newline")
-    with disk_errors(path), path.open("ab") as stream:
-        stream.write(line)
-        stream.flush()
-        os.fsync(stream.fileno())
+    with disk_errors(path), _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
+        disk.write(descriptor, line)
+        disk.sync(descriptor)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file to a size, durably."""
+    with disk_errors(path), _opened(path, os.O_WRONLY) as descriptor:
+        disk.truncate(descriptor, size)
+        disk.sync(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably: a name whose removal never reached the disk would come back."""
+    with disk_errors(path):
+        disk.remove(path)
+        sync_folder(path.parent)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive advisory lock on ``path`` (created if missing) between processes and threads."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as stream:
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(stream.fileno(), fcntl.LOCK_UN)
+    with disk_errors(path):
+        make_folders(path.parent)
+        descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        with disk_errors(path):
+            disk.lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sha256(data: bytes) -> str:

@@ -14,11 +14,13 @@ from types import FrameType
 from typing import Any
 
 from assay import files, layout
-from assay.audit.ledger import Ledger, read_ledger
+from assay.audit import signing
+from assay.audit.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
 from assay.audit.verify import Entry
 from assay.context import Job, Workspace
 from assay.domain import UTC
-from assay.errors import AssayError, Exit, InternalError, StepTimeout
+from assay.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
+from assay.executors import Executor
 from assay.pipeline import STEPS, Step
 from assay.runs import Home, Status
 
@@ -47,7 +49,11 @@ class Outcome:
 
 
 def execute(
-    request: Job, watch: Watch | None = None, steps: Sequence[Step] = STEPS, redo_from: int | None = None
+    request: Job,
+    watch: Watch | None = None,
+    steps: Sequence[Step] = STEPS,
+    redo_from: int | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Execute one run in this process and return how it ended.
 
@@ -64,31 +70,48 @@ def execute(
         The table of steps, or its beginning.
     redo_from : int, optional
         First step that a resumed run does again even where nothing changed.
+    executor : Executor, optional
+        Where the parts of a step may be done; in this process where None.
     """
     from threadpoolctl import threadpool_limits
 
     if request.resume and _is_sealed(request.run):
         return _completed_before(request)
-    started = dt.datetime.now(UTC)
-    status = Status.begin(request.run.name, request.profile.name, started).write(request.run)
+    status = Status.begin(request.run.name, request.profile.name, dt.datetime.now(UTC))
     clock = time.monotonic()
     error: AssayError | None = None
     state, code = "VALID", Exit.OK
     try:
         # BLAS sums in an order that depends on its threads; with one, equal inputs give equal content hashes.
         with threadpool_limits(1):
-            status = _steps(request, status, clock, watch, steps, redo_from)
+            _steps(request, status, clock, watch, steps, redo_from, executor)
     except AssayError as known:
         error, state, code = known, "FAILED", known.exit_code
     except KeyboardInterrupt:
         state, code = "INTERRUPTED", Exit.INTERRUPTED
     except Exception as unknown:  # noqa: BLE001 - the edge of a run: a fault of ours is recorded, and ends as exit code 5
         error, state, code = _internal(request.run, unknown), "FAILED", Exit.INTERNAL
-    status = Status.read(request.run) if (request.run / layout.STATUS).is_file() else status
+    if not _is_anothers(request.run, status, error):
+        status = Status.read(request.run) if (request.run / layout.STATUS).is_file() else status
+        body = None if error is None else error.as_dict()
+        elapsed = round(time.monotonic() - clock, 3)
+        try:
+            replace(status, state=state, elapsed=elapsed, error=body).write(request.run)
+        except DiskError as full:  # must not hide an error that is being reported
+            if error is None:
+                error, state, code = full, "FAILED", full.exit_code
+    return _outcome(request, state, code, error)
+
+
+def _is_anothers(run: Path, mine: Status, error: AssayError | None) -> bool:
+    """Tell whether another process writes the run, or has ended it, since this one was cut off: it is not touched."""
+    if error is None or error.code not in (LOCKED, SEALED, CHANGED):
+        return False
+    return error.code != CHANGED or not mine.same_process(Status.read(run))
+
+
+def _outcome(request: Job, state: str, code: Exit, error: AssayError | None) -> Outcome:
     body = None if error is None else error.as_dict()
-    elapsed = round(time.monotonic() - clock, 3)
-    with suppress(AssayError):  # a full disk must not hide the error that is being reported
-        replace(status, state=state, elapsed=elapsed, error=body).write(request.run)
     report = str(request.run / layout.REPORT) if state == "VALID" else None
     return Outcome(request.run.name, request.profile.name, state, int(code), body, report)
 
@@ -103,12 +126,15 @@ def _completed_before(request: Job) -> Outcome:
     """Answer for a sealed run: nothing is done again, but a run that died before it was entered is entered now."""
     from assay.audit import registry
 
-    run, name = request.run, request.profile.name
-    registry.complete(Home(request.home).registry, run / layout.LEDGER)
-    status = Status.read(run)
-    if status.state != "VALID":
-        replace(status, state="VALID", error=None).write(run)
-    return Outcome(run.name, name, "VALID", int(Exit.OK), None, str(run / layout.REPORT))
+    run = request.run
+    try:
+        registry.complete(Home(request.home).registry, run / layout.LEDGER)
+        status = Status.read(run)
+        if status.state != "VALID":
+            replace(status, state="VALID", error=None).write(run)
+    except AssayError as error:
+        return _outcome(request, "FAILED", error.exit_code, error)
+    return _outcome(request, "VALID", Exit.OK, None)
 
 
 def _internal(run: Path, fault: Exception) -> InternalError:
@@ -121,10 +147,20 @@ def _internal(run: Path, fault: Exception) -> InternalError:
 
 
 def _steps(
-    request: Job, status: Status, clock: float, watch: Watch | None, steps: Sequence[Step], redo_from: int | None
-) -> Status:
+    request: Job,
+    status: Status,
+    clock: float,
+    watch: Watch | None,
+    steps: Sequence[Step],
+    redo_from: int | None,
+    executor: Executor | None,
+) -> None:
+    # Before any work is done: a key that cannot be used ends the run, it does not leave it unsigned.
+    signer = signing.from_environment() if steps[-1].seals else None
     with _ledger(request) as ledger:
+        status.write(request.run)  # not before the ledger is ours: another process may be at work here
         context = request.open(ledger)
+        context.executor = executor or context.executor
         done = _completed(ledger.entries) if request.resume else {}
         for step in steps:
             status = replace(status, step=step.number, stage=step.title, elapsed=round(time.monotonic() - clock, 3))
@@ -135,8 +171,7 @@ def _steps(
             if again or not _is_current(request.run, step, done.get(step.number)):
                 _perform(request, context, step)
         if steps[-1].seals:
-            _seal(request, context)
-    return status
+            _seal(request, context, signer)
 
 
 def _ledger(request: Job) -> Ledger:
@@ -208,7 +243,7 @@ def _is_current(run: Path, step: Step, outcome: dict[str, Any] | None) -> bool:
     )
 
 
-def _seal(request: Job, context: Workspace) -> None:
+def _seal(request: Job, context: Workspace, signer: signing.Signer | None) -> None:
     from assay.audit import registry
     from assay.audit.seal import seal
     from assay.steps import performance
@@ -219,6 +254,7 @@ def _seal(request: Job, context: Workspace) -> None:
         manifest=request.key,
         verdict="VALID",
         performance=performance(context),
+        signer=signer,
     )
     registry.append(Home(request.home).registry, registration)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import platform
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Self
 from assay import files
 from assay.domain import UTC
 from assay.errors import UsageError
-from assay.layout import LEDGER, STATUS
+from assay.layout import LEDGER, MANIFEST, STATUS
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 FINAL_STATES = frozenset({"VALID", "FAILED", "INTERRUPTED"})
@@ -30,9 +31,18 @@ FINAL_STATES = frozenset({"VALID", "FAILED", "INTERRUPTED"})
 
 @dataclass(frozen=True)
 class Home:
-    """The one folder in which everything lives."""
+    """The one folder in which everything lives.
+
+    Attributes
+    ----------
+    path : Path
+        The folder, absolute.
+    lake_at : str or None
+        Where new lakes keep their tables if not in the folder: ``s3://bucket/prefix``.
+    """
 
     path: Path
+    lake_at: str | None = None
 
     @property
     def runs(self) -> Path:
@@ -81,7 +91,7 @@ class Home:
         return sorted(entry.name for entry in self.runs.iterdir() if entry.is_dir() and RUN_ID.fullmatch(entry.name))
 
 
-def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime) -> Path:
+def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime, *, again: bool = False) -> Path:
     """Claim a directory by creating it exclusively, so that two runs never share one.
 
     Parameters
@@ -92,6 +102,8 @@ def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime) -> P
         Profile or flow; the name becomes ``<stem>_<YYYYMMDD-HHMMSS>``, then ``-2``, ``-3``.
     requested : str or None
         A name given by the user; taken as it is or refused.
+    again : bool
+        Take over the directory of that name if its run died before it had written its manifest.
 
     Raises
     ------
@@ -103,13 +115,18 @@ def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime) -> P
             f"{requested!r} cannot name a run", hint="letters, digits, dot, dash and underscore, at most 100, no path"
         )
     base = requested or f"{stem}_{now.astimezone(UTC):%Y%m%d-%H%M%S}"
+    if not RUN_ID.fullmatch(base):  # the name of a profile or flow comes from the user's settings
+        hint = "letters, digits, dot, dash and underscore, at most 84"
+        raise UsageError(f"{stem!r} cannot name a folder", hint=hint)
+    files.make_folders(parent)
     with files.disk_errors(parent):
-        parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, 10_000):
             folder = parent / (base if attempt == 1 else f"{base}-{attempt}")
             try:
-                folder.mkdir()
+                files.disk.make_folder(folder)
             except FileExistsError:
+                if again and not (folder / MANIFEST).is_file():
+                    return folder
                 if requested is not None:
                     raise UsageError(
                         f"run {requested!r} exists", where=str(folder), hint="choose another name, or add --resume"
@@ -137,6 +154,7 @@ class Status:
     pid: int
     pid_started: str
     error: dict[str, Any] | None = None
+    host: str = ""
 
     @classmethod
     def begin(cls, run_id: str, profile: str, now: dt.datetime) -> Self:
@@ -151,6 +169,7 @@ class Status:
             elapsed=0.0,
             pid=os.getpid(),
             pid_started=process_started(os.getpid()),
+            host=platform.node(),
         )
 
     def write(self, folder: Path) -> Self:
@@ -164,10 +183,21 @@ class Status:
         return cls(**files.read_json(folder / STATUS))
 
     def seen(self) -> Self:
-        """Return the status as an onlooker sees it: a run whose process is gone is DEAD."""
-        if self.state == "RUNNING" and process_started(self.pid) != self.pid_started:
+        """Return the status as an onlooker sees it: a run whose process is gone is DEAD.
+
+        Processes of another host of a cluster cannot be seen, and are believed.
+        """
+        if self.state == "RUNNING" and self.host in ("", platform.node()) and not self.is_alive():
             return replace(self, state="DEAD")
         return self
+
+    def is_alive(self) -> bool:
+        """Tell whether a process of this host is the one that wrote the status."""
+        return process_started(self.pid) == self.pid_started
+
+    def same_process(self, other: Self) -> bool:
+        """Tell whether two statuses were written by one process."""
+        return (self.host, self.pid, self.pid_started) == (other.host, other.pid, other.pid_started)
 
 
 def process_started(pid: int) -> str:

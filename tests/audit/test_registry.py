@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,12 @@ def test_a_sealed_ledger_can_be_entered_after_a_crash(home: Path) -> None:
 
 def test_a_torn_last_line_is_cut_and_recorded(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", sync)
     registry.append(book, made(1))
     whole = book.stat().st_size
     torn = b'{"body":{"head":"12'

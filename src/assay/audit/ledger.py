@@ -25,6 +25,7 @@ Records = Mapping[str, Mapping[str, str]]
 
 LOCKED = "RUN_LOCKED"
 SEALED = "RUN_SEALED"
+CHANGED = "LEDGER_CHANGED"
 
 
 def utc_now() -> dt.datetime:
@@ -98,8 +99,8 @@ class Ledger:
         """
         if not all(isinstance(body.get(key), str) for key in ("run_id", "profile")):
             raise InternalError("genesis must name run_id and profile", where=str(path), hint="report this")
+        files.make_folders(path.parent)
         with files.disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             folder = os.open(path.parent, os.O_RDONLY)
         try:
             # Two processes that both find no ledger must not both begin one.
@@ -203,7 +204,9 @@ class Ledger:
         except FileNotFoundError:
             raise LedgerError("ledger is gone", where=str(self.path), hint="start the run anew") from None
         if (there.st_dev, there.st_ino, there.st_size) != (held.st_dev, held.st_ino, self._size):
-            raise LedgerError("ledger was changed by something else", where=str(self.path), hint="run: assay verify")
+            raise LedgerError(
+                "ledger was changed by something else", where=str(self.path), hint="run: assay verify", code=CHANGED
+            )
 
     def _write(self, line: bytes) -> None:
         count, size = len(self._entries), self._size
@@ -220,9 +223,7 @@ class Ledger:
             raise
 
     def _truncate(self) -> None:
-        with files.disk_errors(self.path):
-            os.ftruncate(self._stream.fileno(), self._size)
-            os.fsync(self._stream.fileno())
+        files.truncate(self.path, self._size)
 
     # What the entries say; the bodies are public, so that a reader can rely on them.
 

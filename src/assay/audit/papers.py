@@ -14,27 +14,12 @@ from assay.audit.ledger import check_chain
 from assay.audit.verify import Entry, Story
 from assay.errors import AssayError, IntegrityError
 from assay.files import sha256_file
+from assay.foundation.place import HEADS, place_of
+from assay.layout import STEP_NAMES
 
 PinReader = Callable[[Path, int, Mapping[str, int]], None]
 """Takes lake folder, head and table versions; raises an :class:`AssayError` where they cannot be read."""
 
-STEP_NAMES = (
-    "preflight",
-    "discovery",
-    "data_prep",
-    "natural_selection",
-    "enrichment",
-    "strategy_synthesis",
-    "sign_test_pre_opt",
-    "risk_analysis",
-    "optimization",
-    "weight_flattening",
-    "sign_test_post_opt",
-    "walk_forward",
-    "capital_preservation",
-    "atomic_validation",
-    "reporting",
-)
 BEFORE = 13
 """Steps that must have ended well before this gate."""
 LAYERS = ("L0", "L1", "L2", "L3", "L4")
@@ -129,19 +114,16 @@ def _inside(home: Path, name: str) -> Path:
 
 
 def head_is_listed(folder: Path, head: int, tables: Mapping[str, int]) -> None:
-    """Look the head up in ``heads.jsonl``; the lake itself is not opened."""
-    path = folder / "heads.jsonl"
+    """Look the head up in the list of states; the tables are not opened."""
+    place = place_of(folder)
+    path = f"{place.uri}/{HEADS}"
     try:
-        lines = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
-    except (OSError, ValueError) as error:
-        raise IntegrityError(
-            f"heads cannot be read: {error}", where=str(path), hint="ingest the source again"
-        ) from error
+        lines = [json.loads(line) for line in place.heads()]
+    except ValueError as error:
+        raise IntegrityError(f"heads cannot be read: {error}", where=path, hint="ingest the source again") from error
     for line in lines:
         if isinstance(line, dict) and line.get("head") == head:
             if line.get("tables") != dict(tables):
-                raise IntegrityError(
-                    "the head names other table versions", where=str(path), hint="ingest the source again"
-                )
+                raise IntegrityError("the head names other table versions", where=path, hint="ingest the source again")
             return
-    raise IntegrityError("no such head", where=str(path), hint="ingest the source again")
+    raise IntegrityError("no such head", where=path, hint="ingest the source again")

@@ -6,7 +6,6 @@ trials comes from: who looks at many portfolios finds a good one by chance.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -96,7 +95,7 @@ def append(path: Path, run: Registration, *, clock: Clock = utc_now) -> str:
             return chain.head
         lines = chain.entries
         if chain.torn:
-            _truncate(path, size)
+            files.truncate(path, size)
             body = {"reason": "torn line", "cut": {"bytes": len(chain.torn), "sha256": files.sha256(chain.torn)}}
             lines = _write(path, lines, chain_line(lines, format_time(clock()), "resume", body))
         return _write(path, lines, chain_line(lines, run.time, "run", run.body))[-1].hash
@@ -125,17 +124,12 @@ def _write(path: Path, before: list[Entry], line: bytes) -> list[Entry]:
     size = path.stat().st_size if path.exists() else 0
     try:
         files.append(path, line)
+        files.sync_folder(path.parent)  # the first line makes the file
     except BaseException:
         if path.exists():
-            _truncate(path, size)
+            files.truncate(path, size)
         raise
     return [*before, parse_line(line[:-1], REGISTRY_KINDS)]
-
-
-def _truncate(path: Path, size: int) -> None:
-    with files.disk_errors(path), path.open("r+b") as stream:
-        stream.truncate(size)
-        os.fsync(stream.fileno())
 
 
 def _load(path: Path) -> tuple[Chain, int]:

@@ -1,0 +1,1 @@
+"""Attempts to break what Assay promises, each with what must catch it; the tests and ``assay selftest`` share them."""

@@ -1,0 +1,127 @@
+"""What can be crashed beside a run: a portfolio of sleeves, a flow's own folder, the shelf of supersets."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.commands import flows
+from assay.commands import meta as commands
+from assay.commands.meta import Ground
+from assay.errors import AssayError, Exit
+from assay.flow import Foundation, lay_foundation
+from assay.meta.request import MetaRequest
+from assay.profile import load
+from assay.profile.model import MetaProfile
+from assay.runner import Outcome
+from assay.runs import Home, claim
+from assay.selftest.crash import Ended, ended, run_problems
+
+
+@dataclass(frozen=True)
+class MetaJob:
+    """A portfolio of sleeves that are there, as ``assay meta run --no-run-missing`` makes it."""
+
+    home: Home
+    profile: MetaProfile
+    sleeves: Mapping[str, str]
+    ground: Ground
+    registry: bytes
+    expected: Mapping[str, str] | None = None
+    run_id: str = "portfolio"
+
+    @property
+    def folder(self) -> Path:
+        return self.home.runs / self.run_id
+
+    def begin(self, again: bool = False) -> Ended:
+        chosen = {sleeve: self.home.runs / run for sleeve, run in self.sleeves.items()}
+        try:
+            outcome = commands.make(
+                self.home, load(), self.profile, chosen, self.ground, self.run_id, 1, False, again=again
+            )
+        except AssayError as error:
+            return Ended(error.exit_code, error.code)
+        return ended(outcome)
+
+    def resume(self) -> Ended:
+        if not self.folder.is_dir():
+            return self.begin()
+        if not commands.is_resumable(self.home, self.run_id):
+            return self.begin(again=True)
+        return ended(commands._execute(replace(MetaRequest.of(self.home.path, self.folder), resume=True)))
+
+    def problems(self) -> list[str]:
+        expected = None if self.expected is None else dict(self.expected)
+        return run_problems(self.home, self.folder, expected)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.home.registry.write_bytes(self.registry)
+
+
+@dataclass(frozen=True)
+class FlowJob:
+    """The folder of a flow whose runs have ended; there is nothing to resume: the command is given again."""
+
+    home: Home
+    foundation: Foundation
+    outcomes: tuple[Outcome, ...]
+    expected: Mapping[str, bytes] | None = None
+
+    def begin(self) -> Ended:
+        from assay.domain import parse_as_of
+
+        try:
+            folder = claim(self.home.flows, "pair", None, parse_as_of("2024-01-20"))
+            flows._keep(folder, self.home, self.foundation, self.outcomes)
+        except AssayError as error:
+            return Ended(error.exit_code, error.code)
+        return Ended(Exit.OK)
+
+    def resume(self) -> Ended:
+        return self.begin()
+
+    def kept(self, folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+
+    def problems(self) -> list[str]:
+        """The last folder is whole; what the first left is a part of that, each file whole or absent."""
+        *cut, last = [self.kept(folder) for folder in sorted(self.home.flows.iterdir())]
+        found = [] if "flow.json" in last and self.expected in (None, last) else ["the flow's folder is not whole"]
+        found += [f"{name} is torn" for one in cut for name, data in one.items() if data != last[name]]
+        return found
+
+    def clear(self) -> None:
+        shutil.rmtree(self.home.flows, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class ShelfJob:
+    """The superset of an instant, scanned once, on a shelf that holds another definition's."""
+
+    home: Home
+    source: str
+    settings: tuple[str, ...]
+    shelf: Path
+    expected: Mapping[str, bytes]
+    """The files of the shelf when it is whole."""
+
+    def begin(self) -> Ended:
+        try:
+            lay_foundation(self.home, load(settings=self.settings), self.source)
+        except AssayError as error:
+            return Ended(error.exit_code, error.code)
+        return Ended(Exit.OK)
+
+    def resume(self) -> Ended:
+        return self.begin()
+
+    def problems(self) -> list[str]:
+        there = {path.name: path.read_bytes() for path in self.shelf.iterdir() if not path.name.startswith(".")}
+        return [] if there == self.expected else [f"the shelf holds {sorted(there)}"]
+
+    def clear(self) -> None:
+        for path in self.shelf.iterdir():
+            if path.name != "portfolio_candidates.json":
+                path.unlink()
