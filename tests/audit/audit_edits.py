@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from audit_house import Clock, snapshot
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assay import files
-from assay.audit import registry
+from assay.audit import registry, signing
 from assay.audit.ledger import Ledger
 from assay.audit.seal import seal
 
@@ -26,6 +27,8 @@ NAMES = ("config/manifest.json", "data/rückkehr.bin", "data/weights.json", "rep
 BOOK = "registry.jsonl"
 LEDGER = "audit.jsonl"
 LINK = "symlink"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+CHECK = signing.checker(KEY.public_key())
 
 Files = dict[str, bytes]
 Change = dict[str, bytes | str | None]
@@ -62,7 +65,12 @@ def make_world(runs: Path) -> tuple[Files, dict[str, bytes]]:
             ledger.contract(step, "L0", "Schema", 10, 2, 20, 0, "pass")
             ledger.outcome(step, f"step_{step}", "ok", {}, {name: {"sha256": digest, "content": digest}})
         entered = seal(
-            folder, ledger, manifest=files.sha256(run.encode()), verdict="VALID", performance={"hrp": number / 3}
+            folder,
+            ledger,
+            manifest=files.sha256(run.encode()),
+            verdict="VALID",
+            performance={"hrp": number / 3},
+            signer=signing.signer(KEY),
         )
         ledger.close()
         registry.append(runs / BOOK, entered)
@@ -365,6 +373,79 @@ def swap_runs(editor: Editor) -> Edit:
     return Edit(run, change, at_line(1))
 
 
+def edit_seal(editor: Editor) -> Edit:
+    """Change what the seal says; the line stays well formed."""
+    run = editor.run()
+    path = f"{run}/{LEDGER}"
+    lines = editor.lines(path)
+
+    def forge(value: dict[str, Any]) -> None:
+        body, name = value["body"], editor.rng.choice(NAMES)
+        key = editor.rng.choice(["verdict", "profile", "manifest", "performance", "size", "sha256", "file", "time"])
+        if key == "time":
+            value["time"] = "2024-04-01T09:09:09.000000Z"
+        elif key == "file":
+            del body["files"][name]
+        elif key in ("size", "sha256"):
+            body["files"][name][key] = 1 if key == "size" else "f" * 64
+        else:
+            body[key] = {"hrp": 9.5} if key == "performance" else "f" * 64
+
+    return Edit(run, {path: rechain(lines, len(lines) - 1, forge)}, at_line(len(lines)))
+
+
+def edit_signature(editor: Editor) -> Edit:
+    """Drop, touch, or replace the signature, by another run's or by one of another key; the registry names none."""
+    run, other = editor.rng.sample(RUNS, 2)
+    path = f"{run}/{LEDGER}"
+    lines = editor.lines(path)
+    theirs = json.loads(editor.lines(f"{other}/{LEDGER}")[-1])["body"]["signature"]
+    forged = signing.signer(Ed25519PrivateKey.from_private_bytes(editor.rng.randbytes(32)))
+
+    def forge(value: dict[str, Any]) -> None:
+        body = value["body"]
+        kind = editor.rng.choice(["drop", "touch", "other", "key", "algorithm"])
+        if kind == "touch":
+            at = editor.rng.randrange(128)
+            digits = body["signature"]["value"]
+            body["signature"]["value"] = digits[:at] + ("0" if digits[at] != "0" else "1") + digits[at + 1 :]
+        elif kind == "algorithm":
+            body["signature"]["algorithm"] = "none"
+        else:
+            body["signature"] = {"drop": None, "other": theirs, "key": dict(forged(editor.rng.randbytes(9)))}[kind]
+
+    return Edit(run, {path: rechain(lines, len(lines) - 1, forge)}, at_line(len(lines)))
+
+
+def rewrite_all(editor: Editor) -> Edit:
+    """Rewrite artifact, ledger, seal and registry so that they agree: only the signature is left to tell."""
+    run, name = editor.run(), editor.rng.choice(NAMES)
+    data = editor.world[f"{run}/{name}"] + b"better\n"
+    ledger = forge_artifact(run, editor.world, name, data)
+    sealed = json.loads(ledger.splitlines()[-1])
+    body = {key: item for key, item in sealed["body"].items() if key != "signature"}
+
+    def forge(value: dict[str, Any]) -> None:
+        value["body"]["head"] = files.sha256(ledger.splitlines()[-1])
+        value["body"]["seal"] = files.content_hash_json({"prev": sealed["prev"], "body": body})
+
+    book = rechain(editor.lines(BOOK), RUNS.index(run), forge)
+    count = len(editor.lines(f"{run}/{LEDGER}"))
+    return Edit(run, {f"{run}/{name}": data, f"{run}/{LEDGER}": ledger, BOOK: book}, at_line(count))
+
+
+def link_ledger(editor: Editor) -> Edit:
+    """Put a symbolic link to the very same bytes where the ledger was."""
+    run = editor.run()
+    return Edit(run, {f"{run}/{LEDGER}": LINK}, f"{LEDGER}$")
+
+
+def link_status(editor: Editor) -> Edit:
+    """A link in the place of the status, which no seal holds."""
+    run = editor.run()
+    return Edit(run, {f"{run}/run_status.json": LINK}, "run_status.json$")
+
+
 EDITS: list[Callable[[Editor], Edit]] = [
     touch_ledger,
     touch_ledger,
@@ -400,6 +481,11 @@ EDITS: list[Callable[[Editor], Edit]] = [
     rewrite_registry_line,
     drop_registry_line,
     swap_runs,
+    edit_seal,
+    edit_signature,
+    rewrite_all,
+    link_ledger,
+    link_status,
 ]
 
 
@@ -411,7 +497,7 @@ def apply(runs: Path, world: Files, change: Change) -> None:
         place.unlink(missing_ok=True)
         if data == LINK:
             twin = runs.parent / "twin"
-            twin.write_bytes(world[path])
+            twin.write_bytes(world.get(path, b"{}"))
             place.symlink_to(twin)
         elif isinstance(data, bytes):
             place.write_bytes(data)

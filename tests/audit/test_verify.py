@@ -476,10 +476,11 @@ def test_a_signature_finds_a_full_rewrite(home: Path) -> None:
     """HMAC stands in for a real signature: the seam is the same."""
 
     def sign(message: bytes) -> dict[str, str]:
-        return {"algorithm": "test", "key": "k", "value": hmac.new(b"secret", message, hashlib.sha256).hexdigest()}
+        value = hmac.new(b"secret", message, hashlib.sha256).hexdigest()
+        return {"algorithm": "test", "key": "0" * 64, "value": value}
 
-    def check(message: bytes, signature: dict[str, object]) -> bool:
-        return signature == sign(message)
+    def check(message: bytes, signature: dict[str, object]) -> str | None:
+        return None if signature == sign(message) else "forged"
 
     book = home / "runs" / "registry.jsonl"
     run, ledger = unsealed(home)
@@ -497,12 +498,12 @@ def test_a_signature_finds_a_full_rewrite(home: Path) -> None:
 
 
 def test_a_seal_without_the_wanted_signature_is_named(run: Path) -> None:
-    assert codes(verify.verify(run, check_signature=lambda message, signature: True)) == ["SIGNATURE"]
+    assert codes(verify.verify(run, check_signature=lambda message, signature: None)) == ["SIGNATURE_MISSING"]
 
 
 def test_an_unsealed_run_has_nothing_to_sign(home: Path) -> None:
     run = publish(home, "failed", draft(), through=6)
-    assert codes(verify.verify(run, check_signature=lambda message, signature: True)) == ["NOT_SEALED"]
+    assert codes(verify.verify(run, check_signature=lambda message, signature: None)) == ["NOT_SEALED"]
 
 
 # The command

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from audit_edits import BOOK, EDITS, LEDGER, NAMES, RUNS, Editor, Files, apply, forge_artifact, make_world, undo
+from audit_edits import BOOK, CHECK, EDITS, LEDGER, NAMES, RUNS, Editor, Files, apply, forge_artifact, make_world, undo
 
 from assay import files
 from assay.audit.verify import verify
@@ -26,13 +27,13 @@ def world(tmp_path: Path) -> World:
 def attack(world: World, seed: int, count: int) -> Counter[str]:
     runs, contents, old = world
     for run in RUNS:
-        assert verify(runs / run).ok
+        assert verify(runs / run, check_signature=CHECK).ok
     editor = Editor(contents, old, random.Random(seed))
     done: Counter[str] = Counter()
     for number in range(count):
         name, edit = editor.draw()
         apply(runs, contents, edit.change)
-        verdict = verify(runs / edit.run)
+        verdict = verify(runs / edit.run, check_signature=CHECK)
         place = f"edit {number} of seed {seed}: {name}"
         assert not verdict.ok, place
         assert not verdict.intact, place
@@ -40,19 +41,22 @@ def attack(world: World, seed: int, count: int) -> Counter[str]:
         undo(runs, contents, edit.change)
         done[name] += 1
     for run in RUNS:
-        assert verify(runs / run).ok
+        assert verify(runs / run, check_signature=CHECK).ok
     return done
 
 
 def test_two_thousand_edits_are_found_and_named(world: World) -> None:
     done = attack(world, seed=1, count=2_000)
     assert set(done) == {edit.__name__ for edit in EDITS}
+    sys.stdout.write(f"{done.total():,} edits of {len(done)} kinds, each found and named\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_twenty_thousand_edits_are_found_and_named(world: World, seed: int) -> None:
-    assert attack(world, seed, 2_000).total() == 2_000
+    done = attack(world, seed, 2_000)
+    assert done.total() == 2_000
+    sys.stdout.write(f"seed {seed}: {done.total():,} edits of {len(done)} kinds, each found and named\n")
 
 
 def rewrite_everything(runs: Path, contents: Files) -> str:
@@ -73,7 +77,7 @@ def rewrite_everything(runs: Path, contents: Files) -> str:
     return head
 
 
-def test_a_full_unsigned_rewrite_shows_only_against_a_noted_head(world: World) -> None:
+def test_a_full_rewrite_shows_only_against_a_noted_head_or_a_signature(world: World) -> None:
     runs, contents, _ = world
     run = runs / RUNS[-1]
     noted = verify(run).head
@@ -83,6 +87,7 @@ def test_a_full_unsigned_rewrite_shows_only_against_a_noted_head(world: World) -
     assert verify(run, head=head).ok
     verdict = verify(run, head=noted)
     assert [problem.code for problem in verdict.problems] == ["NOTED_HEAD"]
+    assert [problem.code for problem in verify(run, check_signature=CHECK).problems] == ["SIGNATURE"]
 
 
 def test_a_rewritten_run_shows_in_the_runs_that_began_later(world: World) -> None:
@@ -99,3 +104,14 @@ def test_a_rewritten_run_shows_in_the_runs_that_began_later(world: World) -> Non
         done.append(files.canonical_json(value) + b"\n")
     (runs / BOOK).write_bytes(b"".join(done))
     assert [problem.code for problem in verify(runs / later).problems] == ["REGISTRY_CUT"]
+
+
+def test_a_folder_that_became_a_link_is_named(world: World, tmp_path: Path) -> None:
+    """The very same files, reached through a link: they could be changed from elsewhere."""
+    runs, _, _ = world
+    run = runs / RUNS[0]
+    (run / "data").rename(tmp_path / "elsewhere")
+    (run / "data").symlink_to(tmp_path / "elsewhere")
+    verdict = verify(run, check_signature=CHECK)
+    assert verdict.problems[0].where == "data"
+    assert verdict.problems[0].code == "FILE_STRANGE"

@@ -1,24 +1,22 @@
 """The seal: the last line of a ledger, holding the hash of every file of the run.
 
-Signing is a seam: a *signer* takes the bytes of :func:`assay.audit.verify.seal_message` and returns a JSON object such
-as ``{"algorithm": "ed25519", "key": "<hex>", "value": "<hex>"}``, which is kept in the seal; whoever verifies gives
-:func:`assay.audit.verify.verify` a function that checks it.
+Signing is a seam: a *signer* takes the bytes of :func:`assay.audit.verify.seal_message` and returns
+``{"algorithm": "ed25519", "key": "<fingerprint>", "value": "<hex>"}``, which is kept in the seal; whoever verifies
+gives :func:`assay.audit.verify.verify` a function that checks it. :mod:`assay.audit.signing` makes both.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from assay import files
 from assay.audit.ledger import Ledger
 from assay.audit.registry import Registration
+from assay.audit.signing import Signer
 from assay.audit.verify import SEAL_FIELDS, Body, Problem, Story, file_problems, inventory, seal_message, walk
 from assay.errors import IntegrityError
-
-Signer = Callable[[bytes], Mapping[str, str]]
 
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
@@ -110,9 +108,8 @@ def _sweep(run_dir: Path, ledger: Ledger) -> None:
         # The status writer of this very process may be between its temporary file and its rename.
         if (match := _TEMPORARY.fullmatch(path.name)) and match[1] != "run_status.json" and not path.is_symlink()
     )
-    with files.disk_errors(run_dir):
-        for path in found:
-            os.unlink(path)
+    for path in found:
+        files.remove(path)
     if found:
         names = [path.relative_to(run_dir).as_posix() for path in found]
         step = max((entry.body["step"] for entry in ledger.entries if entry.kind == "outcome"), default=0)

@@ -2,7 +2,7 @@
 
 ::
 
-    python verify.py RUN_DIR [--registry FILE] [--head HASH] [--allow-unsealed] [--json]
+    python verify.py RUN_DIR [--registry FILE] [--head HASH] [--allow-unsealed] [--signed DIR] [--json]
 
 Exit code 0 if everything holds, 3 if anything does not, 2 if there is no such run.
 
@@ -20,6 +20,12 @@ each sealed run: its head, and what else its seal says of it.
 What shows: any edit that leaves one of run, registry, signature, or a head noted elsewhere (``--head``) intact. Whoever
 rewrites all of them at once, where nothing is signed and no head was noted, is not found by this or any other program.
 Empty folders hold no bytes and are not looked at.
+
+This file holds no cryptography beyond SHA-256. A signature (Ed25519) is checked by a function that the caller hands
+over, or by hand, with the public key and nothing of this project but this file::
+
+    python verify.py RUN_DIR --signed DIR
+    openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in DIR/message -sigfile DIR/signature
 """
 
 from __future__ import annotations
@@ -50,12 +56,14 @@ SUMMARY_FIELDS = ("profile", "manifest", "verdict", "performance")
 SEAL_FIELDS = {"files", *SUMMARY_FIELDS, "signature"}
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _STATUS_TEMPORARY = re.compile(r"\.run_status\.json\.\d+\.tmp")
 _atom = json.JSONEncoder(ensure_ascii=False).encode
 
 Body = dict[str, Any]
-SignatureCheck = Callable[[bytes, Body], bool]
+SignatureCheck = Callable[[bytes, Body], str | None]
+"""Takes what was signed and the seal's signature; says what is wrong, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,8 @@ class Verdict:
     run: str
     sealed: bool = False
     head: str | None = None
+    signed_by: str | None = None
+    """Fingerprint of the key that the seal names; whether the signature holds is known only where it was checked."""
     checked: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -337,12 +347,27 @@ def _is_outcome(body: Body) -> bool:
     )
 
 
+def _is_signature(value: Any) -> bool:
+    """Tell whether this is algorithm, fingerprint of the key, and value, both in hexadecimal."""
+    return (
+        isinstance(value, dict)
+        and set(value) == {"algorithm", "key", "value"}
+        and isinstance(value["algorithm"], str)
+        and _is(_HASH, value["key"])
+        and _is(_HEX, value["value"])
+    )
+
+
 _SHAPES: Mapping[str, Callable[[Body], bool]] = {
     "genesis": lambda body: all(isinstance(body.get(key), str) for key in ("run_id", "profile")),
     "intent": lambda body: set(body) == {"step", "name", "inputs"} and _is_step(body),
     "outcome": _is_outcome,
     "resume": lambda body: True,  # noqa: ARG005 - any words of whoever resumed
-    "seal": lambda body: set(body) == SEAL_FIELDS and _is_records(body["files"], {"sha256", "size"}),
+    "seal": lambda body: (
+        set(body) == SEAL_FIELDS
+        and _is_records(body["files"], {"sha256", "size"})
+        and (body["signature"] is None or _is_signature(body["signature"]))
+    ),
 }
 
 
@@ -445,7 +470,8 @@ def verify(
     head : str, optional
         Head that was noted when the run was made.
     check_signature : callable, optional
-        Takes the signed bytes and the seal's ``signature`` and says whether it holds; no signature is then a problem.
+        Takes the signed bytes and the seal's ``signature`` and says what is wrong with it, or None; no signature is
+        then a problem.
     """
     folder = Path(run_dir).resolve()
     verdict = Verdict(folder.name)
@@ -459,8 +485,12 @@ def verify(
     chain = read_chain(data, LEDGER, LEDGER_KINDS, registered[-1].body.get("head") if registered else None)
     story = Story(chain.entries)
     verdict.head, verdict.sealed = chain.head, story.seal is not None
+    if story.seal is not None and story.seal.body["signature"] is not None:
+        verdict.signed_by = story.seal.body["signature"]["key"]
     verdict.checked.update(lines=len(chain.entries), outcomes=story.pairs, registry_lines=len(book.entries))
     _judge_ledger(chain, story, verdict)
+    if check_signature is not None:
+        _judge_signature(story, check_signature, verdict)  # before the registry, which does not repeat signatures
     _judge_registry(book, story, verdict)
     if chain.fault is None and story.seal is None:
         _judge_unsealed(chain, registered, verdict)
@@ -468,7 +498,8 @@ def verify(
         _judge_seal(registration(story.genesis, story.seal), story.seal, registered, verdict)
         verdict.checked["files"] = len(story.seal.body["files"])
         verdict.problems.extend(file_problems(folder, story.seal.body["files"], story.outputs))
-    _judge_noted(story, head, check_signature, verdict)
+    if head is not None and head.lower() != verdict.head:
+        verdict.add("NOTED_HEAD", LEDGER, f"the noted head is {head}, the ledger's is {verdict.head}")
     return verdict
 
 
@@ -530,13 +561,25 @@ def _judge_registry(book: Chain, story: Story, verdict: Verdict) -> None:
         verdict.add("REGISTRY_CUT", REGISTRY, what)
 
 
-def _judge_noted(story: Story, head: str | None, check: SignatureCheck | None, verdict: Verdict) -> None:
-    if head is not None and head.lower() != verdict.head:
-        verdict.add("NOTED_HEAD", LEDGER, f"the noted head is {head}, the ledger's is {verdict.head}")
-    if check is not None and story.seal is not None:
-        body = story.seal.body
-        if not isinstance(body["signature"], dict) or not check(seal_message(story.seal.prev, body), body["signature"]):
-            verdict.add("SIGNATURE", f"{LEDGER} line {story.seal.seq + 1}", "the seal is not signed with this key")
+def _judge_signature(story: Story, check: SignatureCheck, verdict: Verdict) -> None:
+    if story.seal is None:
+        return
+    body, where = story.seal.body, f"{LEDGER} line {story.seal.seq + 1}"
+    if body["signature"] is None:
+        verdict.add("SIGNATURE_MISSING", where, "a signature is required, and the seal has none")
+    elif fault := check(seal_message(story.seal.prev, body), body["signature"]):
+        verdict.add("SIGNATURE", where, fault)
+
+
+def export_signed(run_dir: Path, folder: Path) -> bool:
+    """Write the bytes that a seal's signature signs, and the signature, for another program to check."""
+    story = Story(read_chain((run_dir / LEDGER).read_bytes(), LEDGER, LEDGER_KINDS).entries)
+    if story.seal is None or story.seal.body["signature"] is None:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "message").write_bytes(seal_message(story.seal.prev, story.seal.body))
+    (folder / "signature").write_bytes(bytes.fromhex(story.seal.body["signature"]["value"]))
+    return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -546,12 +589,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--registry", type=Path, help=f"default: {REGISTRY} beside the run")
     parser.add_argument("--head", help="head that was noted when the run was made")
     parser.add_argument("--allow-unsealed", action="store_true", help="accept a failed run if its ledger is whole")
+    parser.add_argument("--signed", type=Path, metavar="DIR", help="write what was signed, and the signature, there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     if not options.run_dir.is_dir():
         sys.stderr.write(f"no such run: {options.run_dir}\n")
         return 2
     verdict = verify(options.run_dir, options.registry, options.head)
+    if options.signed is not None and not export_signed(options.run_dir, options.signed):
+        verdict.add("SIGNATURE_MISSING", LEDGER, "there is no signed seal")
     good = verdict.ok or (options.allow_unsealed and verdict.intact)
     if options.json:
         sys.stdout.write(json.dumps(verdict.as_dict(), indent=2, sort_keys=True) + "\n")

@@ -2,76 +2,30 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from assay import artifacts, files, layout
+from assay import artifacts, files
 from assay.commands import output
-from assay.domain import UTC, check_symbol
 from assay.errors import Exit, UsageError
-from assay.report.live import COLUMNS, row, statuses
+from assay.report.why import why as tell
 from assay.runs import Home
-
-
-def status(home: Home, as_json: bool) -> None:
-    """Print the state of every run."""
-    seen = statuses([home.runs / name for name in home.run_ids()])
-    if as_json:
-        output.as_json([asdict(entry) for entry in seen])
-        return
-    now = dt.datetime.now(UTC)
-    output.line(output.table(COLUMNS, [row(entry, now) for entry in seen]))
 
 
 def why(home: Home, run: str, symbol: str, as_json: bool) -> None:
     """Print what became of a coin: its audit, its fates, its weights."""
-    folder = home.run(run)
-    check_symbol(symbol)
-    health = artifacts.load(artifacts.DataHealth, folder / layout.HEALTH)
-    audit = artifacts.load(artifacts.SelectionAudit, folder / layout.SELECTION)
-    fates = [fate for fate in audit.fates if fate.symbol == symbol]
-    notes = [entry for entry in health.symbols if entry.symbol == symbol]
-    lost = [drop for drop in (*health.missing, *health.dropped) if drop.name == symbol]
-    weights = _weights(folder, symbol)
-    if not (fates or notes or lost):
-        raise UsageError(
-            f"{symbol} was not a candidate of this run", where=run, hint="scanners are listed by: assay profiles list"
-        )
+    found = tell(home.run(run), symbol)
     if as_json:
-        output.as_json(
-            {
-                "symbol": symbol,
-                "fates": [artifacts.as_plain(fate) for fate in fates],
-                "health": [artifacts.as_plain(entry) for entry in notes],
-                "dropped": [artifacts.as_plain(drop) for drop in lost],
-                "weights": weights,
-            }
-        )
+        output.as_json(found.as_plain())
         return
-    for entry in notes:
+    for entry in found.health:
         output.line(f"{symbol}: data {entry.status}, {entry.observations} observations; {entry.cause}")
-    for drop in lost:
+    for drop in found.dropped:
         output.line(f"{symbol}: {drop.reason}; {drop.detail}")
-    for fate in fates:
+    for fate in found.fates:
         alpha = "" if fate.alpha_score is None else f", alpha {fate.alpha_score:.4f}, cluster {fate.cluster_id}"
         output.line(f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}; {fate.detail}{alpha}")
-    for name, weight in weights.items():
+    for name, weight in found.weights.items():
         output.line(f"weight in {name}: {weight:+.4f}")
-
-
-def _weights(folder: Path, symbol: str) -> dict[str, float]:
-    path = folder / layout.FLATTENED
-    if not path.is_file():
-        return {}
-    flattened = artifacts.load(artifacts.Flattened, path)
-    return {
-        name: asset.Net_Weight
-        for name, profile in flattened.profiles.items()
-        for asset in profile.assets
-        if asset.Symbol == symbol
-    }
 
 
 def validate(home: Home, run: str | None, every: bool, as_json: bool) -> int:
@@ -103,12 +57,14 @@ def _validate(home: Home, run: str) -> artifacts.AtomicValidation:
     return result
 
 
-def verify(home: Home, run: str, head: str | None, as_json: bool) -> int:
-    """Verify ledger, seal, files and registry; return the exit code."""
+def verify(home: Home, run: str, head: str | None, public_key: Path | None, as_json: bool) -> int:
+    """Verify ledger, seal, files and registry, and with a public key the seal's signature; return the exit code."""
+    from assay.audit import signing
     from assay.audit.verify import verify as check
 
     folder = home.run(run)
-    verdict = check(folder, registry=home.registry, head=head)
+    signature = None if public_key is None else signing.checker(signing.public_key(public_key))
+    verdict = check(folder, registry=home.registry, head=head, check_signature=signature)
     body = verdict.as_dict()
     files.write_json(home.reports / "verify" / f"{folder.name}.json", body)
     if as_json:
@@ -118,41 +74,28 @@ def verify(home: Home, run: str, head: str | None, as_json: bool) -> int:
             output.line(f"{name}: {count:,} checked")
         for problem in verdict.problems:
             output.line(f"PROBLEM {problem}")
+        if verdict.signed_by is not None:
+            checked = "checked" if public_key is not None else "not checked: give --public-key"
+            output.line(f"signature: names the key {verdict.signed_by}, {checked}")
         output.line(f"{folder.name}: {'INTACT' if verdict.ok else 'BROKEN'}")
     return Exit.OK if verdict.ok else Exit.INTEGRITY
 
 
-def replay(home: Home, run: str, as_json: bool) -> int:
+def replay(home: Home, run: str, workers: int, as_json: bool) -> int:
     """Run again from the manifest and compare every artifact; return the exit code."""
     from assay.replay import replay as again
 
-    result = again(home, home.run(run))
+    result = again(home, home.run(run), workers)
     files.write_json(home.reports / "replay" / f"{result.run_id}.json", result.as_dict())
     if as_json:
         output.as_json(result.as_dict())
     else:
-        output.line(output.table(["artifact", "verdict"], result.artifacts.items()))
-        output.line(f"{result.run_id}: {result.verdict}")
+        rows = [[name, told, _size(result.differences.get(name))] for name, told in result.artifacts.items()]
+        output.line(output.table(["artifact", "verdict", "greatest difference"], rows))
+        together = f" in each of {workers} processes at once" if workers > 1 else ""
+        output.line(f"{result.run_id}: {result.verdict}{together}")
     return Exit.OK if result.verdict != "DIFFERENT" else Exit.INTEGRITY
 
 
-def audit_report(home: Home, runs: Sequence[str], as_json: bool) -> None:
-    """Write one report over one run or several and print its path."""
-    from assay.meta.request import is_meta
-    from assay.report.audit_report import render, render_joint
-    from assay.report.meta_report import render_meta
-
-    folders = [home.run(run) for run in runs]
-    if len(folders) == 1:
-        text = render_meta(folders[0]) if is_meta(folders[0]) else render(folders[0])
-    else:
-        text = render_joint(folders)
-    name = "+".join(folder.name for folder in folders)
-    if len(name) > 150:
-        name = f"{len(folders)}-runs-{files.sha256(name.encode())[:12]}"
-    path = home.reports / f"audit_report_{name}.md"
-    files.write(path, text.encode())
-    if as_json:
-        output.as_json({"report": str(path), "runs": [folder.name for folder in folders]})
-    else:
-        output.line(f"audit report: {path}")
+def _size(difference: float | None) -> str:
+    return "" if difference is None else f"{difference:.1e}"

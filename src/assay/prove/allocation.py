@@ -1,0 +1,261 @@
+"""From the winners to the net weight: synthetic streams, risk, the optimizer's answer, netting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from assay import artifacts, layout
+from assay.alpha.synthesis import synthetic
+from assay.domain import Atom
+from assay.errors import IntegrityError
+from assay.profile.model import RiskProfile
+from assay.prove.links import Figure, Link, Scalar, figures
+from assay.prove.market import MarketLinks
+from assay.prove.optimality import measure
+from assay.prove.sealed import Sealed
+from assay.prove.selection import SelectionLinks
+from assay.risk.allocate import RiskState, analyse, build_optimizer
+from assay.risk.flatten import flatten
+from assay.risk.optimizers import Allocation, Optimizer
+
+Floats = npt.NDArray[np.float64]
+
+ROUNDING = 1e-9
+"""By how much a weight may miss a bound."""
+
+
+@dataclass(frozen=True)
+class AllocationLinks:
+    """One risk profile of a sealed run, weighed again."""
+
+    sealed: Sealed
+    selection: SelectionLinks
+    market: MarketLinks
+    name: RiskProfile
+
+    @cached_property
+    def _winners(self) -> list[artifacts.Winner]:
+        kept = {one.atom_id for one in self.sealed.document(artifacts.Enrichment, layout.ENRICHED).winners}
+        return [winner for winner in self.selection.winners.values() if winner.atom_id in kept]
+
+    @cached_property
+    def atoms(self) -> list[Atom]:
+        """Winners that were weighed, best first."""
+        return [Atom(one.symbol, one.logic, one.direction) for one in self._winners]
+
+    @cached_property
+    def _streams(self) -> Floats:
+        frame = self.sealed.table(layout.SYNTHETIC).select([atom.id for atom in self.atoms])
+        return np.ascontiguousarray(frame.fill_null(float("nan")).to_numpy())
+
+    @cached_property
+    def state(self) -> RiskState:
+        """Risk of the sealed streams."""
+        profile = self.sealed.request.profile
+        fragility = np.array(
+            [float("nan") if (value := one.features["antifragility"]) is None else value for one in self._winners]
+        )
+        close = self.market.benchmark_close(profile.data.lookback)
+        return analyse(self._streams, self.atoms, close, profile, fragility)
+
+    @cached_property
+    def _optimizer(self) -> Optimizer:
+        profile = self.sealed.request.profile
+        return build_optimizer(self.name, profile.risk, self.state.regime.name, guarded=profile.guard.enabled)
+
+    @cached_property
+    def _allocation(self) -> Allocation:
+        return self._optimizer.allocate(self.state.estimates, self.state.guarded, self.state.guarded_events)
+
+    @cached_property
+    def _optimized(self) -> artifacts.OptimizedProfile:
+        return self.sealed.document(artifacts.Optimized, layout.OPTIMIZED).profiles[self.name]
+
+    @cached_property
+    def _recorded(self) -> Floats:
+        """Weights as recorded, in the order of the atoms."""
+        given = {one.Atom: one.Weight for one in self._optimized.assets}
+        missing = [atom.id for atom in self.atoms if atom.id not in given]
+        if missing or len(given) != len(self.atoms):
+            where = f"{layout.OPTIMIZED} {missing[0] if missing else ''}".strip()
+            raise IntegrityError("the weighed atoms are not the winners", where=where, hint="assay validate")
+        return np.array([given[atom.id] for atom in self.atoms])
+
+    def synthetic_link(self, atom: Atom) -> Link:
+        """Compare the atom's stream with the signed returns of its symbol."""
+        recorded = self._streams[:, self.atoms.index(atom)]
+        physical = self.selection.returns[atom.symbol]
+        made = synthetic(physical[:, None], [atom.sign])[:, 0]
+        differing = int((~((recorded == made) | (np.isnan(recorded) & np.isnan(made)))).sum())
+        return Link(
+            "synthetic",
+            "the stream that the atom is: r for a long, -min(r, 1) for a short",
+            layout.SYNTHETIC,
+            self.sealed.hashes[layout.SYNTHETIC],
+            (Figure("days that differ", differing, 0), Figure("days", len(recorded), len(made))),
+            atom.id,
+            notes={"sign": atom.sign},
+        )
+
+    def risk_link(self) -> Link:
+        """Compare what is known of the winners' risk: the inputs of every optimizer."""
+        told = self.sealed.document(artifacts.RiskAnalysis, layout.RISK)
+        state = self.state
+        covariance, regime = state.estimates.covariance, state.regime
+        recorded: dict[str, Scalar] = {
+            "regime": told.regime,
+            **{f"regime {key}": value for key, value in told.regime_inputs.items()},
+            "rows used": told.rows_used,
+            "rows left out": told.rows_left_out,
+            "condition number": told.condition_number,
+            "shrinkage": told.shrinkage,
+            "extra shrinkage": told.extra_shrinkage,
+            "atom cap": told.atom_cap,
+            "cluster cap": told.cluster_cap,
+            "loss makers": len(told.loss_makers),
+            "budget": told.budget,
+        }
+        made: dict[str, Scalar] = {
+            "regime": regime.name,
+            "regime v": regime.volatility,
+            "regime p": regime.percentile,
+            "regime d": regime.fall,
+            "regime n": float(regime.values),
+            "rows used": state.rows_used,
+            "rows left out": state.rows_left_out,
+            "condition number": covariance.condition_number,
+            "shrinkage": covariance.shrinkage,
+            "extra shrinkage": covariance.extra_shrinkage,
+            "atom cap": state.caps.atom,
+            "cluster cap": state.caps.cluster,
+            "loss makers": int(state.guard.loss_makers.sum()),
+            "budget": state.budget,
+        }
+        return Link(
+            "risk",
+            "covariance, regime, caps and guard, from the synthetic streams and the benchmark's closes",
+            layout.RISK,
+            self.sealed.hashes[layout.RISK],
+            figures(recorded, made),
+            notes={"atoms": len(self.atoms), "mean shrinkage": state.estimates.mean_shrinkage},
+        )
+
+    def cluster_link(self, atom: Atom) -> Link:
+        """Compare the atom's cluster, members and guard."""
+        told = self.sealed.document(artifacts.Clusters, layout.CLUSTERS).clusters
+        place = self.atoms.index(atom)
+        label = int(self.state.labels[place])
+        members = [other.id for other, one in zip(self.atoms, self.state.labels, strict=True) if one == label]
+        own = [(key, names) for key, names in told.items() if atom.id in names]
+        risk = self.sealed.document(artifacts.RiskAnalysis, layout.RISK)
+        means, losing = self.state.guard.net_means, self.state.guard.loss_makers
+        return Link(
+            "cluster",
+            "the cluster among the winners, and whether the atom has lost money of late",
+            layout.CLUSTERS,
+            self.sealed.hashes[layout.CLUSTERS],
+            (
+                Figure("cluster", own[0][0] if len(own) == 1 else None, str(label)),
+                Figure("members", ", ".join(own[0][1]) if own else None, ", ".join(members)),
+                Figure("loss maker", risk.loss_makers.get(atom.id), float(means[place]) if losing[place] else None),
+            ),
+            atom.id,
+            notes={
+                "annual volatility": float(self.state.estimates.covariance.matrix[place, place] ** 0.5),
+                "expected return": float(self.state.estimates.means[place]),
+                "mean net return of the guard's window": float(means[place]),
+            },
+        )
+
+    def solver_link(self, held: list[Atom]) -> Link:
+        """Compare weights with those of the same problem solved again, and measure how far from the best they are."""
+        told, made, weights = self._optimized, self._allocation, self._recorded
+        polytope = self.state.guarded
+        record, report = told.solver, made.solver
+        pairs = [
+            Figure(f"weight {atom.id}", float(weights[i]), float(made.weights[i]))
+            for i, atom in enumerate(self.atoms)
+            if atom in held
+        ]
+        others = float(np.max(np.abs(weights - made.weights), initial=0.0))
+        pairs += [
+            Figure("greatest difference of any weight", others, 0.0),
+            Figure("cash", told.cash, made.cash),
+            Figure("budget", told.budget, made.budget),
+            Figure("solver", record.name, report.name),
+            Figure("status", record.status, report.status),
+            Figure("projection distance", record.projection_distance, report.projection_distance),
+        ]
+        notes: dict[str, Scalar] = {
+            "iterations": record.iterations,
+            "KKT residual": record.residual,
+            "duality gap": record.gap,
+            "fallbacks": ", ".join(record.fallbacks) or "none",
+        }
+        for atom in held:
+            i = self.atoms.index(atom)
+            group = polytope.groups[i]
+            notes[f"cap {atom.id}"] = float(polytope.upper[i])
+            notes[f"cluster {self.state.labels[i]} holds"] = float(polytope.cluster_sums(weights)[group])
+            notes[f"cluster {self.state.labels[i]} cap"] = float(polytope.cluster_caps[group])
+        if weights.any():
+            best = measure(self._optimizer, self.state.estimates, polytope, weights)
+            over = max(0.0, float(np.max(weights - polytope.upper)), float(weights.sum()) - polytope.budget)
+            over = max(over, float(np.max(polytope.cluster_sums(weights) - polytope.cluster_caps)))
+            # What settling turns to cash (weights below the least one) is the only gain that may be left.
+            slack = len(weights) * self.sealed.request.profile.risk.min_weight + ROUNDING
+            pairs += [
+                Figure("breach of caps or budget", over, 0.0, ROUNDING),
+                Figure("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
+            ]
+            notes |= {"objective": best.objective, "objective value": best.value}
+        return Link(
+            "solver",
+            "the same problem solved again, and the greatest gain that any allowed move from the recorded weights has",
+            layout.OPTIMIZED,
+            self.sealed.hashes[layout.OPTIMIZED],
+            tuple(pairs),
+            notes=notes,
+        )
+
+    def netting_link(self, recorded: artifacts.FlattenedProfile, symbol: str) -> Link:
+        """Compare the coin's weights with the sum over its atoms."""
+        assets = self._optimized.assets
+        atoms = [Atom(one.Symbol, one.Logic, one.Direction) for one in assets]
+        made = flatten(atoms, [one.Weight for one in assets], [one.Cluster_ID for one in assets])
+        return Link(
+            "netting",
+            "weights of the coin's atoms times their signs, summed",
+            layout.FLATTENED,
+            self.sealed.hashes[layout.FLATTENED],
+            netted(recorded, made, symbol),
+        )
+
+    def links(self, held: list[Atom]) -> Iterator[Link]:
+        """Streams, risk, clusters, solver."""
+        for atom in held:
+            yield self.synthetic_link(atom)
+        yield self.risk_link()
+        for atom in held:
+            yield self.cluster_link(atom)
+        yield self.solver_link(held)
+
+
+def netted(recorded: artifacts.FlattenedProfile, made: artifacts.FlattenedProfile, symbol: str) -> tuple[Figure, ...]:
+    """Compare what two books hold of a coin, and their sums."""
+    return figures(_coin(recorded, symbol), _coin(made, symbol))
+
+
+def _coin(book: artifacts.FlattenedProfile, symbol: str) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {"cash": book.cash, "gross": book.gross, "net": book.net}
+    for coin in book.assets:
+        if coin.Symbol == symbol:
+            found |= {f"share of {part.Atom}": part.Weight for part in coin.Atoms}
+            found |= {"direction": coin.Direction, "gross weight": coin.Gross_Weight, "weight": coin.Weight}
+            found["net weight"] = coin.Net_Weight
+    return found

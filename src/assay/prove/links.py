@@ -1,0 +1,166 @@
+"""What a proof is made of: links, each with numbers as recorded and as they follow from the link before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Scalar = float | int | str | bool | None
+
+TOLERANCE = 1e-9
+"""Absolutely or relatively; what another processor family or library version may change, as in ``assay replay``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number or word, twice.
+
+    Attributes
+    ----------
+    name : str
+    recorded : scalar
+        As the artifact has it; None where it has none.
+    recomputed : scalar
+        As it follows from the link before.
+    tolerance : float
+        By how much two floats may differ, absolutely or relatively.
+    inputs : mapping of str to float
+        What it was read from, for whoever wants to do it by hand.
+
+    Examples
+    --------
+    >>> Figure("weight", 0.1, 0.1 + 1e-12).ok, Figure("vote", 1, 0).ok, Figure("reason", "winner", None).ok
+    (True, False, False)
+    """
+
+    name: str
+    recorded: Scalar
+    recomputed: Scalar
+    tolerance: float = TOLERANCE
+    inputs: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether both are the same."""
+        left, right = self.recorded, self.recomputed
+        if isinstance(left, float) and isinstance(right, (int, float)) and not isinstance(right, bool):
+            return math.isclose(left, right, rel_tol=self.tolerance, abs_tol=self.tolerance)
+        return type(left) is type(right) and left == right
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figure as a JSON object."""
+        plain = {"name": self.name, "recorded": self.recorded, "recomputed": self.recomputed, "ok": self.ok}
+        return plain | ({"inputs": dict(self.inputs)} if self.inputs else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One step of the chain.
+
+    Attributes
+    ----------
+    name : str
+        Short and stable.
+    what : str
+        What is recomputed from what, in words.
+    artifact, sha256 : str
+        File of the run (or table of the lake, with its version), and the hash that it was sealed with (or that of the
+        rows that were read).
+    figures : tuple of Figure
+        What is compared; never empty.
+    atom : str
+        Atom that the link is about; empty where it is about the symbol or the portfolio.
+    notes : mapping
+        Numbers that explain and are compared with nothing.
+    """
+
+    name: str
+    what: str
+    artifact: str
+    sha256: str
+    figures: tuple[Figure, ...]
+    atom: str = ""
+    notes: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was compared, and all of it holds."""
+        return bool(self.figures) and all(figure.ok for figure in self.figures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the link as a JSON object."""
+        return {
+            "name": self.name,
+            "atom": self.atom or None,
+            "what": self.what,
+            "artifact": self.artifact,
+            "sha256": self.sha256,
+            "ok": self.ok,
+            "figures": [figure.as_dict() for figure in self.figures],
+            "notes": dict(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The chain behind one weight; ``sleeves`` are those behind the shares of a meta-portfolio."""
+
+    run_id: str
+    risk_profile: str
+    symbol: str
+    as_of: str
+    net_weight: float
+    head: str
+    signed_by: str | None
+    links: tuple[Link, ...]
+    sleeves: tuple[Proof, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every link holds."""
+        return self.broken is None
+
+    @property
+    def broken(self) -> str | None:
+        """The first link that does not hold, from the bars on: a sleeve's come before its portfolio's."""
+        for below in self.sleeves:
+            if below.broken is not None:
+                return below.broken
+        for link in self.links:
+            if not link.ok:
+                return f"{self.run_id}: {link.name}{f' of {link.atom}' if link.atom else ''}"
+        return None
+
+    def compared(self) -> int:
+        """Count the figures of all links."""
+        own = sum(len(link.figures) for link in self.links)
+        return own + sum(below.compared() for below in self.sleeves)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the proof as a JSON object."""
+        return {
+            "run_id": self.run_id,
+            "risk_profile": self.risk_profile,
+            "symbol": self.symbol,
+            "as_of": self.as_of,
+            "net_weight": self.net_weight,
+            "head": self.head,
+            "signed_by": self.signed_by,
+            "ok": self.ok,
+            "broken": self.broken,
+            "compared": self.compared(),
+            "links": [link.as_dict() for link in self.links],
+            "sleeves": [below.as_dict() for below in self.sleeves],
+        }
+
+
+def figures(recorded: Mapping[str, Any], recomputed: Mapping[str, Any]) -> tuple[Figure, ...]:
+    """Pair two maps by name; a name that one of them lacks is a figure that does not hold.
+
+    >>> [figure.ok for figure in figures({"a": 1.0, "b": None}, {"a": 1.0, "b": None, "c": 2})]
+    [True, True, False]
+    """
+    names = list(dict.fromkeys([*recorded, *recomputed]))
+    return tuple(Figure(name, recorded.get(name), recomputed.get(name)) for name in names)

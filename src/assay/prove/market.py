@@ -1,0 +1,261 @@
+"""From bars to the returns matrix: the links that the pinned lake and the scan can answer for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from assay import artifacts, files, layout
+from assay.domain import DAY, Direction, format_instant, rating_column
+from assay.errors import IntegrityError
+from assay.foundation.ratings.explanation import Explanation, explain
+from assay.foundation.superset import profile_candidates
+from assay.foundation.tables import KEYS
+from assay.prove.links import Figure, Link, figures
+
+if TYPE_CHECKING:
+    from assay.prove.sealed import Sealed
+
+Floats = npt.NDArray[np.float64]
+
+PRICES = ("open", "high", "low", "close", "volume")
+RATINGS = {"all": "recommend_all", "ma": "recommend_ma", "other": "recommend_other"}
+
+
+@dataclass(frozen=True)
+class MarketLinks:
+    """One symbol's bars and rating as of a decision.
+
+    Attributes
+    ----------
+    sealed : Sealed
+    symbol : str
+    days : (n_days,) datetime64[D] array
+        Rows of the returns matrix.
+    """
+
+    sealed: Sealed
+    symbol: str
+    days: npt.NDArray[np.datetime64]
+
+    @cached_property
+    def _bars(self) -> pl.DataFrame:
+        """Bars of the symbol and of the benchmark, known at the decision, in one look at the lake."""
+        request = self.sealed.request
+        wanted = {self.symbol, request.profile.benchmark}
+        return self.sealed.snapshot.bars(until=request.as_of, symbols=wanted)
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """Bars of the symbol, from its first one in the lake."""
+        own = self._bars.filter(pl.col("symbol") == self.symbol)
+        if own.is_empty():
+            raise IntegrityError(
+                "the pinned lake has no bar of this symbol", where=self.symbol, hint="restore the lake's folder"
+            )
+        return own
+
+    @cached_property
+    def _stored(self) -> pl.DataFrame:
+        opened = self.bars["open_time"][-1]
+        return self.sealed.snapshot.ratings(since=opened, until=self.sealed.request.as_of, symbols=[self.symbol])
+
+    @cached_property
+    def rating(self) -> dict[str, Any]:
+        """The stored rating of the last bar; empty where there is none."""
+        return self._stored.row(0, named=True) if self._stored.height else {}
+
+    @cached_property
+    def explained(self) -> Explanation:
+        """The rating computed anew from the bars of the listing."""
+        return explain(self.bars, self.sealed.snapshot.interval, self.sealed.request.as_of)
+
+    @cached_property
+    def superset(self) -> artifacts.Superset:
+        """All scanners' candidates of the instant."""
+        return artifacts.load(artifacts.Superset, self.sealed.home / self.sealed.request.superset)
+
+    @cached_property
+    def raw(self) -> artifacts.RawCandidates:
+        """The profile's candidates."""
+        return self.sealed.document(artifacts.RawCandidates, layout.RAW)
+
+    @cached_property
+    def seen(self) -> dict[str, Any]:
+        """What a scanner would see on the last bar, recomputed."""
+        last = self.bars.row(-1, named=True)
+        traded = last["quote_volume"] if last["quote_volume"] is not None else last["close"] * last["volume"]
+        fields = {name: last[name] for name in PRICES}
+        fields |= {"value_traded": traded, "volatility_d": 100.0 * (last["high"] - last["low"]) / last["low"]}
+        fields |= {name: self.rating.get(name) for name in RATINGS.values()} | {"adx": self.rating.get("adx")}
+        return fields
+
+    def links(self) -> Iterator[Link]:
+        """Bars, votes, scan, candidate."""
+        yield self._bars_link()
+        yield self._votes_link()
+        yield self._scan_link()
+        yield self._candidate_link()
+
+    def _bars_link(self) -> Link:
+        found = [one for one in self.superset.candidates if one.symbol == self.symbol]
+        recorded = found[0].fields if found else {}
+        names = [*PRICES, "value_traded", "volatility_d"]
+        last_day = self.bars["open_time"][-1]
+        closed = self.sealed.request.as_of - DAY
+        return Link(
+            "bars",
+            "the last bar that had closed, as the scan recorded it and as the pinned lake has it",
+            self.sealed.table_name("bars"),
+            files.content_hash_table(self.bars, KEYS["bars"]),
+            (
+                Figure("last bar", format_instant(closed), format_instant(last_day)),
+                *figures({name: recorded.get(name) for name in names}, {name: self.seen[name] for name in names}),
+            ),
+            notes={
+                "rows": self.bars.height,
+                "first": format_instant(self.bars["open_time"][0]),
+                "last": format_instant(last_day),
+                "lake head": self.sealed.request.head,
+            },
+        )
+
+    def _votes_link(self) -> Link:
+        votes = tuple(
+            Figure(name, self.rating.get(f"vote_{name}"), evidence.vote, inputs=evidence.inputs)
+            for name, evidence in self.explained.votes.items()
+        )
+        ratings = tuple(
+            Figure(column, self.rating.get(column), self.explained.ratings[short]) for short, column in RATINGS.items()
+        )
+        adx = Figure("adx", self.rating.get("adx"), self.explained.votes["adx"].inputs["adx"])
+        sealed = self.sealed.table(layout.FEATURES).filter(pl.col("symbol") == self.symbol)
+        keys = KEYS["ratings"]
+        row = Figure("row", files.content_hash_table(sealed, keys), files.content_hash_table(self._stored, keys))
+        return Link(
+            "votes",
+            "26 votes and the three ratings on that bar: sealed, stored, and computed anew from the listing's bars",
+            layout.FEATURES,
+            self.sealed.hashes[layout.FEATURES],
+            (*votes, *ratings, adx, row),
+            notes={"table": self.sealed.table_name("ratings")},
+        )
+
+    def _scan_link(self) -> Link:
+        request = self.sealed.request
+        path = self.sealed.home / request.superset
+        found = [one for one in self.superset.candidates if one.symbol == self.symbol]
+        ratings = [*RATINGS.values(), "adx"]
+        pairs: list[Figure] = [Figure("superset", request.superset_sha256, files.sha256_file(path))]
+        for one in found:
+            stem = f"{one.logic} {one.direction}"
+            pairs.append(Figure(f"rank {stem}", one.rank, rank(self.superset.candidates, one)))
+            pairs += [Figure(f"{name} {stem}", one.fields.get(name), self.seen[name]) for name in ratings]
+        return Link(
+            "scan",
+            "ratings as the scanners saw them, and ranks by rating, value traded and symbol among all candidates",
+            request.superset,
+            request.superset_sha256,
+            tuple(pairs),
+            notes={"candidates": len(self.superset.candidates), "provider": self.superset.provider},
+        )
+
+    def _candidate_link(self) -> Link:
+        made = profile_candidates(self.superset, self.sealed.request.profile)
+        return Link(
+            "candidate",
+            "the profile's share of the superset",
+            layout.RAW,
+            self.sealed.hashes[layout.RAW],
+            figures(_records(self.raw.candidates, self.symbol), _records(made, self.symbol)),
+        )
+
+    def returns_link(self, recorded: Floats) -> Link:
+        """Compare the symbol's column of the returns matrix with returns from the lake's closes.
+
+        Parameters
+        ----------
+        recorded : (n_days,) array
+            NaN where there is no return.
+        """
+        made = self.daily_returns(self.bars)
+        differing = int((~((recorded == made) | (np.isnan(recorded) & np.isnan(made)))).sum())
+        return Link(
+            "returns",
+            "close-to-close returns of consecutive days of one listing, over the window of the decision",
+            layout.RETURNS,
+            self.sealed.hashes[layout.RETURNS],
+            (
+                Figure("column", _hash(recorded), _hash(made)),
+                Figure("days that differ", differing, 0),
+            ),
+            notes={"days": len(recorded), "returns": int(np.isfinite(recorded).sum())},
+        )
+
+    def daily_returns(self, bars: pl.DataFrame) -> Floats:
+        """Return simple returns on the rows of the returns matrix, (n_days,)."""
+        before = self.days[0] - np.timedelta64(1, "D")
+        grid = np.arange(before, self.days[-1] + np.timedelta64(1, "D"))
+        close, listing = on_days(bars, "close", grid), on_days(bars, "listing", grid)
+        same = listing[1:] == listing[:-1]
+        result = np.full(len(self.days), np.nan)
+        result[same] = (close[1:] / close[:-1] - 1.0)[same]
+        return result
+
+    def value_traded(self, rows: int) -> Floats:
+        """Return value traded of the last days, (rows,)."""
+        traded = pl.coalesce("quote_volume", pl.col("close") * pl.col("volume")).alias("value_traded")
+        return on_days(self.bars.with_columns(traded), "value_traded", self.days[-rows:])
+
+    def benchmark_close(self, lookback: int) -> Floats:
+        """Return the benchmark's closes of the last days that a decision may look at, (lookback,)."""
+        grid = np.arange(self.days[-1] - np.timedelta64(lookback - 1, "D"), self.days[-1] + np.timedelta64(1, "D"))
+        benchmark = self._bars.filter(pl.col("symbol") == self.sealed.request.profile.benchmark)
+        return on_days(benchmark, "close", grid)
+
+
+def on_days(bars: pl.DataFrame, column: str, days: npt.NDArray[np.datetime64]) -> Floats:
+    """Lay a column of one symbol's bars on calendar days; NaN where there is no bar."""
+    opened = bars["open_time"].dt.replace_time_zone(None).to_numpy().astype("datetime64[D]")
+    place = (opened - days[0]).astype(np.int64)
+    inside = (place >= 0) & (place < len(days))
+    result = np.full(len(days), np.nan)
+    result[place[inside]] = bars[column].cast(pl.Float64).to_numpy()[inside]
+    return result
+
+
+def rank(candidates: list[artifacts.Candidate], one: artifacts.Candidate) -> int:
+    """Return the best place of a candidate in the lists of the scanners that found it, from 1."""
+    sign = Direction[one.scan_direction].sign
+    column = rating_column(one.logic)
+
+    def key(other: artifacts.Candidate) -> tuple[float, float, str]:
+        return (-sign * _number(other.fields, column), -_number(other.fields, "value_traded"), other.symbol)
+
+    lists = ([other for other in candidates if name in other.scanners] for name in one.scanners)
+    return 1 + min(sum(key(other) < key(one) for other in found) for found in lists)
+
+
+def _number(fields: Mapping[str, artifacts.Scalar], name: str) -> float:
+    value = fields.get(name)
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _records(candidates: list[artifacts.Candidate], symbol: str) -> dict[str, str]:
+    """Map the candidates of a symbol to the hashes of their records."""
+    return {
+        f"{one.logic} {one.direction}": files.content_hash_json(artifacts.as_plain(one))
+        for one in candidates
+        if one.symbol == symbol
+    }
+
+
+def _hash(values: Floats) -> str:
+    plain = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN, one zero
+    return files.sha256(plain.astype("<f8").tobytes())

@@ -1,0 +1,190 @@
+"""A portfolio of sleeves: from the sleeves' returns and books to the net weight of a coin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import polars as pl
+
+from assay import artifacts, files, layout
+from assay.errors import IntegrityError
+from assay.meta import allocate, flatten, returns
+from assay.meta.documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
+from assay.meta.request import MetaRequest, pin
+from assay.profile.model import RiskProfile
+from assay.prove.allocation import ROUNDING, netted
+from assay.prove.links import Figure, Link, Scalar, figures
+from assay.prove.optimality import measure
+from assay.prove.sealed import Sealed
+from assay.risk.allocate import build_optimizer
+from assay.risk.caps import Polytope
+from assay.risk.regime import RegimeName
+
+
+@dataclass(frozen=True)
+class PortfolioLinks:
+    """One risk profile of a sealed meta-portfolio, weighed again."""
+
+    sealed: Sealed
+    name: RiskProfile
+    symbol: str
+
+    @cached_property
+    def request(self) -> MetaRequest:
+        """What was asked for."""
+        return MetaRequest.of(self.sealed.home, self.sealed.run)
+
+    @cached_property
+    def sleeves(self) -> list[str]:
+        """Sleeves that were accepted."""
+        return [one.sleeve for one in self.sealed.document(Sleeves, layout.META_SLEEVES).accepted]
+
+    @cached_property
+    def contributing(self) -> list[str]:
+        """Sleeves that hold the coin."""
+        held = {part.Sleeve for part in self._contributors.contributors if part.Symbol == self.symbol}
+        return [sleeve for sleeve in self.sleeves if sleeve in held]
+
+    def run_id(self, sleeve: str) -> str:
+        """Return the run of a sleeve."""
+        return next(one.run_id for one in self.request.pins if one.sleeve == sleeve)
+
+    @cached_property
+    def _returns(self) -> pl.DataFrame:
+        frame = self.sealed.table(layout.META_RETURNS)
+        return frame.filter(pl.col("risk_profile") == self.name).sort("date")
+
+    @cached_property
+    def _weights(self) -> MetaProfileWeights:
+        return self.sealed.document(MetaOptimized, layout.META_OPTIMIZED).profiles[self.name]
+
+    @cached_property
+    def _contributors(self) -> ContributorBook:
+        return self.sealed.document(Contributors, layout.META_CONTRIBUTORS).profiles[self.name]
+
+    def links(self) -> Iterator[Link]:
+        """Sleeves, their returns, their weights, contributors, netting."""
+        yield self._sleeves_link()
+        yield self._returns_link()
+        yield self._weights_link()
+        yield self._contributors_link()
+        yield self._netting_link()
+
+    def _sleeves_link(self) -> Link:
+        pins = [one for one in self.request.pins if one.sleeve in self.sleeves]
+        now = {one.sleeve: pin(self.request.runs, one.sleeve, one.run_id).head for one in pins}
+        return Link(
+            "sleeves",
+            "heads of the sleeves' ledgers as they were pinned, and as they are",
+            layout.MANIFEST,
+            self.sealed.hashes[layout.MANIFEST],
+            figures({one.sleeve: one.head for one in pins}, now),
+            notes={one.sleeve: one.run_id for one in pins},
+        )
+
+    def _returns_link(self) -> Link:
+        records = {
+            sleeve: returns.read_sleeve(self.request.runs / self.run_id(sleeve), [self.name])[self.name]
+            for sleeve in self.sleeves
+        }
+        aligned = returns.align(records, self.request.profile.min_days, self.name)
+        made = returns.returns_frame({self.name: aligned}, self.sleeves)
+        keys = layout.TABLE_KEYS[layout.META_RETURNS]
+        recorded = (
+            self._returns.select(made.columns) if set(made.columns) == set(self._returns.columns) else self._returns
+        )
+        return Link(
+            "sleeve returns",
+            "walk-forward returns of the sleeves on the days that all share",
+            layout.META_RETURNS,
+            self.sealed.hashes[layout.META_RETURNS],
+            (
+                Figure("table", files.content_hash_table(recorded, keys), files.content_hash_table(made, keys)),
+                Figure("days", recorded.height, made.height),
+            ),
+        )
+
+    def _weights_link(self) -> Link:
+        told, profile = self._weights, self.request.profile
+        regime = cast("RegimeName", returns.live_regime([self.request.runs / self.run_id(one) for one in self.sleeves]))
+        rows = np.ascontiguousarray(self._returns.select(self.sleeves).to_numpy())
+        made = allocate.decide(rows, self.sleeves, self.name, profile, regime)
+        if made is None:
+            raise IntegrityError("no sleeve varies", where=layout.META_RETURNS, hint="assay validate")
+        given = {one.Sleeve: one.Weight for one in told.sleeves}
+        solver = made.allocation.solver
+        optimizer = build_optimizer(self.name, profile.risk, regime, guarded=False)
+        n_on = int(made.on.sum())
+        polytope = replace(Polytope.build(n_on, atom_cap=made.upper), lower=np.full(n_on, made.lower))
+        weights = np.array([given[sleeve] for sleeve, on in zip(self.sleeves, made.on, strict=True) if on])
+        best = measure(optimizer, made.estimates, polytope, weights)
+        slack = n_on * profile.risk.min_weight + ROUNDING
+        return Link(
+            "sleeve weights",
+            "the same problem solved again, and the greatest gain that any allowed move from the recorded weights has",
+            layout.META_OPTIMIZED,
+            self.sealed.hashes[layout.META_OPTIMIZED],
+            (
+                *figures(
+                    {f"weight {sleeve}": given.get(sleeve) for sleeve in self.sleeves},
+                    {f"weight {one}": float(made.weights[i]) for i, one in enumerate(self.sleeves)},
+                ),
+                Figure("cash", told.cash, made.cash),
+                Figure("least weight", told.lower, made.lower),
+                Figure("greatest weight", told.upper, made.upper),
+                Figure("regime", told.regime, regime),
+                Figure("solver", told.solver.name, solver.name),
+                Figure("status", told.solver.status, solver.status),
+                Figure("breach of bounds or budget", polytope.breach(weights), 0.0, slack),
+                Figure("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
+            ),
+            notes={
+                "objective": best.objective,
+                "objective value": best.value,
+                "KKT residual": told.solver.residual,
+                "duality gap": told.solver.gap,
+            },
+        )
+
+    def _contributors_link(self) -> Link:
+        books = {
+            sleeve: flatten.read_books(self.request.runs / self.run_id(sleeve), sleeve, [self.name])[self.name]
+            for sleeve in self.sleeves
+        }
+        made = flatten.flatten(self._weights, books, self.request.profile.max_coin)
+        return Link(
+            "contributors",
+            "weights of sleeves times weights in sleeves, and what the limit per coin leaves of them",
+            layout.META_CONTRIBUTORS,
+            self.sealed.hashes[layout.META_CONTRIBUTORS],
+            figures(_shares(self._contributors, self.symbol), _shares(made, self.symbol)),
+            notes={"limit per coin": self.request.profile.max_coin},
+        )
+
+    def _netting_link(self) -> Link:
+        recorded = self.sealed.document(artifacts.Flattened, layout.FLATTENED).profiles[self.name]
+        return Link(
+            "netting",
+            "shares of the coin's contributors times their signs, summed",
+            layout.FLATTENED,
+            self.sealed.hashes[layout.FLATTENED],
+            netted(recorded, flatten.flattened_profile(self._contributors), self.symbol),
+        )
+
+
+def _shares(book: ContributorBook, symbol: str) -> dict[str, Scalar]:
+    """Name what a book says of a coin: contributors, and the coin's own line."""
+    found: dict[str, Scalar] = {}
+    for part in book.contributors:
+        if part.Symbol == symbol:
+            stem = f"{' > '.join(part.Path)} {part.Atom}"
+            found |= {f"{stem} weight": part.Weight, f"{stem} held": part.Held}
+    for coin in book.coins:
+        if coin.Symbol == symbol:
+            plain = coin.model_dump(exclude={"Symbol", "Long_Sleeves", "Short_Sleeves"})
+            found |= {key.replace("_", " ").lower(): value for key, value in plain.items()}
+    return found

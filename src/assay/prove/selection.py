@@ -1,0 +1,268 @@
+"""From the returns matrix to the winners: features, score, vetoes, clusters, and who is taken.
+
+The selection is not run again as it was: value traded, ratings and ADX of the other candidates are taken from the
+selection audit, all else is measured on the sealed returns matrix, and who is taken is decided here once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from assay import artifacts, layout
+from assay.alpha import scoring, vetoes
+from assay.alpha.clusters import cluster
+from assay.alpha.features import FEATURES, Features, features
+from assay.alpha.funnel import run_funnel
+from assay.alpha.synthesis import synthetic
+from assay.alpha.winners import best_of_clusters, restore
+from assay.domain import Atom
+from assay.errors import IntegrityError
+from assay.foundation.returns import ReturnsMatrix
+from assay.profile.model import Profile
+from assay.prove.links import Figure, Link, Scalar, figures
+from assay.prove.market import MarketLinks
+from assay.prove.sealed import Sealed
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SelectionLinks:
+    """The selection of a sealed run, measured again."""
+
+    sealed: Sealed
+
+    @cached_property
+    def profile(self) -> Profile:
+        """Settings."""
+        return self.sealed.request.profile
+
+    @cached_property
+    def returns(self) -> ReturnsMatrix:
+        """The sealed returns matrix."""
+        return ReturnsMatrix.from_frame(self.sealed.table(layout.RETURNS), self.profile.benchmark)
+
+    @cached_property
+    def winners(self) -> dict[str, artifacts.Winner]:
+        """Winners by atom id."""
+        return {one.atom_id: one for one in self.sealed.document(artifacts.Winners, layout.WINNERS).winners}
+
+    @cached_property
+    def _fates(self) -> dict[Atom, artifacts.Fate]:
+        audit = self.sealed.document(artifacts.SelectionAudit, layout.SELECTION)
+        return {Atom(one.symbol, one.logic, one.direction): one for one in audit.fates if one.stage == "selection"}
+
+    @cached_property
+    def atoms(self) -> list[Atom]:
+        """Atoms that reached selection and have a column of returns, in the order of the selection."""
+        raw = self.sealed.document(artifacts.RawCandidates, layout.RAW)
+        passage = run_funnel(raw.candidates, self.profile, raw.scanners)
+        return [atom for atom in passage.atoms if atom.symbol in self.returns.symbols]
+
+    @cached_property
+    def signs(self) -> Ints:
+        """Signs of the atoms."""
+        return np.array([atom.sign for atom in self.atoms], dtype=np.int64)
+
+    @cached_property
+    def streams(self) -> Floats:
+        """Synthetic returns of the atoms, (n_days, n_atoms)."""
+        columns = [self.returns.symbols.index(atom.symbol) for atom in self.atoms]
+        return synthetic(self.returns.values[:, columns], self.signs)
+
+    @cached_property
+    def _measured(self) -> Features:
+        """What the streams alone tell of every atom."""
+        return features(self.streams, feature_bars=self.profile.selection.feature_bars, signs=self.signs)
+
+    @cached_property
+    def _probabilities(self) -> dict[str, Floats]:
+        audit = [self._fate(atom).features for atom in self.atoms]
+        raw = {name: np.array([_or_nan(one.get(name)) for one in audit]) for name in FEATURES}
+        return scoring.probabilities(raw)
+
+    @cached_property
+    def _weights(self) -> dict[str, float]:
+        chosen = self.profile.selection
+        return scoring.weights(chosen.dominant_signal, chosen.dominant_weight, chosen.dominated_momentum)
+
+    @cached_property
+    def _alpha(self) -> Floats:
+        return scoring.alpha(self._probabilities, self._weights)
+
+    @cached_property
+    def _vetoes(self) -> tuple[vetoes.Veto, ...]:
+        """Those that streams show; the others are flags of the audit."""
+        data, limits, costs = self.profile.data, self.profile.selection.vetoes, self.profile.costs
+        return (
+            vetoes.coverage_veto(self.streams, rows=data.estimation_rows, share=data.winner_coverage),
+            vetoes.friction_veto(
+                self._measured.drift,
+                self.signs,
+                hold=self.profile.walk_forward.hold,
+                fee=costs.fee,
+                slippage=costs.slippage,
+                borrow=costs.borrow,
+            ),
+            *vetoes.quality_vetoes(
+                self._measured,
+                max_entropy=limits.entropy,
+                min_efficiency=limits.efficiency,
+                max_kurtosis=limits.kurtosis,
+                max_volatility=limits.volatility,
+            ),
+        )
+
+    @cached_property
+    def _unsafe(self) -> Bools:
+        flagged = np.array([self._fate(atom).reason in vetoes.FLAGS for atom in self.atoms], dtype=np.bool_)
+        return np.asarray(flagged | vetoes.struck(self._vetoes, len(self.atoms), safety=True))
+
+    @cached_property
+    def _clusters(self) -> Ints:
+        chosen, labels = self.profile.selection, np.zeros(len(self.atoms), dtype=np.int64)
+        labels[~self._unsafe] = cluster(
+            self.streams[:, ~self._unsafe], chosen.cluster_windows, chosen.cluster_threshold, chosen.max_clusters
+        )
+        return labels
+
+    @cached_property
+    def _taken(self) -> dict[int, str]:
+        """Column of each winner, best first, to how it was admitted."""
+        chosen = self.profile.selection
+        poor = vetoes.struck(self._vetoes, len(self.atoms), safety=False)
+        merit = best_of_clusters(self._alpha, np.where(poor, 0, self._clusters), chosen.top_n)[: chosen.max_winners]
+        missing = min(chosen.wanted, chosen.max_winners) - len(merit)
+        restored = restore(self._alpha, self._clusters, self._measured.efficiency > 0, merit, missing)
+        how = {int(column): "merit" for column in merit} | {int(column): "relaxation" for column in restored}
+        return {column: how[column] for column in sorted(how, key=lambda column: (-self._alpha[column], column))}
+
+    def links(self, atom: Atom, market: MarketLinks) -> Iterator[Link]:
+        """Features, score, vetoes, selection of one atom."""
+        if atom not in self.atoms:
+            raise IntegrityError(
+                "an atom of the book did not reach selection", where=atom.id, hint="validate the run: assay validate"
+            )
+        column = self.atoms.index(atom)
+        winner = self.winners.get(atom.id)
+        if winner is None:
+            raise IntegrityError("an atom of the book is no winner", where=atom.id, hint="assay validate")
+        yield self._features_link(atom, column, winner, market)
+        yield self._score_link(atom, column, winner)
+        yield self._vetoes_link(atom, column)
+        yield self._selection_link(atom, column, winner)
+
+    def _fate(self, atom: Atom) -> artifacts.Fate:
+        fate = self._fates.get(atom)
+        if fate is None:
+            raise IntegrityError(
+                "a candidate has no fate", where=f"{layout.SELECTION} {atom.id}", hint="assay validate"
+            )
+        return fate
+
+    def _features_link(self, atom: Atom, column: int, winner: artifacts.Winner, market: MarketLinks) -> Link:
+        bars = self.profile.selection.feature_bars
+        rating = {
+            name: np.array([_or_nan(market.rating.get(name))]) for name in ("recommend_all", "recommend_ma", "adx")
+        }
+        made = features(
+            np.ascontiguousarray(self.streams[:, [column]]),
+            feature_bars=bars,
+            value_traded=market.value_traded(bars)[:, None],
+            signs=self.signs[[column]],
+            **rating,
+        ).table()
+        values = {name: _or_none(made[name][0]) for name in FEATURES}
+        audit = self._fate(atom).features
+        return Link(
+            "features",
+            "fourteen features, measured on the atom's own stream, its value traded and its rating",
+            layout.WINNERS,
+            self.sealed.hashes[layout.WINNERS],
+            (
+                *figures({name: winner.features.get(name) for name in FEATURES}, values),
+                *(Figure(f"{name} in the audit", audit.get(name), values[name]) for name in FEATURES),
+            ),
+            atom.id,
+        )
+
+    def _score_link(self, atom: Atom, column: int, winner: artifacts.Winner) -> Link:
+        made = {name: float(values[column]) for name, values in self._probabilities.items()}
+        inputs: dict[str, Scalar] = dict(self._weights)
+        fate = self._fate(atom)
+        alpha = float(self._alpha[column])
+        return Link(
+            "score",
+            "probabilities from the features of all measured candidates, and their weighted geometric mean",
+            layout.WINNERS,
+            self.sealed.hashes[layout.WINNERS],
+            (
+                *figures({name: winner.probabilities.get(name) for name in FEATURES}, made),
+                Figure("alpha", winner.alpha_score, alpha, inputs=inputs),
+                Figure("alpha in the audit", fate.alpha_score, alpha),
+            ),
+            atom.id,
+            notes={"candidates": len(self.atoms)},
+        )
+
+    def _vetoes_link(self, atom: Atom, column: int) -> Link:
+        fate = self._fate(atom)
+        found = {}
+        notes: dict[str, Scalar] = {}
+        for veto in self._vetoes:
+            found[veto.code] = bool(veto.hit[column])
+            if veto.value is not None and veto.limit is not None:
+                notes[f"{veto.code} value"] = _or_none(veto.value[column])
+                notes[f"{veto.code} limit"] = float(veto.limit[column])
+        struck = [code for code, hit in found.items() if hit]
+        passed = not set(struck) & set(vetoes.SAFETY)
+        relaxed = self._taken.get(column) == "relaxation"
+        return Link(
+            "vetoes",
+            "what strikes the atom; a winner by merit has none, one by relaxation no safety veto",
+            layout.SELECTION,
+            self.sealed.hashes[layout.SELECTION],
+            (
+                Figure("reason", fate.reason, "winner" if passed and (relaxed or not struck) else struck[0]),
+                Figure("struck", bool(fate.detail), bool(struck)),
+            ),
+            atom.id,
+            notes=notes | {"struck by": ", ".join(struck) or "none"},
+        )
+
+    def _selection_link(self, atom: Atom, column: int, winner: artifacts.Winner) -> Link:
+        order = list(self._taken)
+        place = order.index(column) + 1 if column in order else None
+        label = int(self._clusters[column])
+        return Link(
+            "selection",
+            "the cluster among all candidates that may be held, and the place among the winners",
+            layout.WINNERS,
+            self.sealed.hashes[layout.WINNERS],
+            (
+                Figure("cluster", winner.cluster_id, label),
+                Figure("rank", winner.rank, place),
+                Figure("admitted", winner.admitted, self._taken.get(column)),
+            ),
+            atom.id,
+            notes={
+                "winners": len(order),
+                "clusters": int(self._clusters.max(initial=0)),
+                "members": int((self._clusters == label).sum()),
+            },
+        )
+
+
+def _or_nan(value: Scalar) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

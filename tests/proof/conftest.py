@@ -1,0 +1,58 @@
+"""Runs of a home whose seals are signed, made once for all tests of a worker."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from signed_runs import AS_OF, LONG, META, SHORT, Signed
+
+from assay.audit import signing
+from assay.flow import lay_foundation, requests, run_all, workforce
+from assay.meta.pipeline import with_report
+from assay.meta.request import MetaRequest, pin
+from assay.profile import load
+from assay.profile.model import MetaProfile
+from assay.report.meta_report import reporting
+from assay.runner import execute
+from assay.runs import Home, claim
+
+# The short sleeve turns every candidate and looks at 20 days where the long one looks at 120, so that some coins are
+# long in one and short in the other.
+DAYS = "walk_forward.days=70"
+TURNED = (DAYS, "pool=superset", "selection.feature_bars=20", "selection.max_winners=200", "guard.enabled=false")
+
+
+@pytest.fixture(scope="session")
+def signed(tmp_path_factory) -> Signed:
+    """Two sleeves, signed by the workers of a pool, and a portfolio of both."""
+    folder = tmp_path_factory.mktemp("signed")
+    public, _ = signing.new_pair(folder / "key")
+    home = Home(folder / "home")
+    foundation = lay_foundation(home, load(), "sample", AS_OF)
+    wanted = [
+        *requests(home, load(settings=[DAYS]), foundation, [LONG]),
+        *requests(home, load(settings=TURNED), foundation, [SHORT]),
+    ]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(signing.VARIABLE, str(folder / "key"))
+        with workforce("pool", 2, home) as executor:
+            outcomes = run_all(executor, wanted)
+        assert [one.state for one in outcomes] == ["VALID", "VALID"], outcomes
+        profile = MetaProfile(name=META, sleeves=(LONG, SHORT))
+        request = MetaRequest(
+            home=home.path,
+            run=claim(home.runs, META, None, dt.datetime.now(dt.UTC)),
+            profile=profile,
+            provenance={},
+            pins=tuple(pin(home.runs, one.profile, one.run_id) for one in outcomes),
+            passed_over=(),
+            source="sample",
+            lake=foundation.lake.folder.relative_to(home.path).as_posix(),
+            as_of=foundation.as_of,
+            trials={"n": 0, "sharpe_variance": None},
+        )
+        outcome = execute(request, steps=with_report(reporting))
+        assert outcome.state == "VALID", outcome.error
+    runs = {one.profile: home.runs / one.run_id for one in (*outcomes, outcome)}
+    return Signed(home.path, folder / "key", public, runs)
