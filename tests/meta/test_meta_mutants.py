@@ -10,6 +10,7 @@ from assay import files, layout
 from assay.artifacts import Flattened
 from assay.audit.verify import verify
 from assay.meta.documents import Contributors, MetaOptimized
+from assay.meta.eligibility import Refused, Terms, _check_terms
 from assay.meta.gates import validate_meta
 from assay.meta.request import Pin
 from assay.pipeline import STEPS as SLEEVE_STEPS
@@ -37,6 +38,10 @@ def flip_a_sleeve(context):
 def another_sleeves_returns(context):
     frame = context.table(layout.META_RETURNS)
     context.save(layout.META_RETURNS, frame.with_columns(pl.col(SLEEVES[0]).alias(SLEEVES[2])))
+
+
+def empty_returns(context):
+    context.save(layout.META_RETURNS, context.table(layout.META_RETURNS).head(0))
 
 
 def scale_a_weight(value):
@@ -115,6 +120,7 @@ def raise_the_limit(context):
 
 MUTANTS = {
     "a sleeve with flipped signs": ("meta_returns", flip_a_sleeve, {"META_SIGN_FLIPPED"}),
+    "no returns": ("meta_returns", empty_returns, {"META_EMPTY"}),
     "another sleeve's returns": ("meta_returns", another_sleeves_returns, {"META_RETURNS_MISMATCH"}),
     "a scaled weight": (
         "optimization",
@@ -261,3 +267,69 @@ def test_a_sealed_portfolio_is_not_valid_any_more_when_a_sleeve_changes(assembly
         assert failed == ["META_SLEEVE_HASH_MISMATCH"]
     finally:
         files.write(path, kept)
+
+
+def forget(*keys):
+    def edit(path):
+        value = files.read_json(path)
+        for key in keys:
+            del value[key]
+        files.write_json(path, value)
+
+    return edit
+
+
+def put(key, value):
+    def edit(path):
+        files.write_json(path, files.read_json(path) | {key: value})
+
+    return edit
+
+
+def hold_nothing(path):
+    value = files.read_json(path)
+    value["profiles"]["hrp"] |= {"assets": [], "gross": 0.0, "net": 0.0, "cash": 1.0}
+    files.write_json(path, value)
+
+
+PAPERS = {
+    "META_MISSING_ARTIFACTS": (layout.META_ANALYSIS, lambda path: path.unlink()),
+    "META_LEDGER_BROKEN": (layout.LEDGER, lambda path: path.write_bytes(path.read_bytes()[9:])),
+    "META_HASH_MISMATCH": (layout.WALK_STATISTICS, lambda path: path.write_bytes(path.read_bytes() + b" ")),
+    "META_NOT_REPLAYABLE": (layout.MANIFEST, forget("environment")),
+    "META_SIGN_TEST_PRE": (layout.SIGN_PRE, put("values_compared", 0)),
+    "META_SIGN_TEST_POST": (layout.SIGN_POST, put("ok", False)),
+    "META_ALL_CASH": (layout.FLATTENED, hold_nothing),
+}
+
+
+@pytest.mark.parametrize("code", PAPERS)
+def test_a_changed_paper_of_a_portfolio_is_named(portfolio, code):
+    name, edit = PAPERS[code]
+    path = portfolio / name
+    kept = path.read_bytes()
+    try:
+        edit(path)
+        failed = {check.code for check in validate_meta(portfolio).checks if not check.ok}
+    finally:
+        files.write(path, kept)
+    assert code in failed
+    assert validate_meta(portfolio).ok
+
+
+def test_a_sleeve_that_did_not_end_valid_is_refused(assembly):
+    path = assembly.home.runs / assembly.pins[SLEEVES[1]].run_id / layout.STATUS
+    kept = path.read_bytes()
+    try:
+        put("state", "FAILED")(path)
+        assert refusal(assembly, assembly.request()) == "META_SLEEVE_INVALID"
+    finally:
+        files.write(path, kept)
+
+
+def test_a_sleeve_of_other_bars_is_refused():
+    manifest = {"profile": {"name": "s", "interval": "4h"}, "lake": {"folder": "lake/x"}}
+    terms = Terms(None, None, None, "lake/x")
+    with pytest.raises(Refused) as refused:
+        _check_terms(terms, Pin("s", "r"), manifest)
+    assert refused.value.code == "META_CALENDAR_MISMATCH"

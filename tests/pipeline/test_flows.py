@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import Exit
-from assay.flow import requests, run_all, warm_pool
+from assay.flow import requests, run_all, workforce
 from assay.profile import load
 from assay.replay import recorded_artifacts
 from assay.runs import Home, Status
@@ -28,8 +28,8 @@ def pairs(workshop):
     made = {}
     for workers in (1, 2):
         wanted = requests(workshop.home, load(), workshop.foundation, [LONG, SHORT])
-        with warm_pool(workers) as pool:
-            outcomes = run_all(pool, wanted)
+        with workforce("pool", workers, workshop.home) as executor:
+            outcomes = run_all(executor, wanted)
         assert [outcome.state for outcome in outcomes] == ["VALID", "VALID"], outcomes
         made[workers] = [recorded_artifacts(request.run) for request in wanted]
     return made
@@ -52,8 +52,8 @@ def test_a_killed_worker_costs_no_run(workshop, finished):
                 victims.append(status.pid)
                 os.kill(status.pid, signal.SIGKILL)
 
-    with warm_pool(2) as pool:
-        outcomes = run_all(pool, wanted, kill_once, interval=0.01)
+    with workforce("pool", 2, workshop.home) as executor:
+        outcomes = run_all(executor, wanted, kill_once)
     assert victims
     assert [outcome.state for outcome in outcomes] == ["VALID", "VALID"]
     assert recorded_artifacts(wanted[0].run) == recorded_artifacts(finished[LONG])

@@ -1,0 +1,157 @@
+"""Decide in a universe that no one would choose, and say how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay import files
+from assay.artifacts import Flattened, Optimized
+from assay.decision import Decision, decide, prepare
+from assay.domain import format_instant
+from assay.errors import AssayError, Exit
+from assay.foundation.market import Market
+from assay.profile.model import Profile
+from assay.risk import documents
+from assay.risk.flatten import flatten
+from assay.selftest.constraints import breaches
+from assay.selftest.small_profiles import profile_of, scanners_of
+from assay.selftest.universe_market import market_of
+from assay.selftest.universes import Universe, raw_bars
+
+if TYPE_CHECKING:
+    from assay.contracts import Violation
+
+
+ONE_NAME = "L0_DUPLICATE_COLUMN"
+"""Two symbols that are one in Unicode's normal form: a contract refuses them, and with them the run."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a decision in a universe ended.
+
+    Attributes
+    ----------
+    outcome : str
+        ``PORTFOLIO``, ``ALL_CASH`` (every atom is a loss maker), the reason of a decision to stay in cash, or the code
+        of the error that refused the universe.
+    faults : tuple of str
+        Constraints that do not hold; contracts that fail; anything that differs when it is done again.
+    events : tuple of str
+        Codes of what was told, sorted, each once.
+    """
+
+    outcome: str
+    faults: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+def attempt(universe: Universe) -> Ending:
+    """Decide twice, the second time from rows in another order, and check everything.
+
+    An error of ours with exit code 1 or 4 is an ending; any other passes through.
+    """
+    raw = raw_bars(universe)
+    first = _decided(universe, raw)
+    second = _decided(universe, raw.reverse())
+    if isinstance(first, AssayError) or isinstance(second, AssayError):
+        return _refused(first, second)
+    market, decision = first
+    profile, scanners = profile_of(universe), scanners_of(universe)
+    faults = breaches(decision, market, profile, scanners)
+    if fingerprint(decision) != fingerprint(second[1]):
+        faults.append("rows in another order, another decision")
+    broken = _contracts(decision, market, profile)
+    refused = {fault.code for fault in broken} == {ONE_NAME}  # a run with such a pair ends here, by name
+    faults += [] if refused else [f"{fault.code} {fault.where}: {fault.what}" for fault in broken]
+    return Ending(ONE_NAME if refused else _outcome(decision), tuple(faults), tuple(sorted(_events(decision))))
+
+
+def _decided(universe: Universe, raw: Any) -> tuple[Market, Decision] | AssayError:
+    try:
+        market = market_of(raw, universe)
+        return market, decide(market, profile_of(universe), scanners_of(universe))
+    except AssayError as error:
+        if error.exit_code not in {Exit.FAILED, Exit.SOURCE}:
+            raise
+        return error
+
+
+def _refused(first: object, second: object) -> Ending:
+    error = first if isinstance(first, AssayError) else second
+    assert isinstance(error, AssayError)
+    codes = [one.code if isinstance(one, AssayError) else "decided" for one in (first, second)]
+    faults = () if codes[0] == codes[1] else (f"rows in another order, another ending: {codes}",)
+    named = error.what and error.hint
+    return Ending(error.code, faults if named else (*faults, "the error says not what to do"))
+
+
+def _outcome(decision: Decision) -> str:
+    if decision.reason is not None:
+        return decision.reason
+    held = any(book.weights.any() for book in (decision.guarded_on_atoms or {}).values())
+    return "PORTFOLIO" if held else "ALL_CASH"
+
+
+def _events(decision: Decision) -> set[str]:
+    if decision.state is None:
+        return set()
+    books = [*(decision.guarded_on_atoms or {}).values(), *(decision.unguarded_on_atoms or {}).values()]
+    return {event.code for event in (*decision.state.events, *(e for book in books for e in book.events))}
+
+
+def fingerprint(decision: Decision) -> str:
+    """Return the content hash of everything that a decision says."""
+    selection = decision.selection
+    said: dict[str, Any] = {
+        "candidates": [one.model_dump(mode="json") for one in decision.discovery.candidates],
+        "audit": selection.audit().model_dump(mode="json") if selection is not None else None,
+    }
+    if decision.state is not None:
+        said["risk"] = documents.risk_analysis(decision.state).model_dump(mode="json")
+        said["weights"] = _optimized(decision).model_dump(mode="json")
+    return files.content_hash_json(files.as_json(said))
+
+
+def _optimized(decision: Decision) -> Optimized:
+    state = decision.state
+    assert state is not None
+
+    def books(allocations: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {name: documents.optimized_profile(state, one) for name, one in (allocations or {}).items()}
+
+    return Optimized(
+        as_of=format_instant(decision.as_of),
+        profiles=books(decision.guarded_on_atoms),
+        unguarded=books(decision.unguarded_on_atoms),
+    )
+
+
+def _contracts(decision: Decision, market: Market, profile: Profile) -> list[Violation]:
+    """Hand the tables of a decision to the contracts of L0, L2, L3 and L4, as a run's steps do."""
+    from assay.alpha.synthesis import synthetic_frame
+    from assay.contracts import check_l0, check_l2, check_l3, check_l4
+
+    if decision.selection is None:
+        return []
+    known = market.until(market.as_of, profile.data.lookback)
+    matrix = prepare(known, decision.discovery.candidates, profile)
+    results = [check_l0(matrix.to_frame(), benchmark=profile.benchmark, floor=profile.data.floor)]
+    if decision.selection.atoms:
+        scores = decision.selection.inference_frame()
+        results.append(check_l2(scores, [atom.id for atom in decision.selection.atoms]))
+    state = decision.state
+    if state is not None:
+        columns = [matrix.symbols.index(atom.symbol) for atom in state.atoms]
+        frame = synthetic_frame(matrix.days, state.atoms, matrix.values, columns)
+        results.append(check_l3(frame, matrix.to_frame(), state.atoms, profile.direction))
+        optimized = _optimized(decision)
+        flattened = {
+            name: flatten(state.atoms, one.weights.tolist(), state.labels.tolist())
+            for name, one in (decision.guarded_on_atoms or {}).items()
+        }
+        document = Flattened(as_of=optimized.as_of, profiles=flattened)
+        results.append(check_l4(optimized, document, matrix.symbols, profile.risk.risk_profiles))
+    return [violation for result in results for violation in result.violations]

@@ -1,0 +1,202 @@
+"""No check without a mutant: every code that can refuse a run is in the register, and its mutants are tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from mutants import COMPOSED, GATES, MUTANTS, NO_FAULTS
+
+from assay import layout, steps
+from assay.audit.ledger import Ledger
+from assay.selftest.attempts import SETTINGS
+from assay.selftest.workshop import SHORT, Workshop, mutated
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = re.compile(r"(L[0-4]|SIGNTEST|ATOMIC|META|CAUSALITY)_[A-Z][A-Z_]*")
+ROOMS = ("contracts", "audit", "meta", "evaluation", "foundation", "report", "steps.py")
+
+
+def constants(path):
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def sources():
+    for room in ROOMS:
+        path = ROOT / "src" / "assay" / room
+        yield from [path] if path.is_file() else path.rglob("*.py")
+
+
+def test_every_code_of_the_sources_is_in_the_register():
+    written = {text for path in sources() for text in constants(path) if CODE.fullmatch(text)}
+    assert len(written) > 100
+    assert (written | set(COMPOSED)) - MUTANTS.keys() - NO_FAULTS.keys() == set()
+
+
+def test_the_register_names_no_code_that_is_not_there():
+    written = {text for path in sources() for text in constants(path)}
+    assert (MUTANTS.keys() | NO_FAULTS.keys()) - written - set(COMPOSED) == set()
+    assert not MUTANTS.keys() & NO_FAULTS.keys()
+
+
+def gates():
+    """Names of gates that the sources enter in a ledger; ``{stage}`` stands for both sign tests."""
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "gate" and len(node.args) > 1:
+                yield ast.unparse(node.args[1]).removeprefix("f").strip("'\"")
+
+
+def test_every_gate_of_the_sources_is_in_the_register():
+    named = {gate.format(stage=stage) for gate in gates() for stage in ("pre_opt", "post_opt")}
+    assert named == GATES.keys()
+
+
+def words(node, tops, depth=2, seen=()):
+    """Texts and names in a test, and in the tables and functions of its module that it uses."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            found.add(part.value)
+        if isinstance(part, ast.Attribute):
+            found.add(part.attr)
+        if isinstance(part, ast.Name):
+            found.add(part.id)
+            if depth and part.id in tops and part.id not in seen:
+                found |= words(tops[part.id], tops, depth - 1, (*seen, part.id))
+    return found
+
+
+def test_of(node_id):
+    """Return a test's syntax tree and the names of its module's top level."""
+    path, name = node_id.split("::")
+    tree = ast.parse((ROOT / "tests" / path).read_text())
+    tops = {}
+    for node in tree.body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            tops[getattr(target, "id", "")] = node
+        elif isinstance(node, ast.FunctionDef):
+            tops[node.name] = node
+    [found] = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    return found, tops
+
+
+test_of.__test__ = False
+
+
+@pytest.mark.parametrize("code", MUTANTS)
+def test_a_mutant_of_the_register_is_a_test_that_expects_the_code(code):
+    assert MUTANTS[code]
+    for node_id in MUTANTS[code]:
+        told = words(*test_of(node_id))
+        short = code.split("_", 1)[1]  # tests of one room leave its name out
+        assert code in told or (short in told and not code.startswith(("L", "META"))), node_id
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_gate_of_the_register_is_in_a_test(gate):
+    for node_id in GATES[gate]:
+        node, _ = test_of(node_id)
+        assert any(isinstance(part, ast.Assert) for part in ast.walk(node))
+
+
+# ---- gates without codes of their own ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    return Workshop.at(tmp_path_factory.mktemp("gates"), SETTINGS)
+
+
+def stale(health):
+    symbols = [
+        entry.model_copy(update={"status": "STALE"}) if entry.symbol == health.benchmark else entry
+        for entry in health.symbols
+    ]
+    return health.model_copy(update={"symbols": symbols})
+
+
+UNHEALTHY = {
+    "a candidate that nobody audited": lambda health: health.model_copy(update={"symbols": health.symbols[1:]}),
+    "nobody was audited": lambda health: health.model_copy(update={"symbols": []}),
+    "a stale benchmark": stale,
+    "returns of another day": lambda health: health.model_copy(update={"last": "2023-10-18"}),
+}
+
+
+@pytest.mark.parametrize("fault", UNHEALTHY)
+def test_the_foundation_gate_kills_its_mutants(workshop, monkeypatch, fault):
+    honest = steps.data_health
+    monkeypatch.setattr(steps, "data_health", lambda *given: UNHEALTHY[fault](honest(*given)))
+    folder, outcome = workshop.run(SHORT)
+    assert outcome.error["code"] == "GATE"
+    assert outcome.error["where"] == layout.HEALTH
+    assert not (folder / layout.WINNERS).exists()
+
+
+def test_a_candidate_without_column_or_reason_is_refused(workshop, monkeypatch):
+    honest = steps.decision.prepare
+
+    def prepare(market, candidates, profile):
+        return honest(market, candidates[1:], profile)
+
+    monkeypatch.setattr(steps.decision, "prepare", prepare)
+    _, outcome = workshop.run(SHORT)
+    assert (outcome.error["code"], outcome.error["where"]) == ("GATE", layout.HEALTH)
+    assert "neither a column nor a reason" in outcome.error["what"]
+
+
+def hold_a_loss_maker(context):
+    """Let the first coin that the guarded book holds be one that the decision called a loss maker."""
+    weights = context.table(layout.WALK_WEIGHTS)
+    context.save(layout.WALK_WEIGHTS, weights.with_columns((pl.int_range(pl.len()) == 0).alias("loss_maker")))
+
+
+def test_the_gate_of_capital_preservation_kills_its_mutant(workshop):
+    _, outcome = workshop.run(SHORT, steps=mutated("walk_forward", hold_a_loss_maker))
+    assert (outcome.error["code"], outcome.error["where"]) == ("GATE", layout.PRESERVATION)
+
+
+# ---- checking nothing is a failure ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "causality",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("foundation", "sign_test_pre_opt", "sign_test_post_opt", "capital_preservation")
+        ),
+    ],
+)
+def test_a_gate_that_checked_nothing_refuses_the_run(workshop, monkeypatch, gate):
+    honest = Ledger.gate
+
+    def idle(self, step, name, **told):
+        return honest(self, step, name, **(told | {"checked": 0} if name == gate else told))
+
+    monkeypatch.setattr(Ledger, "gate", idle)
+    _, outcome = workshop.run(SHORT)
+    assert outcome.error["code"] == "ATOMIC_LEDGER_BROKEN"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checked", [0, None])
+@pytest.mark.parametrize("layer", ["L0", "L1", "L2", "L3", "L4"])
+def test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run(workshop, monkeypatch, layer, checked):
+    honest = Ledger.contract
+
+    def idle(self, step, **told):
+        if told["layer"] != layer:
+            return honest(self, step, **told)
+        return self.head if checked is None else honest(self, step, **(told | {"checked": 0}))
+
+    monkeypatch.setattr(Ledger, "contract", idle)
+    _, outcome = workshop.run(SHORT)
+    assert outcome.error["code"] == "ATOMIC_LEDGER_BROKEN"
