@@ -20,6 +20,9 @@ from assay.runs import Home, Status
 if TYPE_CHECKING:
     import polars as pl
 
+    from assay.report.plots.figure import Figure
+    from assay.report.plots.of_run import RunFigures
+
 
 @dataclass(frozen=True)
 class Sleeve:
@@ -41,12 +44,144 @@ class Sleeve:
     cash: float
     returns: pl.DataFrame
 
+    def _repr_html_(self) -> str:
+        from assay.report.html.notebook import sleeve_card
+
+        return sleeve_card(self.profile, self.risk_profile, self.weights, self.cash)
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """How the candidates became winners.
+
+    Attributes
+    ----------
+    stages : list of Stage
+        Each with ``n_in``, ``expanded``, ``dropped`` and ``n_out``, and the reasons of both.
+    """
+
+    stages: list[artifacts.Stage]
+    path: Path
+
+    def _repr_html_(self) -> str:
+        return RunPlots(self.path).funnel()._repr_html_()
+
+
+class RunPlots:
+    """Figures of a run, the same as in its report.
+
+    Each is shown by a notebook, holds its numbers in ``columns`` and ``rows``, and is written by ``save`` to an
+    ``.svg`` or ``.html`` file. A figure whose files the run does not have is an error that says why.
+
+    Parameters
+    ----------
+    path : Path
+        Run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def _figures(self) -> RunFigures:
+        from assay.report.plots.of_run import RunFigures
+        from assay.report.view import open_run
+
+        return RunFigures(open_run(self._path))
+
+    def _there(self, drawn: Figure | str) -> Figure:
+        if isinstance(drawn, str):
+            raise UsageError(f"no figure: {drawn}", where=str(self._path), hint="see the run's state: assay status")
+        return drawn
+
+    def equity(self) -> Figure:
+        """Growth of 1 in the walk-forward: risk profiles, Bitcoin, all coins in equal weights."""
+        return self._there(self._figures.equity())
+
+    def drawdown(self) -> Figure:
+        """Fall from the highest value so far."""
+        return self._there(self._figures.drawdown())
+
+    def weights(self, of: Literal["coins", "atoms"] = "coins") -> Figure:
+        """Weights of every risk profile.
+
+        Parameters
+        ----------
+        of : {"coins", "atoms"}
+            Net weights on coins, signed; or what the optimizers gave to atoms.
+        """
+        return self._there(self._figures.weights(of))
+
+    def funnel(self) -> Figure:
+        """From what was listed to the winners, with the reasons of each loss."""
+        return self._there(self._figures.funnel())
+
+    def correlation(self) -> Figure:
+        """Correlation of the winners' synthetic streams over the days of the covariance, by cluster."""
+        return self._there(self._figures.correlation())
+
+    def votes(self, symbol: str | None = None) -> Figure:
+        """All votes of the winners, or ratings and votes of one candidate.
+
+        Parameters
+        ----------
+        symbol : str, optional
+            TradingView notation; default: all winners.
+
+        Raises
+        ------
+        UsageError
+            If the symbol was no candidate of the run.
+        """
+        return self._there(self._figures.votes(symbol))
+
+    def rolling_beta(self, window: int = 60) -> Figure:
+        """Beta to Bitcoin over the last days.
+
+        Parameters
+        ----------
+        window : int
+            Days of each beta, at least 2.
+        """
+        return self._there(self._figures.rolling_beta(window))
+
+    def monthly(self) -> Figure:
+        """Return of every month."""
+        return self._there(self._figures.monthly())
+
+    def turnover(self) -> Figure:
+        """Value traded and its cost, summed up."""
+        return self._there(self._figures.turnover())
+
+    def loss_makers(self) -> Figure:
+        """Weight on loss makers at each decision, as run and with the guard off."""
+        return self._there(self._figures.loss_makers())
+
+    def run_times(self) -> Figure:
+        """Time that each step took."""
+        return self._there(self._figures.run_times())
+
 
 @dataclass(frozen=True)
 class Run:
     """A run directory, read-only."""
 
     path: Path
+
+    def _repr_html_(self) -> str:
+        from assay.report.html.notebook import run_card
+
+        return run_card(self.path)
+
+    @property
+    def plot(self) -> RunPlots:
+        """Figures: ``run.plot.equity()`` and so on."""
+        return RunPlots(self.path)
+
+    @property
+    def funnel(self) -> Funnel:
+        """How the candidates became winners."""
+        return Funnel(artifacts.load(artifacts.SelectionAudit, self.path / layout.SELECTION).stages, self.path)
 
     @property
     def status(self) -> Status:

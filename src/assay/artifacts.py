@@ -78,6 +78,11 @@ class Superset(Document):
     key: str
     """SHA-256 of the scanners, the universe, the head and the provider that it answers for."""
     provider: Literal["ratings", "tradingview"]
+    """Who answered."""
+    asked: Literal["ratings", "tradingview"] = "ratings"
+    """Who was asked."""
+    fallback: str | None = None
+    """Why another provider answered than was asked; None where the same did."""
     scanners: list[ScannerCount]
     candidates: list[Candidate]
     unique_atoms: int
@@ -92,6 +97,10 @@ class RawCandidates(Document):
     as_of: str
     pool: Literal["own", "superset"]
     superset_sha256: str
+    provider: Literal["ratings", "tradingview"] = "ratings"
+    """Who answered the scanners."""
+    fallback: str | None = None
+    """Why another provider answered than was asked; None where the same did."""
     candidates: list[Candidate]
     scanners: list[ScannerCount]
     merged_quotes: list[MergedQuote]

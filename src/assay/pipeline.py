@@ -12,11 +12,13 @@ from assay.errors import UsageError
 from assay.layout import (
     CLUSTERS,
     ENRICHED,
+    FEATURES,
     FLATTENED,
     HEALTH,
     INDEX,
     MANIFEST,
     OPTIMIZED,
+    PAGE,
     PRESERVATION,
     RAW,
     REPORT,
@@ -34,12 +36,14 @@ from assay.layout import (
 
 __all__ = ["STEPS", "Step", "step"]
 
+CHOSEN = (FEATURES, WINNERS, SELECTION)
+
 # fmt: off
 STEPS = (
     Step(1, "preflight", steps.preflight, (), (MANIFEST,)),
     Step(2, "discovery", steps.discovery, (MANIFEST,), (RAW,)),
     Step(3, "data_prep", steps.data_prep, (MANIFEST, RAW), (RETURNS, HEALTH)),
-    Step(4, "natural_selection", steps.natural_selection, (MANIFEST, RAW, RETURNS, HEALTH), (WINNERS, SELECTION)),
+    Step(4, "natural_selection", steps.natural_selection, (MANIFEST, RAW, RETURNS, HEALTH), CHOSEN),
     Step(5, "enrichment", steps.enrichment, (MANIFEST, WINNERS, RETURNS), (ENRICHED,)),
     Step(6, "strategy_synthesis", steps.strategy_synthesis, (MANIFEST, ENRICHED, WINNERS, RETURNS), (SYNTHETIC,)),
     Step(7, "sign_test_pre_opt", steps.sign_test_pre_opt, (RETURNS, SYNTHETIC, WINNERS), (SIGN_PRE,)),
@@ -50,7 +54,7 @@ STEPS = (
     Step(12, "walk_forward", steps.walk_forward, (MANIFEST,), (WALK,)),
     Step(13, "capital_preservation", steps.capital_preservation, (MANIFEST, OPTIMIZED, WALK), (PRESERVATION,)),
     Step(14, "atomic_validation", steps.atomic_validation, (FLATTENED, SIGN_PRE, SIGN_POST), (VALIDATION,)),
-    Step(15, "reporting", steps.reporting, (VALIDATION, WALK), (TRIALS, REPORT, INDEX), seals=True),
+    Step(15, "reporting", steps.reporting, (VALIDATION, WALK), (TRIALS, REPORT, PAGE, INDEX), seals=True),
 )
 # fmt: on
 

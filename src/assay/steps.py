@@ -75,12 +75,17 @@ def discovery(context: Context) -> None:
             as_of=superset.as_of,
             pool=context.profile.pool,
             superset_sha256=request.superset_sha256,
+            provider=superset.provider,
+            fallback=superset.fallback,
             candidates=pool.candidates,
             scanners=_own_scanners(superset, context),
             merged_quotes=superset.merged_quotes,
             invalid_records=superset.invalid_records,
         ),
     )
+    if superset.fallback is not None:
+        values = {"asked": superset.asked, "answered": superset.provider}
+        context.ledger.fallback(context.number, "SCAN_FALLBACK", superset.fallback, values)
     if pool.merged:
         context.event("POOL_MERGED", "turned records that were there already", {"count": pool.merged})
     if not pool.candidates:
@@ -151,15 +156,17 @@ def natural_selection(context: Context) -> None:
     raw = context.load(RawCandidates, layout.RAW)
     found = decision.Discovery(raw.candidates, raw.scanners, raw.merged_quotes, raw.invalid_records)
     broken: dict[str, str] = {}
+    rows = _features(context, raw)
     if found.candidates:
-        features = check_l1(_features(context, raw), context.as_of)
-        _record(context, features)
+        features = check_l1(rows, context.as_of)
+        rows = _record(context, features)
         broken = {row.partition(" ")[0]: "TOXIC: its row of the feature store broke L1" for row in features.dropped}
     matrix = replace(_returns(context), dropped=context.load(DataHealth, layout.HEALTH).dropped)
     selection = decision.choose(known(context), matrix, found, context.profile, broken)
     if selection.atoms:
         _record(context, check_l2(selection.inference_frame(), [atom.id for atom in selection.atoms]))
     audit = selection.audit()
+    context.save(layout.FEATURES, rows)
     context.save(layout.WINNERS, selection.winners_document())
     context.save(layout.SELECTION, audit)
     if audit.relaxed:
@@ -305,21 +312,26 @@ def walk_forward(context: Context) -> None:
     from assay.evaluation.evidence import by_regime, by_year
     from assay.evaluation.survivors import survivorship
     from assay.evaluation.walk_forward import walk_forward as walk
+    from assay.evaluation.yardsticks import yardsticks
+    from assay.windows import each_of, with_whole_middle
 
     profile, scanners = context.profile, context.request.scanners
 
     def decide(market: Market) -> decision.Decision:
         return decision.decide(market, profile, scanners)
 
-    result = walk(context.market, profile, decide)
+    # One worker takes the decisions here; several take them in parts, and the tables are the same.
+    result = walk(context.market, profile, decide, each=each_of(context))
     frames = result.frames()
     for name, frame in frames.items():
         context.save(f"{layout.WALK}{name}.parquet", frame)
+    context.save(layout.WALK_YARDSTICKS, yardsticks(result, context.market))
     context.save(layout.WALK_STATISTICS, as_json(result.statistics()))
-    context.save(layout.WALK_SURVIVORSHIP, as_json(survivorship(context.market, profile, decide, result).as_dict()))
+    alive = survivorship(context.market, profile, decide, result, each=each_of(context, survivors=True))
+    context.save(layout.WALK_SURVIVORSHIP, as_json(alive.as_dict()))
     context.save(layout.WALK_BY_YEAR, as_json(by_year(result)))
     context.save(layout.WALK_BY_REGIME, as_json(by_regime(result)))
-    verdict = probe(result, context.market, profile, decide, frames)
+    verdict = probe(with_whole_middle(result, context.market, profile, decide), context.market, profile, decide, frames)
     context.ledger.gate(context.number, "causality", ok=verdict.ok, checked=verdict.rows, violations=verdict.violations)
     if not verdict.ok:
         hint = f"see all of it with: assay causality {context.request.run.name}"
@@ -374,10 +386,12 @@ def atomic_validation(context: Context) -> None:
 def reporting(context: Context) -> None:
     """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
     from assay.report.audit_report import render
+    from assay.report.html import render_page
     from assay.report.index import render_index
 
     context.save(layout.TRIALS, _trials(context))
     context.save(layout.REPORT, render(context.request.run))
+    context.save(layout.PAGE, render_page(context.request.run))
     context.save(layout.INDEX, render_index(context.request.run))
 
 

@@ -58,7 +58,7 @@ FILES = {
     1: ["config/resolved_manifest.json"],
     2: ["data/portfolio_candidates_raw.json"],
     3: ["data/returns_matrix.parquet", "data/data_health.json"],
-    4: ["data/portfolio_candidates.json", "data/selection_audit.json"],
+    4: ["data/feature_store.parquet", "data/portfolio_candidates.json", "data/selection_audit.json"],
     5: ["data/portfolio_enriched.json"],
     6: ["data/synthetic_returns.parquet"],
     7: ["data/directional_sign_test_pre_opt.json"],
@@ -76,6 +76,7 @@ FILES = {
             "unguarded_weights.parquet",
             "trades.parquet",
             "cancelled.parquet",
+            "yardsticks.parquet",
             "statistics.json",
             "survivorship.json",
             "by_year.json",
@@ -86,6 +87,12 @@ FILES = {
     14: [f"reports/validation/atomic_validation_{PROFILE}_{RUN_ID}.json"],
 }
 STEP_SECONDS = 0.25
+DAY_ONE = dt.date(2023, 12, 1)
+VOTES = (
+    *(f"{kind}_{length}" for kind in ("sma", "ema") for length in (10, 20, 30, 50, 100, 200)),
+    *("ichimoku", "vwma_20", "hull_ma_9", "rsi", "stochastic", "cci", "adx", "awesome", "momentum", "macd"),
+    *("stoch_rsi", "williams_r", "bull_bear", "ultimate"),
+)
 BEGIN = dt.datetime(2024, 1, 22, 10, 15, tzinfo=dt.UTC)
 
 
@@ -488,8 +495,10 @@ def walk_tables(days: int = 30, sign: float = -1.0) -> dict[str, pl.DataFrame]:
         for day in range(days):
             ret = 0.0 if day == 0 else (0.01 * step if day % 2 else 0.0) * sign
             nav *= 1.0 + ret
-            rows.append((dt.date(2023, 12, 1) + dt.timedelta(days=day), name, nav, ret))
-    returns = pl.DataFrame(rows, schema=["date", "risk_profile", "nav", "ret"], orient="row")
+            turnover = 0.5 if day % 10 == 0 else 0.0
+            rows.append((DAY_ONE + dt.timedelta(days=day), name, nav, ret, turnover, turnover / 1000, 0.00025))
+    columns = ["date", "risk_profile", "nav", "ret", "turnover", "cost", "borrow"]
+    returns = pl.DataFrame(rows, schema=columns, orient="row")
     decisions = pl.DataFrame(
         {
             "as_of": ["2023-12-01", "2023-12-11", "2023-12-21"],
@@ -505,13 +514,59 @@ def walk_tables(days: int = 30, sign: float = -1.0) -> dict[str, pl.DataFrame]:
         "data/walk_forward/returns.parquet": returns,
         "data/walk_forward/unguarded_returns.parquet": returns,
         "data/walk_forward/decisions.parquet": decisions,
-        "data/walk_forward/weights.parquet": other,
-        "data/walk_forward/unguarded_weights.parquet": other,
+        "data/walk_forward/weights.parquet": decided_weights(0.0),
+        "data/walk_forward/unguarded_weights.parquet": decided_weights(0.125),
         "data/walk_forward/trades.parquet": other,
         "data/walk_forward/cancelled.parquet": other,
         "data/returns_matrix.parquet": pl.DataFrame({"date": ["2023-01-02"], COINS[0]: [0.5]}),
-        "data/synthetic_returns.parquet": pl.DataFrame({"date": ["2023-01-02"], atom(COINS[0]): [-0.5]}),
+        "data/synthetic_returns.parquet": streams(),
+        "data/feature_store.parquet": features(),
+        "data/walk_forward/yardsticks.parquet": yardsticks(days),
     }
+
+
+def decided_weights(on_loss_makers: float) -> pl.DataFrame:
+    """Two decisions; the second holds loss makers where it may."""
+    rows = [
+        (dt.datetime(2023, 12, day, tzinfo=dt.UTC), name, symbol, -weight, loser)
+        for day in (1, 11)
+        for name in RISK_PROFILES
+        for symbol, weight, loser in ((COINS[0], 0.5, False), (COINS[6], on_loss_makers * (day > 1), True))
+    ]
+    names = ["as_of", "risk_profile", "symbol", "net_weight", "loss_maker"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("as_of").cast(pl.Datetime("us", "UTC")))
+
+
+def streams() -> pl.DataFrame:
+    """Streams of the winners: the first three move together, the next two against them, the last two alone."""
+    steps = [0.01, -0.02, 0.03, -0.01, 0.0, 0.02, -0.03, 0.01]
+    other = [0.02, 0.02, -0.01, -0.01, 0.03, 0.01, -0.02, -0.02]
+    shapes = [steps, steps, steps, [-s for s in steps], [-s for s in steps], other, other[::-1]]
+    dates = [dt.date(2024, 1, 14) + dt.timedelta(days=i) for i in range(len(steps))]
+    return pl.DataFrame({"date": dates} | {atom(coin): shape for coin, shape in zip(COINS, shapes, strict=True)})
+
+
+def features() -> pl.DataFrame:
+    """Rows of the feature store: votes of every kind, one that could not be cast."""
+    names = [*COINS, "BINANCE:HHHUSDT"]
+    ratings = {
+        "recommend_all": [-0.5 + i / 16 for i in range(8)],
+        "recommend_ma": [-0.75 + i / 16 for i in range(8)],
+        "recommend_other": [None] * 7 + [0.25],
+    }
+    votes = {f"vote_{name}": [(i + j) % 3 - 1 for i in range(8)] for j, name in enumerate(VOTES)}
+    votes[f"vote_{VOTES[0]}"][0] = None
+    kinds = {name: pl.Float64() for name in ratings} | {name: pl.Int8() for name in votes}
+    return pl.DataFrame({"symbol": names, **ratings, **votes}, schema_overrides=kinds)
+
+
+def yardsticks(days: int) -> pl.DataFrame:
+    """Bitcoin gains 1 % every other day, all coins lose half of that."""
+    moves = [0.01 if day % 2 else 0.0 for day in range(days)]
+    dates = [DAY_ONE + dt.timedelta(days=day) for day in range(days)]
+    return pl.DataFrame(
+        {"date": dates, "benchmark": moves, "universe": [-move / 2 for move in moves], "coins": [100] * days}
+    )
 
 
 CONTRACTS = {
@@ -524,6 +579,7 @@ GATES = {
     3: "foundation",
     7: "sign_test_pre_opt",
     11: "sign_test_post_opt",
+    12: "causality",
     13: "capital_preservation",
     14: "atomic_validation",
 }

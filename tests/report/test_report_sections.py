@@ -57,7 +57,7 @@ def test_the_order_is_an_auditors(report):
 
 def test_the_verdict_is_in_the_first_line_of_the_summary(parts):
     first = parts["Executive summary and status"].paragraphs[0]
-    assert first == "Verdict: VALID. No fatal fault in 5 contract checks, 5 gates and 3 atomic checks."
+    assert first == "Verdict: VALID. No fatal fault in 5 contract checks, 6 gates and 3 atomic checks."
 
 
 def test_the_summary_says_what_is_held_in_sentences(parts):
@@ -107,6 +107,7 @@ def test_gates_sign_tests_and_atomic_checks(parts):
         "foundation",
         "sign_test_pre_opt",
         "sign_test_post_opt",
+        "causality",
         "capital_preservation",
         "atomic_validation",
     ]

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def compare(home: Home, run: str, other: str, as_json: bool) -> None:
-    """Compare two runs, keep the result as Markdown and print it."""
+    """Compare two runs, keep the result as Markdown and as a page, and print it."""
+    from assay.report.html.many_pages import render_comparison_page
+
     folders = home.run(run), home.run(other)
     if folders[0] == folders[1]:
         raise UsageError("both names are of one run", where=run, hint="name two runs")
@@ -32,13 +34,16 @@ def compare(home: Home, run: str, other: str, as_json: bool) -> None:
     comparison = compare_runs(*views)
     attribution = attribution_of(home, views)
     report = home.reports / f"compare_{comparison.a}_{comparison.b}.md"
+    page = report.with_name(f"compare_{comparison.a}_{comparison.b}.html")
     files.write(report, to_markdown(comparison, attribution).encode())
+    files.write(page, render_comparison_page(comparison, attribution, views).encode())
     if as_json:
-        output.as_json(as_plain(comparison, attribution) | {"report": str(report)})
+        output.as_json(as_plain(comparison, attribution) | {"report": str(report), "page": str(page)})
         return
     output.line(to_text(comparison, attribution))
     output.line()
     output.line(f"comparison: {report}")
+    output.line(f"page: {page}")
 
 
 def as_plain(comparison: Comparison, attribution: Attribution) -> dict[str, Any]:

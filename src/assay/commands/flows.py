@@ -12,14 +12,15 @@ from assay import files
 from assay.commands import output
 from assay.domain import UTC, format_instant
 from assay.errors import UsageError
-from assay.flow import Foundation, lay_foundation, requests, run_all, summary, warm_pool, worst
-from assay.layout import MANIFEST
+from assay.flow import Foundation, lay_foundation, requests, resumption, run_all, summary, workforce, worst
 from assay.report.live import watching
 from assay.runs import Home, claim
 
 if TYPE_CHECKING:
     from assay.context import Request
+    from assay.executors import Executor
     from assay.profile import Catalog
+    from assay.profile.model import Execution
     from assay.runner import Outcome
 
 
@@ -30,50 +31,59 @@ def run(
     source: str,
     as_of: str | None,
     run_id: str | None,
-    workers: int | None,
+    execution: Execution,
     as_json: bool,
 ) -> int:
-    """Run one profile in this process, or several in a pool; return the exit code."""
+    """Run one profile in this process, or several by an executor; return the exit code.
+
+    One profile on an executor is run here, and the parts of its walk-forward there.
+    """
     if run_id is not None and len(names) > 1:
         raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
     _check(catalog, names)
     if len(names) == 1:
-        foundation = lay_foundation(home, catalog, source, as_of, output.progress)
-        outcomes = [_here(request) for request in requests(home, catalog, foundation, names, run_id)]
+        with workforce(execution.use or "serial", execution.workers, home) as executor:
+            foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
+            made = requests(home, catalog, foundation, names, run_id)
+            outcomes = [_here(request, executor=executor) for request in made]
     else:
-        _, outcomes = _parallel(home, catalog, names, source, as_of, workers)
+        _, outcomes = _parallel(home, catalog, names, source, as_of, execution)
     _print(outcomes, as_json)
     return worst(outcomes)
 
 
-def resume(home: Home, run_id: str | None, first: str | None, as_json: bool) -> int:
+def resume(
+    home: Home,
+    catalog: Catalog,
+    names: Sequence[str],
+    source: str,
+    as_of: str | None,
+    run_id: str | None,
+    first: str | None,
+    as_json: bool,
+) -> int:
     """Go on with a run that ended early, at the latest from the step that is asked for; return the exit code."""
-    from dataclasses import replace
-
-    from assay.context import Request
     from assay.pipeline import step
 
     if run_id is None:
         raise UsageError("which run?", hint="name it with --run-id")
-    folder = home.run(run_id)
-    if not (folder / MANIFEST).is_file():
-        raise UsageError(
-            "the run ended before it wrote its manifest", where=str(folder), hint="start it again under another name"
-        )
+    if len(names) > 1:
+        raise UsageError("--resume goes on with one run", hint="give its profile alone")
     redo_from = None if first is None else step(first).number
-    outcomes = [_here(replace(Request.of(home.path, folder), resume=True), redo_from)]
+    request = resumption(home, catalog, names[0], source, as_of, run_id, output.progress)
+    outcomes = [_here(request, redo_from)]
     _print(outcomes, as_json)
     return worst(outcomes)
 
 
 def flow(
-    home: Home, catalog: Catalog, name: str, source: str, as_of: str | None, workers: int | None, as_json: bool
+    home: Home, catalog: Catalog, name: str, source: str, as_of: str | None, execution: Execution, as_json: bool
 ) -> int:
     """Run the profiles of a flow, keep its table and its joint report; return the exit code."""
     names = catalog.flow(name)
     _check(catalog, names)
     folder = claim(home.flows, name, None, dt.datetime.now(UTC))
-    foundation, outcomes = _parallel(home, catalog, names, source, as_of, workers)
+    foundation, outcomes = _parallel(home, catalog, names, source, as_of, execution)
     report = _keep(folder, home, foundation, outcomes)
     _print(outcomes, as_json, None if report is None else str(report))
     return worst(outcomes)
@@ -84,30 +94,37 @@ def _check(catalog: Catalog, names: Sequence[str]) -> None:
         catalog.profile(name)
 
 
-def _here(request: Request, redo_from: int | None = None) -> Outcome:
+def _here(request: Request, redo_from: int | None = None, executor: Executor | None = None) -> Outcome:
     from assay.runner import execute
 
     with watching([request.run]) as refresh:
-        outcome = execute(request, refresh, redo_from=redo_from)
+        outcome = execute(request, refresh, redo_from=redo_from, executor=executor)
         refresh()
     return outcome
 
 
 def _parallel(
-    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, workers: int | None
+    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, execution: Execution
 ) -> tuple[Foundation, list[Outcome]]:
-    count = max(1, min(workers or os.cpu_count() or 1, len(names)))
-    with warm_pool(count) as pool:
-        foundation = lay_foundation(home, catalog, source, as_of, output.progress)
+    with workforce(execution.use or "pool", at_once(execution, len(names)), home) as executor:
+        foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
         wanted = requests(home, catalog, foundation, names)
         with watching([request.run for request in wanted]) as refresh:
-            outcomes = run_all(pool, wanted, refresh)
+            outcomes = run_all(executor, wanted, refresh)
     return foundation, outcomes
+
+
+def at_once(execution: Execution, runs: int) -> int | None:
+    """Return how many workers are worth starting; None leaves it to a cluster that is there already."""
+    if execution.workers is None and (execution.use or "").startswith("ray:"):
+        return None
+    return max(1, min(execution.workers or os.cpu_count() or 1, runs))
 
 
 def _keep(folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[Outcome]) -> Path | None:
     """Write the flow's table, and the joint report over the runs that ended valid."""
     from assay.report.audit_report import render_joint
+    from assay.report.html.many_pages import render_joint_page
 
     body = summary(outcomes) | {"source": foundation.source, "as_of": format_instant(foundation.as_of)}
     files.write_json(folder / "flow.json", body)
@@ -117,6 +134,7 @@ def _keep(folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[O
         return None
     report = folder / "audit_report.md"
     files.write(report, render_joint(valid).encode())
+    files.write(folder / "report.html", render_joint_page(valid).encode())
     return report
 
 

@@ -13,6 +13,7 @@ from assay.layout import (
     META_OPTIMIZED,
     META_RETURNS,
     META_SLEEVES,
+    PAGE,
     REPORT,
     SIGN_POST,
     SIGN_PRE,
@@ -40,5 +41,5 @@ STEPS = (
 
 def with_report(reporting: steps.Reporting) -> tuple[Step, ...]:
     """Return all steps; the report is handed in by the room above."""
-    last = Step(11, "reporting", reporting, (VALIDATION, WALK), (TRIALS, REPORT, INDEX), seals=True)
+    last = Step(11, "reporting", reporting, (VALIDATION, WALK), (TRIALS, REPORT, PAGE, INDEX), seals=True)
     return (*STEPS, last)

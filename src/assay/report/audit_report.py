@@ -46,7 +46,11 @@ def render(run_dir: Path) -> str:
     UsageError
         If there is no such folder.
     """
-    view = open_run(run_dir)
+    return compose(open_run(run_dir))
+
+
+def compose(view: RunView) -> str:
+    """Return the audit report of a run that has been read."""
     return "\n\n".join(section(view) for section in SECTIONS) + "\n"
 
 

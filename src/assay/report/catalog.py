@@ -5,25 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from assay import layout
-
-STEP_NAMES = (
-    "preflight",
-    "discovery",
-    "data_prep",
-    "natural_selection",
-    "enrichment",
-    "strategy_synthesis",
-    "sign_test_pre_opt",
-    "risk_analysis",
-    "optimization",
-    "weight_flattening",
-    "sign_test_post_opt",
-    "walk_forward",
-    "capital_preservation",
-    "atomic_validation",
-    "reporting",
-)
-"""Public names of the fifteen steps, from step 1."""
+from assay.layout import STEP_NAMES as STEP_NAMES
 
 LAST_EVIDENCE_STEP = 14
 """The last step whose outcome is known when the report is written."""
@@ -42,6 +24,7 @@ ARTIFACTS = (
     Artifact(layout.RAW, 2, "candidates of this profile from the superset, with scanner counts and merged quotes"),
     Artifact(layout.RETURNS, 3, "simple daily returns, days x symbols, of the decision's window (L0)"),
     Artifact(layout.HEALTH, 3, "health of each symbol, missing symbols with causes, findings about the data"),
+    Artifact(layout.FEATURES, 4, "rows of the feature store that the decision read: ratings, votes, indicators (L1)"),
     Artifact(layout.WINNERS, 4, "the winners of natural selection with scores, clusters and ratings"),
     Artifact(layout.SELECTION, 4, "the funnel: stages, and the one fate of every candidate"),
     Artifact(layout.ENRICHED, 5, "winners with exchange filters, liquidity, margin permission and beta"),
@@ -59,6 +42,9 @@ ARTIFACTS = (
     Artifact(layout.WALK + "unguarded_weights.parquet", 12, "walk-forward with the guard off: net weights decided"),
     Artifact(layout.WALK_TRADES, 12, "walk-forward: every trade"),
     Artifact(layout.WALK + "cancelled.parquet", 12, "walk-forward: orders that met no bar"),
+    Artifact(
+        layout.WALK_YARDSTICKS, 12, "walk-forward: daily returns of the benchmark and of all coins in equal weights"
+    ),
     Artifact(layout.WALK_STATISTICS, 12, "walk-forward: metrics for each risk profile, guard on and off"),
     Artifact(layout.WALK_SURVIVORSHIP, 12, "walk-forward: the same on survivors only, and the error"),
     Artifact(layout.WALK_BY_YEAR, 12, "walk-forward: metrics for each risk profile in each calendar year"),
@@ -67,7 +53,7 @@ ARTIFACTS = (
     Artifact(layout.VALIDATION, 14, "atomic validation of all artifacts against each other"),
     Artifact(layout.TRIALS, 15, "deflated Sharpe ratios, given what else was tried before this run"),
     Artifact(layout.REPORT, 15, "the audit report, in the order in which an auditor reads"),
-    Artifact("reports/report.html", 15, "the audit report as one page with plots"),
+    Artifact(layout.PAGE, 15, "the audit report as one page with plots"),
     Artifact(layout.INDEX, 15, "this list"),
     Artifact(layout.LEDGER, 1, "the ledger: a chain of hashes over everything that the run did"),
     Artifact(layout.STATUS, 1, "state, step, times and process of the run, rewritten as it goes"),

@@ -23,7 +23,7 @@ LAYERS = {
 }
 """Layer to contract, schema and the step that checks it."""
 
-GATE_STEPS = (3, 7, 11, 13, 14)
+GATE_STEPS = (3, 7, 11, 12, 13, 14)
 """Steps that end with a gate; the one of step 13 only where the guard is on."""
 
 GUARD_STEP = 13

@@ -140,7 +140,7 @@ def _figure(metric: str, figure: Figure) -> list[str]:
 def to_markdown(comparison: Comparison, attribution: Attribution) -> str:
     """Return the comparison as a Markdown document."""
     parts = [
-        section(panel.title, bullets(map(escape, panel.lines)) if panel.lines else None, _table(panel))
+        section(escape(panel.title), bullets(map(escape, panel.lines)) if panel.lines else None, _table(panel))
         for panel in panels(comparison, attribution)
     ]
     head = fill("# {a} and {b} compared", a=comparison.a, b=comparison.b)

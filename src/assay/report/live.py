@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 COLUMNS = ("profile", "run id", "state", "step", "elapsed")
+STYLES = {"RUNNING": "cyan", "VALID": "green", "FAILED": "red", "DEAD": "red", "INTERRUPTED": "yellow"}
+"""Colour of a state on a terminal."""
 
 
 def statuses(folders: Sequence[Path]) -> list[Status]:
@@ -89,11 +91,10 @@ def _table(folders: Sequence[Path]) -> Table:
     for column in COLUMNS:
         table.add_column(column, overflow="fold")  # the end of a run id is what tells runs apart
     now = dt.datetime.now(UTC)
-    styles = {"RUNNING": "cyan", "VALID": "green", "FAILED": "red", "DEAD": "red", "INTERRUPTED": "yellow"}
     for status in statuses(folders):
         cells = row(status, now)
         # Text, not markup: a run may be named by anyone.
         table.add_row(
-            *(Text(cell, style=styles.get(status.state, "") if i == 2 else "") for i, cell in enumerate(cells))
+            *(Text(cell, style=STYLES.get(status.state, "") if i == 2 else "") for i, cell in enumerate(cells))
         )
     return table

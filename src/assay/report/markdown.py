@@ -54,13 +54,21 @@ def escape(value: object) -> Safe:
         return value
     if value is None:
         return Safe(ABSENT)
-    text = str(value)
-    if not text.isprintable():
-        text = "".join(_visible(character) for character in text)
-    line = " ".join(text.split())
+    line = visible(str(value))
     line = _MARKUP.sub(r"\\\g<0>", line.translate(_ENTITIES))
     line = _EDGE_UNDERSCORE.sub(r"\\_", line)
     return Safe(_AUTOLINK.sub(r"\\\g<0>", line) or ABSENT)
+
+
+def visible(text: str) -> str:
+    r"""Return a text as one line without invisible characters; lone surrogates become the replacement sign.
+
+    >>> visible("a\u200bb\u202ec\nd")
+    'a b c d'
+    """
+    if not text.isprintable():
+        text = "".join(_visible(character) for character in text)
+    return " ".join(text.split())
 
 
 def _visible(character: str) -> str:

@@ -24,6 +24,7 @@ FILES = {
     layout.META_ANALYSIS: "concentration, bets, correlation, contributions, leave one out",
     layout.TRIALS: "deflated Sharpe ratios, given what else was tried before this run",
     layout.REPORT: "the report",
+    layout.PAGE: "the report as one page with plots",
     layout.INDEX: "this list",
     layout.LEDGER: "the ledger: a chain of hashes over everything that the run did",
     layout.STATUS: "state, step, times and process of the run",

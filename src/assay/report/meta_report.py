@@ -18,8 +18,11 @@ COINS_SHOWN = 40
 
 def reporting(context: MetaContext) -> None:
     """Write trials, report and index: the last step of a meta-portfolio."""
+    from assay.report.html.meta_page import render_meta_page  # it takes its text from this module
+
     context.save(layout.TRIALS, trials(context))
     context.save(layout.REPORT, render_meta(context.folder))
+    context.save(layout.PAGE, render_meta_page(context.folder))
     context.save(layout.INDEX, render_meta_index(context.folder))
 
 
@@ -31,7 +34,11 @@ def render_meta(run_dir: Path) -> str:
     IntegrityError
         If an artifact of its steps is missing or broken.
     """
-    view = MetaView(run_dir)
+    return compose_meta(MetaView(run_dir))
+
+
+def compose_meta(view: MetaView) -> str:
+    """Return the report of a meta-portfolio that has been read."""
     parts = [
         _title(view),
         _summary(view),
@@ -59,7 +66,7 @@ def _title(view: MetaView) -> Safe:
 
 
 def _summary(view: MetaView) -> Safe:
-    checks = _validation(view)
+    checks = validation_of(view)
     ok = checks is not None and checks.ok
     n_checks = 0 if checks is None else len(checks.checks)
     told = fill(
@@ -88,7 +95,8 @@ def _summary(view: MetaView) -> Safe:
     return section("Summary", told, table(head, rows))
 
 
-def _validation(view: MetaView) -> AtomicValidation | None:
+def validation_of(view: MetaView) -> AtomicValidation | None:
+    """Return the run's own validation, if it came so far."""
     found = sorted((view.folder / layout.VALIDATION).glob("meta_validation_*.json"))
     return load(AtomicValidation, found[0]) if found else None
 
@@ -140,7 +148,7 @@ def _contracts(view: MetaView) -> Safe:
         for entry in view.entries
         if entry.kind == "gate"
     ]
-    checks = _validation(view)
+    checks = validation_of(view)
     found = [] if checks is None else checks.checks
     rows = [[one.code, "ok" if one.ok else "FAIL", integer(one.checked), one.what] for one in found]
     return section(

@@ -65,6 +65,7 @@ ADVICE: dict[str, str] = {
     "DELISTED": "do not expect to trade these symbols: they have left the exchange",
     "STALE": "ingest again: a symbol without its last bar is vetoed",
     "GAPS": "repair the missing days by ingesting again, or accept them: nothing is filled",
+    "SCAN_FALLBACK": "compare with a later scan: the candidates are those of our own ratings, not the screener's",
     "QUOTE_VOLUME_ESTIMATED": "prefer a source with quote volume: scanners and liquidity read value traded",
 }
 """Recommendation for codes that other rooms write."""

@@ -88,14 +88,14 @@ def _evidence(view: RunView) -> list[Safe]:
         return [Safe("**Evidence.** None: the run has no walk-forward statistics.")]
     enough = "" if view.days >= EVIDENCE_DAYS else f" (these are not evidence: fewer than {EVIDENCE_DAYS})"
     text = (
-        f"Walk-forward of {count(view.days, 'day')}{enough}: Sharpe {_span(view, 'sharpe')}, deflated Sharpe "
-        f"{_span(view, 'dsr')}, maximum drawdown {_span(view, 'max_drawdown', in_percent=True)}, "
-        f"beta to the benchmark {_span(view, 'beta')}."
+        f"Walk-forward of {count(view.days, 'day')}{enough}: Sharpe {span(view, 'sharpe')}, deflated Sharpe "
+        f"{span(view, 'dsr')}, maximum drawdown {span(view, 'max_drawdown', in_percent=True)}, "
+        f"beta to the benchmark {span(view, 'beta')}."
     )
     return [fill("**Evidence.** {text}", text=text)]
 
 
-def _span(view: RunView, metric: str, *, in_percent: bool = False) -> str:
+def span(view: RunView, metric: str, *, in_percent: bool = False) -> str:
     """Return the range of a metric over the risk profiles, with the profiles at its ends."""
     known = [(value, name) for name, metrics in view.statistics.items() if (value := metrics.get(metric)) is not None]
     if not known:

@@ -268,6 +268,21 @@ def _split(value: Any) -> Split:
     return {name: _metrics(tables[name]) for name in in_order(str(name) for name in tables)}
 
 
+def read_table(folder: Path, path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFrame | str | None:
+    """Return a table of a run with these columns; None where it is missing, a text where something is wrong with it."""
+    if not (folder / path).is_file():
+        return None
+    try:
+        frame = pl.read_parquet(folder / path)
+        missing = sorted(set(columns) - set(frame.columns))
+        if missing:
+            return f"the table lacks {', '.join(missing)}"
+        known = {name: kind for name, kind in SUMMARY_COLUMNS.items() if name in frame.columns}
+        return frame.with_columns(pl.col(name).cast(kind) for name, kind in {**columns, **known}.items())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        return f"not a table of this kind ({type(error).__name__})"
+
+
 class _Reader:
     """Reads files of a run and remembers which could not be read."""
 
@@ -302,19 +317,11 @@ class _Reader:
         return None
 
     def table(self, path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
-        if not (self.folder / path).is_file():
+        found = read_table(self.folder, path, columns)
+        if isinstance(found, str):
+            self.faults[path] = found
             return None
-        try:
-            frame = pl.read_parquet(self.folder / path)
-            missing = sorted(set(columns) - set(frame.columns))
-            if not missing:
-                known = {name: kind for name, kind in SUMMARY_COLUMNS.items() if name in frame.columns}
-                return frame.with_columns(pl.col(name).cast(kind) for name, kind in {**columns, **known}.items())
-        except (pl.exceptions.PolarsError, OSError) as error:
-            self.faults[path] = f"not a table of this kind ({type(error).__name__})"
-        else:
-            self.faults[path] = f"the table lacks {', '.join(missing)}"
-        return None
+        return found
 
     def validation(self, manifest: Mapping[str, Any]) -> str:
         """Path of the run's own atomic validation; the first one found, where that is missing."""

@@ -1,0 +1,19 @@
+"""Loads what a page needs; a worker imports this module while it waits for its first run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from assay.report.plots import canvas
+
+canvas.load()
+for _name in (
+    "assay.report.html.run_page",
+    "jinja2",
+    "markdown_it",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "matplotlib.patches",
+    "matplotlib.ticker",
+):
+    import_module(_name)

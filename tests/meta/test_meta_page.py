@@ -1,0 +1,33 @@
+"""``report.html`` of a portfolio of sleeves."""
+
+from __future__ import annotations
+
+import json
+
+from page_reader import read
+
+from assay import layout
+from assay.report.html import render_page
+
+
+def test_page_of_a_portfolio(portfolio):
+    text = (portfolio / layout.PAGE).read_text()
+    page = read(text)
+    assert len(text.encode()) < 600_000
+    assert page.one("p", **{"class": "verdict good"}).text.startswith("VALID")
+    found = [figure.attributes["id"] for figure in page.all("figure")]
+    assert (
+        found
+        == [
+            *("figure-weights-sleeves", "figure-weights-coins", "figure-correlation", "figure-equity"),
+            *("figure-drawdown", "figure-rolling-beta", "figure-monthly", "figure-turnover", "figure-run-times"),
+        ]
+        or "figure-rolling-beta" not in found
+    )
+    body = json.loads((portfolio / layout.FLATTENED).read_text())["profiles"]["hrp"]
+    rows = page.one("figure", id="figure-weights-coins").one("table").rows()
+    shown = {row[0]: row[rows[0].index("hrp")] for row in rows[1:]}
+    for asset in body["assets"]:
+        if asset["Net_Weight"]:
+            assert float(shown[asset["Symbol"]].removesuffix(" %")) == round(100 * asset["Net_Weight"], 2)
+    assert read(render_page(portfolio)).one("h1").text == page.one("h1").text
