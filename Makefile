@@ -6,7 +6,8 @@ DEV = .venv-dev/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help flow-binance-spot-ratings flow-binance-spot-rating-all-ls flow-binance-spot-rating-ma-ls \
-        flow-binance-spot-ratings-meta data-ingest meta-ingest atomic-audit test test-all lint bench lock clean
+        flow-binance-spot-ratings-meta data-ingest meta-ingest atomic-audit test test-all browser bench bench-scaling lock \
+        clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-34s %s\n", $$1, $$2}'
@@ -23,11 +24,11 @@ flow-binance-spot-rating-ma-ls: .venv/ready  ## Run the long and short sleeves o
 flow-binance-spot-ratings-meta: .venv/ready  ## Put the four canonical sleeves into one book; runs what is missing
 	$(ASSAY) meta run meta_binance_spot_ratings --home $(HOME_FOLDER)
 
-data-ingest: .venv/ready  ## Load bars into the lake, audit and rate them
-	$(ASSAY) ingest --home $(HOME_FOLDER)
+data-ingest: .venv/live  ## Scan the live market, load Binance's bars into the lake, audit and rate them
+	$(ASSAY) ingest --source binance --scan --home $(HOME_FOLDER)
 
-meta-ingest: .venv/ready  ## Scan and consolidate: unique atoms and invalid records of the superset
-	$(ASSAY) scan --home $(HOME_FOLDER)
+meta-ingest: .venv/live  ## Refresh instrument facts, then count unique atoms and invalid records of the superset
+	$(ASSAY) ingest --source binance --facts --home $(HOME_FOLDER)
 
 atomic-audit: .venv/ready  ## Validate every run in the home folder again
 	$(ASSAY) validate --all --home $(HOME_FOLDER)
@@ -39,14 +40,23 @@ test-all: .venv-dev/ready .venv-engine/ready  ## The same, with the slow tests a
 	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py --slow
 	.venv-engine/bin/python -m pytest tests/evaluation/test_book_engine.py -k zipline
 
+browser:  ## Install Debian's Chromium for the browser tests, where it is missing and can be
+	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	echo "no chromium: the browser tests will be skipped (apt-get install chromium, or set CHROMIUM)"
+
 bench: .venv/ready .venv-dev/ready  ## Measure against named peers; answers are checked before they are timed
 	$(DEV)/python -m benchmarks
+
+bench-scaling: .venv-scaling/ready  ## How time and memory grow, beside what users would pick instead; writes docs/scaling.md
+	.venv-scaling/bin/python -W ignore -m benchmarks.scaling $(if $(SMALL),--small) $(if $(FULL),--full)
 
 lock: .venv-dev/ready  ## Resolve requirements*.txt again from pyproject.toml
 	$(DEV)/python scripts/lock.py
 
 clean:  ## Remove environments and caches; runs and lake stay
-	rm -rf .venv .venv-dev .venv-engine .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-dev .venv-engine .venv-scaling .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 define install
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -61,8 +71,16 @@ endef
 .venv/ready: requirements.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv,requirements.txt)
 
+.venv/live: .venv/ready requirements-live.txt
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --compile-bytecode -r requirements-live.txt || \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-live.txt
+	@touch .venv/live
+
 .venv-engine/ready: requirements-engine.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv-engine,requirements-engine.txt)
+
+.venv-scaling/ready: requirements-scaling.txt requirements-installer.txt pyproject.toml
+	$(call install,.venv-scaling,requirements-scaling.txt)
 
 .venv-dev/ready: requirements-dev.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv-dev,requirements-dev.txt)

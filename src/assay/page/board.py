@@ -1,0 +1,274 @@
+"""Statuses of all runs in a home folder, cheap to look at again and again.
+
+A file is read again only when its inode, size or modification time differs, so that a look at 500 runs costs 500 calls
+of ``stat``. What is held is one small row for each run that is there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+import secrets
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from assay import files, layout
+from assay.errors import IntegrityError
+from assay.runs import FINAL_STATES, RUN_ID, Home, Status
+
+UNREADABLE = "UNREADABLE"
+"""State of a run whose ``run_status.json`` is damaged."""
+ABSENT = "NO STATUS"
+"""State of a run directory without ``run_status.json``: claimed a moment ago, or being deleted."""
+
+REMEMBERED = 1000
+"""So many removed runs are remembered for viewers that have not heard of them yet."""
+
+Stamp = tuple[int, int, int]
+"""Inode, size and modification time of a file."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as an onlooker sees it; ``kind`` and ``as_of`` come from its manifest, once that is written."""
+
+    run_id: str
+    profile: str
+    state: str
+    step: int
+    stage: str
+    started: str
+    elapsed: float
+    code: str = ""
+    """Code of the error that ended the run."""
+    what: str = ""
+    kind: str = ""
+    as_of: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """State, and the code of an error."""
+        return f"{self.state} {self.code}".rstrip()
+
+    def seconds(self, now: dt.datetime) -> float:
+        """Seconds since the start; a running run's clock goes on between its writes."""
+        if self.state == "RUNNING":
+            return max(0.0, (now - dt.datetime.fromisoformat(self.started)).total_seconds())
+        return self.elapsed
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What changed since a viewer looked last.
+
+    Attributes
+    ----------
+    mark : str
+        To be given back at the next look.
+    whole : bool
+        ``rows`` are all rows there are, because the viewer's mark is unknown.
+    gone : list of str
+        Runs that are not there any more.
+    """
+
+    mark: str
+    whole: bool
+    rows: list[Row]
+    gone: list[str]
+
+    def as_plain(self, now: dt.datetime) -> dict[str, Any]:
+        """Return the update as JSON values, with the server's time."""
+        rows = [row.as_plain() for row in self.rows]
+        return {"now": now.isoformat(), "mark": self.mark, "whole": self.whole, "rows": rows, "gone": self.gone}
+
+
+@dataclass
+class _Seen:
+    """What is remembered of one run."""
+
+    stamp: Stamp | None
+    status: Status | None
+    row: Row
+
+
+class Board:
+    """The rows of all runs, and which of them changed when.
+
+    Parameters
+    ----------
+    home : Home
+        Need not exist yet.
+
+    Attributes
+    ----------
+    fault : str
+        Why the folder of runs cannot be listed; empty where it can.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.fault = ""
+        self._epoch = secrets.token_hex(4)
+        self._version = 0
+        self._forgotten = 0
+        self._seen: dict[str, _Seen] = {}
+        self._changed: dict[str, int] = {}
+        self._gone: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> bool:
+        """Look at all runs again; return whether any changed, came or went."""
+        with self._lock:
+            names = self._names()
+            version = self._version + 1
+            changed = [name for name in names if self._look(name)]
+            gone = [name for name in self._seen if name not in names]
+            for name in changed:
+                self._changed[name] = version
+                self._gone.pop(name, None)
+            for name in gone:
+                del self._seen[name]
+                self._changed.pop(name, None)
+                self._gone[name] = version
+            while len(self._gone) > REMEMBERED:
+                self._forgotten = self._gone.pop(next(iter(self._gone)))
+            if changed or gone:
+                self._version = version
+            return bool(changed or gone)
+
+    def rows(self) -> list[Row]:
+        """Return all rows as of the last look, the run that started last first."""
+        with self._lock:
+            rows = [seen.row for seen in self._seen.values()]
+        return sorted(rows, key=lambda row: (row.started, row.run_id), reverse=True)
+
+    def row(self, run_id: str) -> Row | None:
+        """Return one row as of the last look."""
+        with self._lock:
+            seen = self._seen.get(run_id)
+            return seen.row if seen else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether any run was going at the last look."""
+        with self._lock:
+            return any(seen.row.state == "RUNNING" for seen in self._seen.values())
+
+    @property
+    def mark(self) -> str:
+        """Name of the board's present state."""
+        return f"{self._epoch}-{self._version}"
+
+    def since(self, mark: str) -> Update:
+        """Return what changed after a mark; everything where the mark is not of this board or too old."""
+        epoch, _, number = mark.partition("-")
+        known = epoch == self._epoch and number.isdecimal() and len(number) < 19 and int(number) >= self._forgotten
+        if not known:
+            return Update(self.mark, True, self.rows(), [])
+        version = int(number)
+        with self._lock:
+            rows = [self._seen[name].row for name, changed in self._changed.items() if changed > version]
+            gone = [name for name, removed in self._gone.items() if removed > version]
+            return Update(self.mark, False, rows, gone)
+
+    def _names(self) -> set[str]:
+        self.fault = ""
+        try:
+            with os.scandir(self.home.runs) as entries:
+                return {
+                    entry.name
+                    for entry in entries
+                    if RUN_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                }
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            self.fault = f"the folder of runs cannot be listed: {error.strerror}"
+            return set(self._seen)
+
+    def _look(self, name: str) -> bool:
+        folder = self.home.runs / name
+        seen, before = self._seen.get(name), None
+        stamp = stamp_of(folder / layout.STATUS)
+        if seen is not None:
+            before = seen.row
+        if seen is None or seen.stamp != stamp:
+            status, row = _read(folder)
+            seen = _Seen(stamp, status, row)
+            if before is not None:
+                seen.row = replace(row, kind=before.kind, as_of=before.as_of)
+            self._seen[name] = seen
+        if not seen.row.kind:
+            seen.row = _identified(folder, seen.row)
+        if seen.status is not None and seen.row.state == "RUNNING":
+            seen.row = replace(seen.row, state=seen.status.seen().state)
+        return seen.row != before
+
+
+def _identified(folder: Path, row: Row) -> Row:
+    """Add what the manifest says; nothing where it is not written yet."""
+    path = folder / layout.MANIFEST
+    if not path.is_file():
+        return row
+    try:
+        manifest = files.read_json(path)
+    except (IntegrityError, OSError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        return replace(row, kind="run")
+    return replace(row, kind=str(manifest.get("kind") or "run"), as_of=str(manifest.get("as_of") or ""))
+
+
+def _read(folder: Path) -> tuple[Status | None, Row]:
+    """Read a status; a damaged one is a row that says so, since one bad file must not hide the other runs."""
+    blank = Row(folder.name, "", UNREADABLE, 0, "", "", 0.0)
+    path = folder / layout.STATUS
+    if not path.is_file():
+        return None, replace(blank, state=ABSENT, stage="no run_status.json yet")
+    try:
+        status = Status.read(folder)
+        _check(status)
+    except (IntegrityError, TypeError, ValueError, OSError) as error:
+        what = error.what if isinstance(error, IntegrityError) else f"not a status of this version: {error}"
+        return None, replace(blank, stage="run_status.json is damaged", what=what)
+    reason = status.error or {}
+    return status, Row(
+        run_id=folder.name,
+        profile=status.profile,
+        state=status.state,
+        step=status.step,
+        stage=status.stage,
+        started=status.started,
+        elapsed=float(status.elapsed),
+        code=str(reason.get("code", "")),
+        what=str(reason.get("what", "")),
+    )
+
+
+def _check(status: Status) -> None:
+    """Refuse values that the page could not show."""
+    texts = (status.profile, status.state, status.stage, status.started, status.pid_started)
+    if not all(isinstance(text, str) for text in texts) or status.state not in {*FINAL_STATES, "RUNNING"}:
+        raise ValueError("a field has the wrong type, or the state is unknown")
+    if dt.datetime.fromisoformat(status.started).tzinfo is None:
+        raise ValueError("the start has no time zone")
+    if not math.isfinite(status.elapsed) or type(status.step) is not int or type(status.pid) is not int:
+        raise ValueError("step, elapsed or pid is no number")
+    if status.error is not None and not isinstance(status.error, dict):
+        raise ValueError("the error is no object")
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what tells one state of a file from another; None where there is no such file."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

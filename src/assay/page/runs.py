@@ -1,0 +1,250 @@
+"""One run as plain values: for its page and for its JSON answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assay import artifacts, layout
+from assay.artifacts import Flattened
+from assay.audit.verify import Entry
+from assay.domain import UTC
+from assay.errors import AssayError
+from assay.meta.documents import Contributors, Sleeves
+from assay.page.board import Row
+from assay.page.lookup import files_below, not_found
+from assay.report.catalog import STEP_NAMES, describe
+from assay.report.meta_index import FILES as META_FILES
+from assay.report.meta_view import MetaView
+from assay.report.trail import Trail, read_trail
+from assay.report.verdict import contract_status, verdict
+from assay.report.view import in_order, open_run
+
+METRICS = ("cagr", "volatility", "sharpe", "psr", "dsr", "sortino", "calmar", "max_drawdown", "cvar_95", "turnover",
+           "hit_rate", "beta")  # fmt: skip
+META_STEP_NAMES = (
+    "preflight",
+    "eligibility",
+    "meta_returns",
+    "sign_test_pre_opt",
+    "optimization",
+    "weight_flattening",
+    "sign_test_post_opt",
+    "walk_forward",
+    "analysis",
+    "meta_validation",
+    "reporting",
+)
+"""Public names of a meta-portfolio's steps; their module would load all that the steps need."""
+
+LEDGER_PAGE = 200
+"""Entries of a ledger on one page."""
+
+
+def run_facts(folder: Path, row: Row) -> dict[str, Any]:
+    """Return what is known of a run, whether it is going, finished or broken.
+
+    Parameters
+    ----------
+    folder : Path
+        Its directory.
+    row : Row
+        Its status.
+    """
+    trail = read_trail(folder / layout.LEDGER)
+    faults: list[str] = [trail.fault] if trail.fault else []
+    facts: dict[str, Any] = {
+        "run": row.as_plain() | {"seconds": row.seconds(dt.datetime.now(UTC))},
+        "steps": steps(trail, row),
+        "checks": checks(trail),
+        "files": files(folder),
+        "ledger": {"entries": len(trail.entries), "head": trail.head, "sealed": trail.last("seal") is not None},
+        "faults": faults,
+    }
+    more = _meta(folder, faults) if row.kind == "meta" else _atomic(folder, faults)
+    return facts | more
+
+
+def _atomic(folder: Path, faults: list[str]) -> dict[str, Any]:
+    view = open_run(folder)
+    faults += [f"{name}: {reason}" for name, reason in view.faults.items()]
+    said = verdict(view)
+    return {
+        "verdict": {"word": said.word, "why": said.why},
+        "source": view.setting("source"),
+        "lake": str(view.setting("lake.folder") or "").rpartition("/")[2],
+        "funnel": [artifacts.as_plain(stage) for stage in view.selection.stages] if view.selection else [],
+        "winners": [artifacts.as_plain(winner) for winner in view.winners.winners] if view.winners else [],
+        "candidates": sorted({fate.symbol for fate in view.selection.fates}) if view.selection else [],
+        "weights": _weights(view.flattened),
+        "statistics": _statistics(view.statistics),
+        "regime": view.risk.regime if view.risk else None,
+        "sleeves": [],
+        "refused": [],
+    }
+
+
+def _statistics(found: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    return {name: {metric: table[metric] for metric in METRICS if metric in table} for name, table in found.items()}
+
+
+def _weights(flattened: Flattened | None) -> dict[str, Any]:
+    """Return net weights, coins x risk profiles, the heaviest coin first, and the cash beside them."""
+    if flattened is None:
+        return {"risk_profiles": [], "coins": [], "cash": {}}
+    names = in_order(flattened.profiles)
+    coins: dict[str, dict[str, float]] = {}
+    for name in names:
+        for asset in flattened.profiles[name].assets:
+            coins.setdefault(asset.Symbol, {})[name] = asset.Net_Weight
+    ordered = sorted(coins, key=lambda coin: (-sum(map(abs, coins[coin].values())), coin))
+    return {
+        "risk_profiles": names,
+        "coins": [{"symbol": coin, "net": coins[coin]} for coin in ordered],
+        "cash": {name: flattened.profiles[name].cash for name in names},
+    }
+
+
+def _meta(folder: Path, faults: list[str]) -> dict[str, Any]:
+    sleeves = _read(Sleeves, folder, layout.META_SLEEVES, faults)
+    contributors = _read(Contributors, folder, layout.META_CONTRIBUTORS, faults)
+    shares = {name: book.sleeve_weight for name, book in contributors.profiles.items()} if contributors else {}
+    accepted = sleeves.accepted if sleeves else []
+    return {
+        "verdict": None,
+        "source": None,
+        "lake": accepted[0].lake.rpartition("/")[2] if accepted else "",
+        "funnel": [],
+        "winners": [],
+        "candidates": [],
+        "weights": _weights(_read(Flattened, folder, layout.FLATTENED, faults)),
+        "statistics": _statistics(_meta_statistics(folder, faults)),
+        "regime": None,
+        "sleeves": [
+            {
+                "sleeve": sleeve.sleeve,
+                "run_id": sleeve.run_id,
+                "direction": sleeve.direction,
+                "weights": {name: shares[name].get(sleeve.sleeve) for name in in_order(shares)},
+            }
+            for sleeve in accepted
+        ],
+        "refused": [artifacts.as_plain(refusal) for refusal in sleeves.refused] if sleeves else [],
+    }
+
+
+def _meta_statistics(folder: Path, faults: list[str]) -> Mapping[str, Mapping[str, float | None]]:
+    if not (folder / layout.WALK_STATISTICS).is_file():
+        return {}
+    try:
+        return MetaView(folder).statistics
+    except (AssayError, OSError, KeyError, TypeError) as error:
+        faults.append(f"{layout.WALK_STATISTICS}: {error}")
+    return {}
+
+
+def _read(kind: type[artifacts.D], folder: Path, name: str, faults: list[str]) -> artifacts.D | None:
+    if not (folder / name).is_file():
+        return None
+    try:
+        return artifacts.load(kind, folder / name)
+    except AssayError as error:
+        faults.append(f"{name}: {error.what}")
+    except OSError as error:
+        faults.append(f"{name}: {error.strerror}")
+    return None
+
+
+def steps(trail: Trail, row: Row) -> list[dict[str, Any]]:
+    """Return every step with its state and seconds; those to come are ``waiting``."""
+    names = dict(enumerate(META_STEP_NAMES if row.kind == "meta" else STEP_NAMES, start=1))
+    names |= {number: outcome.name for number, outcome in trail.outcomes.items()}
+    return [_step(number, names[number], trail, row) for number in sorted(names)]
+
+
+def _step(number: int, name: str, trail: Trail, row: Row) -> dict[str, Any]:
+    outcome = trail.outcomes.get(number)
+    if outcome is None:
+        state = "waiting"
+    elif outcome.ended is None:
+        state = {"RUNNING": "running", "DEAD": "dead"}.get(row.state, "unfinished")
+    else:
+        state = outcome.state
+    seconds = outcome.seconds if outcome else None
+    return {"step": number, "name": name, "state": state, "seconds": seconds}
+
+
+def checks(trail: Trail) -> list[dict[str, Any]]:
+    """Return contracts and gates in the order in which they were made."""
+    found = []
+    for entry in trail.current("contract", "gate"):
+        if entry.kind == "gate":
+            name, said = entry.body.get("gate"), "PASS" if entry.body.get("ok") is True else "FAIL"
+        else:
+            name, said = entry.body.get("layer") or entry.body.get("schema"), contract_status(entry)
+        found.append({"kind": entry.kind, "name": str(name), "said": said, "checked": entry.body.get("checked")})
+    return found
+
+
+def files(folder: Path) -> list[dict[str, Any]]:
+    """Return every file of a run with its size and what it is."""
+    listed = []
+    for path, size in files_below(folder):
+        artifact = describe(path)
+        what = META_FILES.get(path) or (artifact.what if artifact else "")
+        listed.append({"path": path, "bytes": size, "what": what})
+    return listed
+
+
+def ledger_facts(folder: Path, row: Row, start: int) -> dict[str, Any]:
+    """Return a page of a run's ledger from an entry's number on."""
+    trail = read_trail(folder / layout.LEDGER)
+    chosen = trail.entries[start : start + LEDGER_PAGE]
+    following = start + LEDGER_PAGE
+    return {
+        "run": row.as_plain(),
+        "head": trail.head,
+        "entries": len(trail.entries),
+        "fault": trail.fault,
+        "from": start,
+        "next": following if following < len(trail.entries) else None,
+        "lines": [_line(entry) for entry in chosen],
+    }
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    about = next((str(entry.body[key]) for key in ("name", "gate", "schema", "code") if entry.body.get(key)), "")
+    told = {"seq": entry.seq, "time": entry.time, "kind": entry.kind, "about": about}
+    return told | {"hash": entry.hash, "body": entry.body}
+
+
+STATES = ("RUNNING", "VALID", "FAILED", "INTERRUPTED", "DEAD")
+SORTS = ("run_id", "profile", "state", "step", "elapsed", "as_of", "started")
+
+
+def chosen(rows: Sequence[Row], query: Mapping[str, str]) -> list[Row]:
+    """Filter and sort rows as a query says: ``q``, ``state``, ``kind``, ``sort``, ``order``.
+
+    Raises
+    ------
+    UsageError
+        If ``sort`` names no column.
+    """
+    words, state, kind = query.get("q", "").casefold().split(), query.get("state", ""), query.get("kind", "")
+    sort = query.get("sort") or "started"
+    if sort not in SORTS:
+        raise not_found(f"there is no column {sort[:40]!r}", f"sort by one of {', '.join(SORTS)}")
+    now = dt.datetime.now(UTC)
+    kept = [row for row in rows if _fits(row, words) and state in ("", row.state) and kind in ("", row.kind)]
+
+    def key(row: Row) -> tuple[Any, str]:
+        return (row.seconds(now) if sort == "elapsed" else getattr(row, sort)), row.run_id
+
+    return sorted(kept, key=key, reverse=query.get("order", "desc" if sort == "started" else "asc") == "desc")
+
+
+def _fits(row: Row, words: Iterable[str]) -> bool:
+    text = f"{row.run_id} {row.profile} {row.verdict} {row.stage}".casefold()
+    return all(word in text for word in words)
