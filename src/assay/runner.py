@@ -273,17 +273,27 @@ def time_limit(seconds: float, where: str) -> Iterator[None]:
         hint="raise limits.step or limits.walk_forward, or use less data",
     )
     begin = time.monotonic()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is threading.main_thread():
+        with _alarm(seconds, error):
+            yield
+    else:
         yield
-        if time.monotonic() - begin > seconds:
-            raise error
-        return
+    if time.monotonic() - begin > seconds:
+        raise error
+
+
+@contextmanager
+def _alarm(seconds: float, error: StepTimeout) -> Iterator[None]:
+    """Raise an error in the block after some seconds, and every second from then on.
+
+    An error that is raised while a finalizer or the garbage collector runs is swallowed by the interpreter.
+    """
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise error
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:

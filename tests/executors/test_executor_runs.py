@@ -87,6 +87,8 @@ def test_sleeves_have_the_hashes_of_one_process(house, setting, serial):
     assert hashes(wanted) == [serial[LONG], serial[SHORT]]
 
 
+# A limit of a millisecond may ring inside a callback of the garbage collector, which hypothesis installs.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_flow_that_loses_one_run_reports_the_others(house, setting, serial):
     wanted = [house.request(SHORT, (*SHORT_WALK, "limits.step=0.001")), house.request(LONG)]
     with opened(parse(setting), 2, house.home.path, WARM) as executor:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +18,10 @@ from assay.artifacts import DataHealth, Flattened, Optimized, RawCandidates, Ris
 from assay.audit.ledger import check_chain, read_ledger
 from assay.audit.verify import verify
 from assay.context import load_market
-from assay.errors import Exit, UsageError
+from assay.errors import Exit, StepTimeout, UsageError
 from assay.pipeline import STEPS, step
 from assay.replay import recorded_artifacts, replay
-from assay.runner import execute
+from assay.runner import execute, time_limit
 from assay.runs import Status
 
 from .conftest import AS_OF, LONG, SHORT, mutated
@@ -191,6 +192,19 @@ def test_a_run_is_resumed_from_a_step_by_number_or_name(workshop, finished):
         step("nowhere")
 
 
+class Slow:
+    def __del__(self):
+        time.sleep(0.05)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_that_rings_in_a_finalizer_holds_all_the_same():
+    with pytest.raises(StepTimeout), time_limit(0.01, "a step"):
+        Slow()
+
+
+# A limit of a millisecond may ring inside a callback of the garbage collector, which hypothesis installs.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_step_that_takes_too_long_is_stopped_and_named(workshop):
     folder, outcome = workshop.run(SHORT, ("limits.step=0.001",))
     assert outcome.error["code"] == "STEP_TIMEOUT"
