@@ -13,6 +13,8 @@ SCRIPTS = {
     "optimizers": "Optimizers, beside skfolio",
     "noise_search": "What the deflated Sharpe ratio promotes",
     "walk_forward": "Three years of walk-forward, beside skfolio",
+    "live": "Live data from a local exchange, beside plain Parquet",
+    "page": "The page: a first look at a run among 500, beside a static file",
 }
 
 

@@ -42,6 +42,18 @@ def test_layers_lie_over_each_other_in_order(tmp_path):
     assert catalog.profile("binance_spot_rating_all_short").costs.fee == 0.002
 
 
+def test_settings_of_the_house_know_where_they_came_from(tmp_path):
+    (tmp_path / "assay.toml").write_text('[scan]\nfallback = true\n[executor]\nuse = "serial"\n')
+    environment = {"ASSAY_SET__schedule__grace": "60"}
+    house = load(tmp_path, environment, ["scan.screener.attempts=2", "caps.atom=0.2"]).house()
+    assert house["scan.fallback"] == (True, "assay.toml")
+    assert house["executor.use"] == ("serial", "assay.toml")
+    assert house["schedule.grace"] == (60.0, "ASSAY_SET__schedule__grace")
+    assert house["scan.screener.attempts"] == (2, "--set scan.screener.attempts=2")
+    assert house["scan.provider"] == ("ratings", "default")
+    assert {key.partition(".")[0] for key in house} == {"scan", "schedule", "executor"}
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [

@@ -16,3 +16,5 @@ profiles_app = typer.Typer(help="List profiles and show where each setting comes
 app.add_typer(profiles_app, name="profiles")
 meta_app = typer.Typer(help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
 app.add_typer(meta_app, name="meta")
+keys_app = typer.Typer(help="Make keys that sign seals, and show their fingerprints.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")

@@ -19,16 +19,41 @@ from assay.cli.options import (
     read_catalog,
     single_threaded,
 )
+from assay.errors import UsageError
 
 
 @app.command()
-def ingest(source: SourceOption = "sample", home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Load a source's bars into the lake, audit them and rate them."""
-    from assay.commands import foundation
-
+def ingest(
+    source: SourceOption = "sample",
+    scan: Annotated[bool, typer.Option("--scan", help="Ask the screener first, and keep what it says.")] = False,
+    facts: Annotated[bool, typer.Option("--facts", help="Refresh the facts of instruments only, no bars.")] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Go on: day, hour, or 15m, 4h; works after each close, until a signal.")
+    ] = None,
+    settings: SetOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Scan, load a source's bars into the lake, audit and rate them, and consolidate the candidates."""
     single_threaded()
     with errors(as_json):
-        foundation.ingest(home_at(home), source, as_json)
+        catalog = read_catalog(settings)
+        if facts and (scan or every):
+            raise UsageError(
+                "--facts stands alone", hint="leave --scan and --every out: a whole ingestion has the facts"
+            )
+        if every is not None:
+            from assay.commands import schedule
+
+            code = schedule.every(home_at(home), catalog, source, scan, every, as_json)
+        else:
+            from assay.commands import ingestion
+
+            if facts:
+                code = ingestion.refresh_facts(home_at(home), catalog, source, as_json)
+            else:
+                code = ingestion.ingest(home_at(home), catalog, source, scan, as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -55,6 +80,7 @@ def ratings(
     interval: Annotated[
         str | None, typer.Option(help="Interval of the source's bars; default: what they have.")
     ] = None,
+    home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Print the three ratings of a symbol and the 26 votes behind them."""
@@ -62,4 +88,19 @@ def ratings(
 
     single_threaded()
     with errors(as_json):
-        foundation.ratings(symbol, source, as_of, interval, as_json)
+        foundation.ratings(home_at(home), symbol, source, as_of, interval, as_json)
+
+
+@app.command()
+def doctor(
+    source: Annotated[str | None, typer.Option("--source", help="Lake of this source only; default: all.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is wrong with lakes, runs and registry, and what to run; nothing is changed."""
+    from assay.commands import doctor as body
+
+    single_threaded()
+    with errors(as_json):
+        code = body.doctor(home_at(home), source, as_json)
+    raise typer.Exit(code)

@@ -15,19 +15,24 @@ from assay.errors import AssayError, Exit
 
 if TYPE_CHECKING:
     from assay.profile import Catalog
+    from assay.profile.model import Execution
     from assay.runs import Home
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-SourceOption = Annotated[str, typer.Option("--source", help="sample, or parquet:PATH.")]
+SourceOption = Annotated[str, typer.Option("--source", help="sample, parquet:PATH, binance, archive, or ccxt:NAME.")]
 AsOfOption = Annotated[
     str | None, typer.Option("--as-of", help="UTC date (its close counts) or instant; default: the last bar's close.")
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one setting, such as caps.atom=0.2.")]
 RunArgument = Annotated[str, typer.Argument(help="Run id, or a path to a run directory.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one for each core, at most one a run.")]
+
+ExecutorOption = Annotated[
+    str | None, typer.Option("--executor", help="serial, pool, or ray[:ADDRESS]; default: pool for several runs.")
+]
 
 DEFAULT_HOME = Path("assay-home")
 
@@ -52,9 +57,9 @@ def errors(as_json: bool) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - the edge of the program: a fault of ours still ends as exit code 5
         import traceback
 
-        from assay.errors import InternalError
+        from assay.errors import InternalError, redacted
 
-        traceback.print_exc()
+        typer.echo(redacted(traceback.format_exc()), err=True)
         _fail(InternalError(f"{type(error).__name__}: {error}", hint="report it with the traceback above"), as_json)
 
 
@@ -71,10 +76,10 @@ def print_json(value: Any) -> None:
 
 
 def home_at(path: Path) -> Home:
-    """Return the home folder at a path."""
+    """Return the home folder at a path; ``ASSAY_LAKE=s3://bucket/prefix`` puts its lakes' tables into a bucket."""
     from assay.runs import Home
 
-    return Home(path.resolve())
+    return Home(path.resolve(), os.environ.get("ASSAY_LAKE") or None)
 
 
 def read_catalog(settings: list[str] | None) -> Catalog:
@@ -82,6 +87,12 @@ def read_catalog(settings: list[str] | None) -> Catalog:
     from assay.profile import load
 
     return load(Path.cwd(), os.environ, settings or ())
+
+
+def executed(catalog: Catalog, executor: str | None, workers: int | None) -> Execution:
+    """Return where work is done: the settings, and the command line over them."""
+    asked = {"use": executor, "workers": workers}
+    return catalog.execution().model_copy(update={key: value for key, value in asked.items() if value is not None})
 
 
 def single_threaded() -> None:

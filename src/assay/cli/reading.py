@@ -1,7 +1,8 @@
-"""Commands that only read: ``status``, ``why``, ``audit-report``, ``compare``, ``trials``, ``orders``, ``profiles``."""
+"""Commands that only read: ``status``, ``serve``, ``why``, ``audit-report``, ``compare``, ``trials``, ``orders``."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +23,40 @@ from assay.cli.options import (
 
 
 @app.command()
-def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: redraw on a terminal, a line per change elsewhere.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
     """Show every run: profile, run id, state, step, elapsed."""
-    from assay.commands import inspection
+    from assay.commands import status as showing
 
     with errors(as_json):
-        inspection.status(home_at(home), as_json)
+        if watch:
+            showing.watch(home_at(home), as_json)
+        else:
+            showing.status(home_at(home), as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback only with a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    new_token: Annotated[bool, typer.Option("--new-token", help="Make a token and print it once.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which browsers reach this host; may be repeated.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Show runs, lakes, ratings and reports as a read-only page; ASSAY_TOKEN in the environment asks for a token."""
+    from assay.commands import serve as serving
+
+    with errors(as_json=False):
+        serving.serve(
+            home_at(home), serving.Options(host, port, os.environ.get("ASSAY_TOKEN"), new_token, allow_host or ())
+        )
 
 
 @app.command()
@@ -44,6 +73,23 @@ def why(
         inspection.why(home_at(home), run, symbol, as_json)
 
 
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write to; default: reports/report_RUN.html in the home.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's page with plots anew, finished or failed; the run itself stays as it is."""
+    from assay.commands import report as reporting
+
+    single_threaded()
+    with errors(as_json):
+        reporting.report(home_at(home), run, out, as_json)
+
+
 @app.command("audit-report")
 def audit_report(
     runs: Annotated[list[str], typer.Argument(help="Run ids, or paths to run directories.")],
@@ -51,11 +97,11 @@ def audit_report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one audit report over one run or several, such as a long and a short sleeve side by side."""
-    from assay.commands import inspection
+    from assay.commands import report as reporting
 
     single_threaded()
     with errors(as_json):
-        inspection.audit_report(home_at(home), runs, as_json)
+        reporting.audit_report(home_at(home), runs, as_json)
 
 
 @app.command()

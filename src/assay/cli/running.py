@@ -10,12 +10,14 @@ from assay.cli.apps import app, meta_app
 from assay.cli.options import (
     DEFAULT_HOME,
     AsOfOption,
+    ExecutorOption,
     HomeOption,
     JsonOption,
     SetOption,
     SourceOption,
     WorkersOption,
     errors,
+    executed,
     home_at,
     read_catalog,
     single_threaded,
@@ -33,6 +35,7 @@ def run(
     redo_from: Annotated[
         str | None, typer.Option("--from", help="With --resume: step to begin again from, by number or name.")
     ] = None,
+    executor: ExecutorOption = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
@@ -42,10 +45,12 @@ def run(
 
     single_threaded()
     with errors(as_json):
+        settled = read_catalog(settings)
+        execution = executed(settled, executor, workers)
         if resume:
-            code = flows.resume(home_at(home), run_id, redo_from, as_json)
+            code = flows.resume(home_at(home), settled, profile, source, as_of, run_id, redo_from, as_json)
         else:
-            code = flows.run(home_at(home), read_catalog(settings), profile, source, as_of, run_id, workers, as_json)
+            code = flows.run(home_at(home), settled, profile, source, as_of, run_id, execution, as_json)
     raise typer.Exit(code)
 
 
@@ -55,6 +60,7 @@ def flow(
     source: SourceOption = "sample",
     as_of: AsOfOption = None,
     settings: SetOption = None,
+    executor: ExecutorOption = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
@@ -64,7 +70,9 @@ def flow(
 
     single_threaded()
     with errors(as_json):
-        code = flows.flow(home_at(home), read_catalog(settings), name, source, as_of, workers, as_json)
+        settled = read_catalog(settings)
+        execution = executed(settled, executor, workers)
+        code = flows.flow(home_at(home), settled, name, source, as_of, execution, as_json)
     raise typer.Exit(code)
 
 
@@ -78,6 +86,7 @@ def meta_run(
     run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named by --run-id.")] = False,
     missing: Annotated[bool, typer.Option("--run-missing/--no-run-missing", help="Run sleeves without a run.")] = True,
+    executor: ExecutorOption = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
@@ -87,9 +96,12 @@ def meta_run(
 
     single_threaded()
     with errors(as_json):
-        if resume:
-            code = meta.resume(home_at(home), run_id, as_json)
+        place, settled, pinned = home_at(home), read_catalog(settings), runs or []
+        execution = executed(settled, executor, workers)
+        if resume and meta.is_resumable(place, run_id):
+            code = meta.resume(place, run_id, as_json)
         else:
-            settled = read_catalog(settings)
-            code = meta.run(home_at(home), settled, name, runs or [], source, as_of, run_id, workers, missing, as_json)
+            code = meta.run(
+                place, settled, name, pinned, source, as_of, run_id, execution, missing, as_json, again=resume
+            )
     raise typer.Exit(code)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,50 +22,22 @@ from assay.evaluation.causality import Rehearsal, Trial, Verdict, World, choose_
 from assay.evaluation.perturbations import KINDS, Kind, perturb
 from assay.evaluation.sameness import difference, panel_difference
 from assay.evaluation.walk_forward import walk_forward
+from assay.flow import workforce
 from assay.foundation.lake import pin
 from assay.foundation.market import RATING_FIELDS, Market
 from assay.foundation.ratings import rate
 from assay.foundation.snapshot import Snapshot
-from assay.foundation.tables import ORDER
+from assay.foundation.stand import Stand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from assay.profile.model import Execution
     from assay.runs import Home
 
 DATES = 6
 SHOWN = 20
 RATED = ("symbol", "open_time", *RATING_FIELDS)
-
-
-@dataclass(frozen=True)
-class Stand(Snapshot):
-    """A snapshot that reads tables from memory by the code that reads them from the lake.
-
-    Attributes
-    ----------
-    tables : mapping of str to DataFrame
-        In the lake's order; what is not here, the lake does not have.
-    """
-
-    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, snapshot: Snapshot, tables: Mapping[str, pl.DataFrame]) -> Stand:
-        """Return other tables in the place of a lake's."""
-        last: Any = tables["bars"]["open_time"].max()
-        record = snapshot.record.model_copy(update={"last_close": last + DAY})
-        return cls(snapshot.folder, record, tables)
-
-    def _rows(
-        self, name: str, wanted: Sequence[pl.Expr], columns: Sequence[str] | None, *, ordered: bool = True
-    ) -> pl.DataFrame | None:
-        frame = self.tables.get(name)
-        if frame is None:
-            return None
-        rows = frame.filter(*wanted) if wanted else frame
-        rows = rows.sort(ORDER[name]) if ordered else rows
-        return rows.select(columns) if columns else rows
 
 
 def read_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
@@ -151,9 +124,13 @@ def stage_run(home: Home, folder: Path, seed: int) -> tuple[Stage, Rehearsal, Re
     return Stage(snapshot, market, read_tables(snapshot), seed), rehearsal, request
 
 
-def trials(stage: Stage, rehearsal: Rehearsal, dates: Sequence[dt.datetime]) -> Iterator[Trial]:
-    """Try every date in every way, from the first to the last; see :mod:`assay.evaluation.causality`."""
-    since: dt.datetime | None = None
+def trials(
+    stage: Stage, rehearsal: Rehearsal, dates: Sequence[dt.datetime], since: dt.datetime | None = None
+) -> Iterator[Trial]:
+    """Try every date in every way, from the first to the last; see :mod:`assay.evaluation.causality`.
+
+    Decisions up to ``since`` are not taken again: another trial did.
+    """
     for as_of in dates:
         for kind in KINDS:
             # With the next open kept, the future differs from noise by that price alone: the last decision will do.
@@ -162,7 +139,30 @@ def trials(stage: Stage, rehearsal: Rehearsal, dates: Sequence[dt.datetime]) -> 
         since = as_of
 
 
-def causality(home: Home, run: str, dates: int, seed: int, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Search:
+    """One date of a test, as it is passed to a worker."""
+
+    home: Home
+    run: str
+    seed: int
+    as_of: dt.datetime
+    since: dt.datetime | None
+
+
+def try_date(search: Search) -> list[Trial]:
+    """Try a date in every way, in a worker."""
+    stage, rehearsal = _staged(search.home, search.run, search.seed)
+    return list(trials(stage, rehearsal, [search.as_of], search.since))
+
+
+@lru_cache(maxsize=1)
+def _staged(home: Home, run: str, seed: int) -> tuple[Stage, Rehearsal]:
+    stage, rehearsal, _ = stage_run(home, home.run(run), seed)
+    return stage, rehearsal
+
+
+def causality(home: Home, run: str, dates: int, seed: int, execution: Execution, as_json: bool) -> int:
     """Test a run, keep the report, print the verdict; return the exit code."""
     if dates < 1:
         raise UsageError("no date, no test", where="--dates", hint="at least 1")
@@ -171,7 +171,14 @@ def causality(home: Home, run: str, dates: int, seed: int, as_json: bool) -> int
     chosen = choose_dates(rehearsal.result, dates, seed)
     if not chosen:
         raise UsageError("the walk-forward holds a single day", where=run, hint="choose a run with a longer one")
-    verdict = Verdict(tuple(trials(stage, rehearsal, chosen)))
+    with workforce(execution.use or "serial", execution.workers, home) as executor:
+        if executor.workers < 2:
+            found = list(trials(stage, rehearsal, chosen))
+        else:
+            before = [None, *chosen]
+            searches = [Search(home, run, seed, at, since) for since, at in zip(before, chosen, strict=False)]
+            found = [trial for tried in executor.map(try_date, searches) for trial in tried]
+    verdict = Verdict(tuple(found))
     body = {"run_id": folder.name, "seed": seed, "recorded": recorded(folder, rehearsal)} | verdict.as_dict()
     body["ok"] = verdict.ok and body["recorded"] != "DIFFERENT"
     body["as_of"] = format_instant(request.as_of)

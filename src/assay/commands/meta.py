@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assay.profile import Catalog
-    from assay.profile.model import MetaProfile
+    from assay.profile.model import Execution, MetaProfile
     from assay.runner import Outcome
 
 
@@ -43,9 +42,11 @@ def run(
     source: str | None,
     as_of: str | None,
     run_id: str | None,
-    workers: int | None,
+    execution: Execution,
     missing: bool,
     as_json: bool,
+    *,
+    again: bool = False,
 ) -> int:
     """Make a meta-portfolio and print it; return the exit code.
 
@@ -57,19 +58,33 @@ def run(
         By default those of the pinned runs; without any, the sample as of its last bar.
     missing : bool
         Run sleeves that have no run on that date; else they are refused.
+    again : bool
+        Take over the directory ``run_id`` of a run that died before it had written its manifest.
     """
     profile = check(catalog, name)
     chosen = _pinned(home, profile, pinned)
     ground = _ground(home, catalog, list(chosen.values()), source, as_of)
-    outcome = make(home, catalog, profile, chosen, ground, run_id, workers, missing)
+    outcome = make(home, catalog, profile, chosen, ground, run_id, execution, missing, again=again)
     _print(home, outcome, as_json)
     return outcome.exit_code
 
 
-def resume(home: Home, run_id: str | None, as_json: bool) -> int:
-    """Go on with a meta-portfolio that ended early; return the exit code."""
+def is_resumable(home: Home, run_id: str | None) -> bool:
+    """Whether a run recorded what it was asked for; one that did not begins again in its directory.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run.
+    """
     if run_id is None:
         raise UsageError("which run?", hint="name it with --run-id")
+    return (home.run(run_id) / layout.MANIFEST).is_file()
+
+
+def resume(home: Home, run_id: str | None, as_json: bool) -> int:
+    """Go on with a meta-portfolio that ended early; return the exit code."""
+    assert run_id is not None, "is_resumable comes first"
     outcome = _execute(replace(MetaRequest.of(home.path, home.run(run_id)), resume=True))
     _print(home, outcome, as_json)
     return outcome.exit_code
@@ -139,8 +154,10 @@ def make(
     chosen: dict[str, Path],
     ground: Ground,
     run_id: str | None,
-    workers: int | None,
+    execution: Execution,
     missing: bool,
+    *,
+    again: bool = False,
 ) -> Outcome:
     """Find or run the sleeves, claim a directory, and execute the meta-portfolio."""
     from assay.audit.registry import trials
@@ -148,11 +165,11 @@ def make(
     found, passed = _find(home, catalog, profile, chosen, ground)
     lacking = [sleeve for sleeve in profile.sleeves if sleeve not in found]
     if lacking and missing:
-        found |= _run_missing(home, catalog, lacking, ground, workers)
+        found |= _run_missing(home, catalog, lacking, ground, execution)
     now = dt.datetime.now(UTC)
     request = MetaRequest(
         home=home.path,
-        run=claim(home.runs, profile.name, run_id, now),
+        run=claim(home.runs, profile.name, run_id, now, again=again),
         profile=profile,
         provenance=catalog.provenance(profile.name, "meta"),
         pins=tuple(found.get(sleeve, Pin(sleeve, "")) for sleeve in profile.sleeves),
@@ -161,8 +178,10 @@ def make(
         lake=ground.lake,
         as_of=ground.as_of,
         trials={},
+        resume=again,
     )
     request = replace(request, trials=trials(home.registry, besides=request.key))
+    files.write_json(request.run / layout.MANIFEST, request.manifest())
     Status.begin(request.run.name, profile.name, now).write(request.run)
     return _execute(request)
 
@@ -200,23 +219,24 @@ def _latest_first(home: Home) -> list[str]:
 
 
 def _run_missing(
-    home: Home, catalog: Catalog, lacking: Sequence[str], ground: Ground, workers: int | None
+    home: Home, catalog: Catalog, lacking: Sequence[str], ground: Ground, execution: Execution
 ) -> dict[str, Pin]:
     """Run sleeves that have no run on the date; those that fail are pinned as they ended, for the gate to name."""
-    from assay.flow import lay_foundation, requests, run_all, warm_pool
+    from assay.commands.flows import at_once
+    from assay.flow import lay_foundation, requests, run_all, workforce
     from assay.report.live import watching
 
     nested = [sleeve for sleeve in lacking if sleeve in catalog.names("meta")]
     plain = [sleeve for sleeve in lacking if sleeve not in nested]
     outcomes: list[Outcome] = []
     if plain:
-        with warm_pool(max(1, min(workers or os.cpu_count() or 1, len(plain)))) as pool:
+        with workforce(execution.use or "pool", at_once(execution, len(plain)), home) as executor:
             foundation = lay_foundation(home, catalog, ground.source, format_instant(ground.as_of))
             wanted = requests(home, catalog, foundation, plain)
             with watching([request.run for request in wanted]) as refresh:
-                outcomes += run_all(pool, wanted, refresh)
+                outcomes += run_all(executor, wanted, refresh)
     for sleeve in nested:
-        outcomes.append(make(home, catalog, check(catalog, sleeve), {}, ground, None, workers, True))
+        outcomes.append(make(home, catalog, check(catalog, sleeve), {}, ground, None, execution, True))
     return {outcome.profile: pin(home.runs, outcome.profile, outcome.run_id) for outcome in outcomes}
 
 

@@ -1,0 +1,1 @@
+"""Live data: exchange, archive and screener."""

@@ -1,0 +1,186 @@
+"""The archive: whole histories by checksum, in either unit of time, and nothing from a file that is not as it says."""
+
+import datetime as dt
+import hashlib
+import zipfile
+
+import polars as pl
+import pytest
+from exchange_server import Fault
+from exchange_world import UTC
+from live_world import LocalExchange, archive, codes, small, source, stored, sync
+
+from assay.errors import SourceError
+from assay.foundation.instruments import facts
+from assay.foundation.lake import Lake
+from assay.foundation.live.zips import BadFile, rows, verify
+from assay.foundation.ratings import rate
+
+ADA = "BINANCE:ADAUSDT"
+FILE = "data/spot/monthly/klines/ADAUSDT/1d/ADAUSDT-1d-2023-02.zip"
+ROOT = "/data/spot/monthly"
+
+
+def load(home, exchange, **changes):
+    return sync(home, exchange, archive(exchange, **changes))
+
+
+@pytest.fixture
+def exchange():
+    world = small("2023-04-03", ("BTCUSDT", "ADAUSDT"))
+    world.delete("ADAUSDT", "2023-03-11", "2024-01-21")  # delisted
+    with LocalExchange(world) as running:
+        yield running
+
+
+def test_whole_histories_come_from_months_and_then_days(tmp_path, exchange):
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    assert report.findings == ()
+    asked = [request.path for request in exchange.requests("/data/spot") if request.path.endswith(".zip")]
+    assert len([path for path in asked if "/monthly/" in path]) == 3 + 3
+    assert len([path for path in asked if "/daily/" in path]) == 3  # days of April, of Bitcoin alone
+    held = lake.latest().ratings()
+    assert held.equals(rate(lake.latest().bars()).sort("open_time", "symbol").select(held.columns))
+
+
+@pytest.mark.parametrize("header", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_stamps_turn_from_milliseconds_to_microseconds(tmp_path, exchange, header):
+    exchange.world.micro_from = dt.date(2023, 3, 1)
+    exchange.world.header = header
+    lake, _ = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+
+
+def test_a_second_reading_asks_only_for_files_that_can_hold_something_new(tmp_path, exchange):
+    load(tmp_path, exchange)
+    exchange.forget()
+    exchange.world.next_day()
+    lake, report = load(tmp_path, exchange)
+    asked = {request.path.rpartition("/")[2] for request in exchange.requests("/data/spot")}
+    assert {"BTCUSDT-1d-2023-04-04.zip", "BTCUSDT-1d-2023-04-04.zip.CHECKSUM"} <= asked
+    assert not any("BTCUSDT-1d-2023-01" in name for name in asked)
+    assert (report.added, stored(lake).equals(exchange.world.truth())) == (1, True)
+
+
+def test_the_exchange_goes_on_where_the_archive_ends(tmp_path, exchange):
+    load(tmp_path, exchange)
+    exchange.world.next_day()
+    exchange.world.hidden.add("ADAUSDT")  # long delisted: only the archive has it
+    lake, report = sync(tmp_path, exchange)
+    assert (report.added, stored(lake).equals(exchange.world.truth())) == (1, True)
+    early = facts(lake.latest().market(dt.datetime(2023, 2, 15, tzinfo=UTC)), [ADA])[ADA]
+    late = facts(lake.latest().market(), [ADA])[ADA]
+    assert (early.state, early.status, late.state) == ("KNOWN", None, "ABSENT")
+
+
+def test_the_archive_adds_delisted_pairs_to_a_lake_of_the_exchange(tmp_path, exchange):
+    exchange.world.hidden.add("ADAUSDT")
+    lake, _ = sync(tmp_path, exchange, source(exchange))
+    assert ADA not in lake.latest().bars()["symbol"].unique()
+    exchange.world.hidden.clear()
+    lake, _ = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    assert facts(lake.latest().market(dt.datetime(2023, 2, 15, tzinfo=UTC)), [ADA])[ADA].state == "KNOWN"
+
+
+def test_passing_faults_are_told(tmp_path, exchange):
+    for kind in ("5xx", "reset", "429"):
+        exchange.fail(Fault(kind, ROOT))
+    exchange.fail(Fault("checksum", f"/{FILE}"))  # damaged on the way
+    lake, report = load(tmp_path, exchange)
+    assert {"RETRY_SERVER_ERROR", "RETRY_CONNECTION", "RETRY_RATE_LIMITED"} <= codes(report).keys()
+    assert stored(lake).equals(exchange.world.truth())
+
+
+@pytest.mark.slow
+def test_an_archive_that_does_not_answer_in_time_is_asked_again(tmp_path, exchange):
+    exchange.fail(Fault("timeout", ROOT))
+    lake, report = load(tmp_path, exchange, timeout=2.0)
+    assert "RETRY_TIMEOUT" in codes(report)
+    assert stored(lake).equals(exchange.world.truth())
+
+
+def test_a_checksum_that_never_fits_is_a_finding_and_nothing_of_the_file_is_stored(tmp_path, exchange):
+    exchange.fail(Fault("checksum", f"/{FILE}", times=None))
+    lake, report = load(tmp_path, exchange)
+    assert codes(report)["CHECKSUM"].names == [FILE]
+    may = (pl.col("symbol") == ADA) & (pl.col("open_time").dt.strftime("%Y-%m") == "2023-02")
+    assert stored(lake).equals(exchange.world.truth().filter(~may))
+    exchange.heal()
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+
+
+@pytest.mark.parametrize("kind", [pytest.param("bomb", marks=pytest.mark.slow), "member", "two", "not_zip"])
+def test_what_is_no_such_zip_is_a_finding_and_nothing_is_stored(tmp_path, exchange, kind):
+    exchange.world.spoilt[FILE.rpartition("/")[2]] = kind
+    _lake, report = load(tmp_path, exchange)
+    assert codes(report)["ARCHIVE_FILE"].names == [FILE]
+
+
+def test_a_file_without_a_checksum_is_not_stored(tmp_path, exchange):
+    exchange.fail(Fault("lost", f"/{FILE}.CHECKSUM", times=None))
+    _lake, report = load(tmp_path, exchange)
+    assert codes(report)["CHECKSUM_MISSING"].names == [FILE]
+
+
+def test_an_archive_that_cannot_be_reached_is_exit_code_4(tmp_path, exchange):
+    exchange.fail(Fault("5xx", times=None))
+    with pytest.raises(SourceError) as caught:
+        load(tmp_path, exchange)
+    assert (caught.value.code, caught.value.exit_code) == ("SOURCE_UNREACHABLE", 4)
+    exchange.heal()
+    exchange.fail(Fault("5xx", "/data/spot", times=None))
+    with pytest.raises(SourceError, match="cannot be reached"):
+        load(tmp_path, exchange)
+    exchange.heal()
+    exchange.fail(Fault("lost", "/data/spot", times=None))
+    with pytest.raises(SourceError) as caught:
+        load(tmp_path, exchange)
+    assert caught.value.code == "ARCHIVE_EMPTY"
+    assert Lake(tmp_path, archive(exchange)).heads() == []
+
+
+def test_rows_of_a_real_line():
+    """A line of BTCUSDT-1d-2025-01.zip as the exchange documents it: microseconds."""
+    import io
+
+    line = (
+        "1735689600000000,93576.00000000,95151.15000000,92888.00000000,94591.79000000,10373.32613000,1735775999999999,"
+        "975444950.86250980,1862253,5184.20501000,487551166.77510170,0\n"
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        made.writestr("BTCUSDT-1d-2025-01.csv", line)
+    [row] = rows(buffer.getvalue(), "BTCUSDT-1d-2025-01.zip")
+    assert row == [
+        1735689600000,
+        "93576.00000000",
+        "95151.15000000",
+        "92888.00000000",
+        "94591.79000000",
+        "10373.32613000",
+        "975444950.86250980",
+    ]
+    with pytest.raises(BadFile, match="is no kline"):
+        rows(_zipped("a,b,c\n1,2,3\n"), "x.zip")
+    with pytest.raises(BadFile, match="no number"):
+        rows(_zipped(line.replace("93576.00000000", "x")), "x.zip")
+
+
+def _zipped(text):
+    import io
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        made.writestr("x.csv", text)
+    return buffer.getvalue()
+
+
+def test_a_checksum_file_must_name_its_file():
+    digest = hashlib.sha256(b"x").hexdigest().encode()
+    verify(b"x", digest + b"  a.zip\n", "a.zip")
+    for wrong in (digest + b"  b.zip\n", b"", b"<html>", b"0" * 64 + b"  a.zip"):
+        with pytest.raises(BadFile):
+            verify(b"x", wrong, "a.zip")

@@ -1,0 +1,145 @@
+"""Ingestion from a live source as a whole: pace, size, readers beside it, exit codes of the command."""
+
+import asyncio
+import math
+import threading
+
+import pytest
+from exchange_server import Fault
+from exchange_world import Pair
+from live_world import LocalExchange, World, codes, small, source, stored, sync
+
+from assay.files import content_hash
+from assay.flow import lay_foundation, requests, run_all, workforce
+from assay.foundation.live.limits import Limiter
+from assay.foundation.ratings import rate
+from assay.layout import TABLE_KEYS
+from assay.profile import load
+from assay.runs import Home
+
+
+class Simulated:
+    """A clock that sleeping turns, and an exchange that counts in windows of its own."""
+
+    def __init__(self, weight, window, phase):
+        self.now, self.weight, self.window, self.phase = 0.0, weight, window, phase
+        self.used = {}
+
+    def serve(self, weight):
+        window = math.floor((self.now + self.phase) / self.window)
+        self.used[window] = self.used.get(window, 0) + weight
+        assert self.used[window] <= self.weight, "the exchange would answer 429"
+        return self.used[window]
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.0, 31.7, 59.9])
+def test_nine_tenths_of_the_limit_are_used_and_never_more_than_all(monkeypatch, phase):
+    """Binance's limit, 6000 a minute, and 19,950 requests of weight 2 that take 100 ms each, 16 at a time."""
+    exchange = Simulated(6000, 60.0, phase)
+    limiter = Limiter(6000, 60.0, 0.95, clock=lambda: exchange.now)
+
+    async def sleep(seconds):
+        exchange.now += seconds
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def first_load():
+        for number in range(19_950):
+            await limiter.take(2)
+            limiter.told(exchange.serve(2))
+            exchange.now += 0.1 / 16 if number % 2 else 0.0
+
+    asyncio.run(first_load())
+    assert 39_900 / (6000 * (exchange.now / 60 + 1)) >= 0.9
+
+
+@pytest.mark.slow
+def test_a_first_load_goes_at_nine_tenths_of_the_limit(tmp_path):
+    from exchange_server import Limits
+
+    world = small("2023-02-10")
+    for number in range(480 - 6):
+        world.add(Pair(f"C{number:03}", "USDT"), like="SOLUSDT", since="2023-01-31")
+    limits = Limits(weight=240, window=4.0, header="X-MBX-USED-WEIGHT-4S")
+    with LocalExchange(world, limits) as exchange:
+        lake, report = sync(tmp_path, exchange, history=10)
+        assert stored(lake).equals(world.truth(since="2023-02-01"))
+        assert "RETRY_RATE_LIMITED" not in codes(report)
+        share = exchange.rate(round(0.95 * limits.weight)) / (limits.weight / limits.window)
+    assert 0.9 <= share <= 1, share
+
+
+@pytest.mark.slow
+def test_a_first_load_of_400_symbols_with_limits_and_faults_is_the_source_bar_for_bar(tmp_path, shared):
+    from exchange_server import Limits
+
+    world = World.recorded(shared, 610, 400)
+    world.at("2024-06-20")
+    limits = Limits(weight=400, window=5.0, header="X-MBX-USED-WEIGHT-5S")
+    with LocalExchange(world, limits) as exchange:
+        for kind in ("5xx", "reset", "truncated", "nonjson", "429"):
+            exchange.fail(Fault(kind, times=None, rate=0.004))
+        lake, report = sync(tmp_path, exchange, history=600, timeout=60.0)
+        truth = world.truth(since="2022-10-30")
+        assert (report.symbols, stored(lake).equals(truth)) == (400, True)
+        assert {code for code in codes(report) if code.startswith("RETRY")}
+        world.next_day()
+        lake, report = sync(tmp_path, exchange, history=600, timeout=60.0)
+        assert stored(lake).equals(world.truth(since="2022-10-30"))
+        held = lake.latest().ratings()
+        assert held.equals(rate(lake.latest().bars()).sort("open_time", "symbol").select(held.columns))
+
+
+PROFILES = [f"binance_spot_rating_{logic}_{side}" for logic in ("all", "ma") for side in ("long", "short")]
+
+
+@pytest.mark.slow
+def test_four_runs_beside_an_ingestion_are_those_of_a_quiet_lake(tmp_path, monkeypatch):
+    world = World.sample()
+    world.at("2024-01-15")
+    with LocalExchange(world) as exchange, workforce("pool", 2, Home(tmp_path)) as pool:
+        monkeypatch.setenv("ASSAY_BINANCE_URL", exchange.url)
+        home = Home(tmp_path)
+        sync(tmp_path, exchange)
+
+        def flow():
+            foundation = lay_foundation(home, load(settings=["scan.provider=ratings"]), "binance", "2023-10-20")
+            outcomes = run_all(pool, requests(home, load(settings=["scan.provider=ratings"]), foundation, PROFILES))
+            assert [outcome.state for outcome in outcomes] == ["VALID"] * 4, outcomes
+            return [hashes(home.runs / outcome.run_id) for outcome in outcomes]
+
+        quiet = flow()
+        stop = threading.Event()
+
+        def ingest_on():
+            while not stop.is_set():
+                world.next_day()
+                sync(tmp_path, exchange)
+
+        exchange.latency = 0.2
+        writer = threading.Thread(target=ingest_on)
+        writer.start()
+        try:
+            assert flow() == quiet
+        finally:
+            stop.set()
+            writer.join()
+        assert len(sync(tmp_path, exchange)[0].heads()) > 1
+
+
+def hashes(run):
+    """Content hashes of all artifacts of steps 2 to 13."""
+    files = [path for path in sorted((run / "data").rglob("*")) if path.is_file()]
+    names = [path.relative_to(run).as_posix() for path in files]
+    return {name: content_hash(path, TABLE_KEYS.get(name, ())) for name, path in zip(names, files, strict=True)}
+
+
+def test_progress_counts_what_is_fetched(tmp_path):
+    told = []
+    with LocalExchange(small()) as exchange:
+        from assay.foundation.ingest import ingest
+        from assay.foundation.lake import Lake
+
+        feed = source(exchange)
+        ingest(Lake(tmp_path, feed), feed, lambda *what: told.append(what))
+    assert [what for what in told if what[0] == "fetch"] == [("fetch", done, 6) for done in range(7)]

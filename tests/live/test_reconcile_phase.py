@@ -1,0 +1,187 @@
+"""Phase 1 in its order: scan, bars, audits, ratings, superset; with a source missing, and facts alone."""
+
+import pytest
+from local_exchange import Fault, LocalExchange
+from screener_rows import book, pair
+from today import world_of_today
+
+from assay.audit.ledger import read_ledger
+from assay.commands import ingestion
+from assay.commands.schedule import _did, _work
+from assay.context import Request
+from assay.errors import DataError, SourceError, UsageError
+from assay.flow import lay_foundation, requests
+from assay.foundation.lake import Lake
+from assay.foundation.live.refresh import refresh
+from assay.layout import RAW
+from assay.pipeline import STEPS
+from assay.profile import load
+from assay.runner import execute
+from assay.runs import Home
+
+SCREENER = {
+    "5xx": "SCREENER_FAILING",
+    "nonjson": "SCREENER_CONTENT",
+    "columns": "SCREENER_COLUMNS",
+    "truncated": "SCREENER_MALFORMED",
+}
+PROFILE = "binance_spot_rating_all_long"
+
+
+@pytest.fixture
+def exchange(monkeypatch):
+    with LocalExchange(world_of_today(5, days=300)) as made:
+        monkeypatch.setenv("ASSAY_BINANCE_URL", made.url)
+        monkeypatch.setenv("ASSAY_LIVE__ATTEMPTS", "2")
+        monkeypatch.setenv("ASSAY_LIVE__BACKOFF", "0.01")
+        yield made
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home")
+
+
+def catalog(exchange, *settings):
+    quick = ("attempts=2", "backoff=0.01", "per_second=200")
+    asked = [f"scan.screener.address={exchange.url}", *(f"scan.screener.{setting}" for setting in quick)]
+    return load(settings=[*asked, *settings])
+
+
+def up(home, settings, scan=True):
+    return ingestion.bring_up(home, settings, "binance", scan=scan)
+
+
+def test_everything_in_order(exchange, home):
+    stages = []
+    tell = lambda stage, done, _total: stages.append(stage) if done == 0 else None  # noqa: E731
+    phase = ingestion.bring_up(home, catalog(exchange), "binance", scan=True, progress=tell)
+    assert list(dict.fromkeys(stages)) == ["scan", "read", "fetch", "compare", "ratings", "write"]
+    assert phase.scan_error is None
+    assert {answer.scanner for answer in phase.scan.answers} == set(load().scanners())
+    assert phase.reconciliation.differences == ()
+    assert phase.reconciliation.compared == phase.reconciliation.equal > 0
+    assert (phase.superset.provider, phase.superset.invalid_records, phase.missing) == ("ratings", [], [])
+    lake = phase.lake.latest()
+    assert lake.head == phase.bars.head == 2  # bars, then the scan: the first state of a lake is one with bars
+    assert lake.candidates().filter(lake.candidates()["rank"] == 0).height == 4
+
+    exchange.forget()
+    again = up(home, catalog(exchange))
+    assert (again.bars.changed, again.bars.added, again.bars.head) == (False, 0, 3)
+    assert not exchange.requests("/api/v3/klines")
+
+
+def test_the_audit_names_candidates_that_the_exchange_does_not_have(exchange, home):
+    up(home, catalog(exchange))
+    exchange.screen = book(pair("BTC", rating=0.4), pair("GHOST", rating=0.3), pair("OLD", rating=0.2))
+    settings = catalog(exchange, "scan.provider=tradingview")
+    phase = up(home, settings, scan=True)
+    assert phase.superset.provider == "tradingview"
+    assert [drop.name for drop in phase.missing] == ["BINANCE:GHOSTUSDT", "BINANCE:OLDUSDT"]
+    assert {drop.reason for drop in phase.missing} == {"NO_SUCH_PAIR"}
+    assert phase.reconciliation.alone == ("BINANCE:GHOSTUSDT", "BINANCE:OLDUSDT")
+
+
+@pytest.mark.parametrize(
+    "kind", ["columns", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("5xx", "nonjson", "truncated"))]
+)
+def test_a_screener_that_fails_keeps_no_bar_away(exchange, home, kind, capsys):
+    exchange.fail(Fault(kind, path="/crypto", times=None))
+    assert ingestion.ingest(home, catalog(exchange), "binance", True, False) == 4
+    told = capsys.readouterr()
+    assert f"error: {SCREENER[kind]}" in told.err
+    assert "unique atoms" in told.out
+    lake = Lake(home.path, "binance").latest()
+    assert lake.bars()["symbol"].n_unique() == 5
+    assert lake.candidates() is None
+    assert ingestion.ingest(home, catalog(exchange, "scan.fallback=true"), "binance", True, False) == 0
+
+
+def test_without_the_screener_and_without_leave_there_is_no_superset(exchange, home, capsys):
+    exchange.fail(Fault("5xx", path="/crypto", times=None))
+    settings = catalog(exchange, "scan.provider=tradingview")
+    assert ingestion.ingest(home, settings, "binance", True, False) == 4
+    assert "unique atoms" not in capsys.readouterr().out
+    with pytest.raises(SourceError) as caught:
+        lay_foundation(home, settings, "binance")
+    assert caught.value.code == "SCREENER_FAILING"
+
+
+def test_a_fallback_is_in_the_superset_and_in_the_ledger_of_the_run(exchange, home):
+    up(home, catalog(exchange), scan=False)
+    exchange.fail(Fault("5xx", path="/crypto", times=None))
+    settings = catalog(
+        exchange, "scan.provider=tradingview", "scan.fallback=true", "universe.min_bars=200", "data.floor=200"
+    )
+    foundation = lay_foundation(home, settings, "binance")
+    superset = foundation.superset
+    assert (superset.provider, superset.asked) == ("ratings", "tradingview")
+    assert "SCREENER_FAILING" in superset.fallback
+    [request] = requests(home, settings, foundation, [PROFILE])
+    execute(request, steps=STEPS[:2])
+    [fallback] = [entry for entry in read_ledger(request.run / "audit.jsonl") if entry.kind == "fallback"]
+    assert (fallback.body["step"], fallback.body["code"]) == (2, "SCAN_FALLBACK")
+    assert fallback.body["what"] == superset.fallback
+    assert f'"fallback": "{superset.fallback}"' in (request.run / RAW).read_text()
+    assert Request.of(home.path, request.run).provider == "ratings"
+
+
+def test_without_a_network_nothing_is_touched(exchange, home, monkeypatch):
+    up(home, catalog(exchange))
+    heads = (home.lake / Lake(home.path, "binance").folder.name / "heads.jsonl").read_bytes()
+    monkeypatch.setenv("ASSAY_BINANCE_URL", "http://127.0.0.1:9")
+    away = load(settings=["scan.screener.address=http://127.0.0.1:9", "scan.screener.attempts=1"])
+    for work in (lambda: up(home, away), lambda: ingestion.refresh_facts(home, away, "binance", False)):
+        with pytest.raises(SourceError) as caught:
+            work()
+        assert caught.value.code == "SOURCE_UNREACHABLE"
+    assert (Lake(home.path, "binance").folder / "heads.jsonl").read_bytes() == heads
+
+
+def test_facts_alone(exchange, home, capsys):
+    with pytest.raises(DataError, match="empty"):
+        refresh(Lake(home.path, "binance"))
+    up(home, catalog(exchange), scan=False)
+    lake = Lake(home.path, "binance")
+    assert not refresh(lake).changed
+    exchange.world.pairs["ETHUSDT"].status = "HALT"
+    exchange.forget()
+    assert ingestion.refresh_facts(home, catalog(exchange), "binance", False) == 0
+    told = capsys.readouterr().out
+    assert "finding PAIR_STATUS" in told
+    assert "BINANCE:ETHUSDT" in told
+    assert "unique atoms: " in told
+    assert "invalid records: 0" in told
+    assert not exchange.requests("/api/v3/klines")
+    table = lake.latest().instruments()
+    eth = table.filter(table["symbol"] == "BINANCE:ETHUSDT").sort("valid_from")
+    assert eth["status"].to_list()[-2:] == ["TRADING", "HALT"]
+    with pytest.raises(UsageError, match="instruments"):
+        refresh(Lake(home.path, "sample"))
+
+
+def test_runs_do_not_ask_the_exchange_and_say_when_nothing_was_ingested(exchange, home):
+    with pytest.raises(DataError, match="assay ingest --source binance"):
+        lay_foundation(home, load(), "binance")
+    up(home, catalog(exchange), scan=False)
+    exchange.forget()
+    lay_foundation(home, load(), "binance")
+    assert exchange.log == []
+
+
+def test_a_scan_of_a_file_is_refused(home):
+    with pytest.raises(UsageError, match="no live source"):
+        ingestion.bring_up(home, load(), "sample", scan=True)
+
+
+def test_a_round_of_the_schedule_tells_what_it_did(exchange, home):
+    settings = catalog(exchange)
+    first = _work(home, settings, "binance", True, lambda: None)
+    assert first["added"] > 1000
+    assert first["invalid"] == 0
+    assert first["compared"] == first["agree"]
+    exchange.fail(Fault("5xx", path="/crypto", times=None))
+    second = _work(home, settings, "binance", True, lambda: None)
+    assert (second["outcome"], second["code"], second["added"]) == ("failed", "SCREENER_FAILING", 0)
+    assert "outcome" not in _did(up(home, settings), True)

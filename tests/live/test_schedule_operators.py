@@ -1,0 +1,76 @@
+"""The operators' page names no command, option, setting or code that does not exist, and leaves no code out."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from assay.cli import app
+from assay.foundation.live.exchange import TROUBLES
+from assay.foundation.live.findings import MEANINGS
+from assay.profile.model import ScanSettings, Schedule
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "operators.md"
+SOURCES = [
+    *(ROOT / "src/assay/foundation/live").glob("*.py"),
+    ROOT / "src/assay/foundation/checkup.py",
+    ROOT / "src/assay/commands/doctor.py",
+]
+
+
+@pytest.fixture(scope="module")
+def text():
+    if not PAGE.is_file():
+        pytest.skip("the page is not part of this copy")
+    return PAGE.read_text(encoding="utf-8")
+
+
+def commands(text):
+    return {line.strip() for line in re.findall(r"(?:^|[`/\s])assay ([a-z][^`\n>|#]*)", text, re.MULTILINE)}
+
+
+def test_every_command_and_option_exists(text):
+    group = get_command(app)
+    found = commands(text)
+    assert len(found) > 10
+    for line in found:
+        name, *words = line.split()
+        if name not in group.commands:
+            assert not line.startswith(("ingest", "doctor", "run", "scan")), line
+            pytest.fail(f"no command: assay {line}")
+        known = {option for parameter in group.commands[name].params for option in parameter.opts}
+        for word in words:
+            assert not word.startswith("--") or word.rstrip(".,;)(") in known, line
+
+
+def test_every_make_target_exists(text):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+-[a-z-]+)", text))
+    assert named == {"data-ingest", "meta-ingest"}
+    assert named <= targets
+
+
+def test_every_setting_exists(text):
+    [block] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    ScanSettings.model_validate(tomllib.loads(block)["scan"])
+    for name in re.findall(r"`schedule\.(\w+) = ", text):
+        assert name in Schedule.model_fields
+
+
+NO_CODES = {
+    *("ACTION", "NOTE", "INTEGRITY", "LONG", "SHORT", "TRADING", "BREAK", "HEALTHY", "DAMAGED", "VALID", "DEAD"),
+    *("MINUTE", "HOUR", "SECOND", "REQUEST_WEIGHT", "POST"),
+}
+"""Words in capitals that are no codes of findings or errors."""
+
+
+def test_every_code_is_explained(text):
+    written = {code for path in SOURCES for code in re.findall(r'"([A-Z][A-Z_]{3,})"', path.read_text())}
+    plain = {code for code in written if not code.startswith("ASSAY_") and not code.endswith("_URL")}
+    retried = {f"RETRY_{trouble}" for trouble in TROUBLES}
+    codes = (plain | set(MEANINGS) | retried) - NO_CODES - set(TROUBLES)
+    assert len(codes) > 50
+    assert sorted(code for code in codes if not re.search(rf"\b{code}\b", text)) == []
