@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
             print(output, flush=True)
         print(f"{name}: {'FAILED' if process.returncode else 'ok'}", flush=True)
     tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "2", "--basetemp", str(ROOT / ".pytest_tmp"), *marks],
+        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--basetemp", str(ROOT / ".pytest_tmp"), *marks],
         cwd=ROOT,
         check=False,
     )
