@@ -9,6 +9,7 @@ from assay.commands import flows
 from assay.commands import meta as commands
 from assay.commands.meta import Ground
 from assay.errors import AssayError, Exit
+from assay.executors import Serial
 from assay.flow import Foundation, lay_foundation
 from assay.meta.request import MetaRequest
 from assay.profile import load
@@ -74,7 +75,7 @@ class FlowJob:
 
         try:
             folder = claim(self.home.flows, "pair", None, parse_as_of("2024-01-20"))
-            flows._keep(folder, self.home, self.foundation, self.outcomes)
+            flows._keep(folder, self.home, self.foundation, self.outcomes, Serial())
         except AssayError as error:
             return Ended(error.exit_code, error.code)
         return Ended(Exit.OK)

@@ -47,7 +47,8 @@ def run(
             made = requests(home, catalog, foundation, names, run_id)
             outcomes = [_here(request, executor=executor) for request in made]
     else:
-        _, outcomes = _parallel(home, catalog, names, source, as_of, execution)
+        with workforce(execution.use or "pool", at_once(execution, len(names)), home) as executor:
+            _, outcomes = _parallel(home, catalog, names, source, as_of, executor)
     _print(outcomes, as_json)
     return worst(outcomes)
 
@@ -83,8 +84,9 @@ def flow(
     names = catalog.flow(name)
     _check(catalog, names)
     folder = claim(home.flows, name, None, dt.datetime.now(UTC))
-    foundation, outcomes = _parallel(home, catalog, names, source, as_of, execution)
-    report = _keep(folder, home, foundation, outcomes)
+    with workforce(execution.use or "pool", at_once(execution, len(names)), home) as executor:
+        foundation, outcomes = _parallel(home, catalog, names, source, as_of, executor)
+        report = _keep(folder, home, foundation, outcomes, executor)
     _print(outcomes, as_json, None if report is None else str(report))
     return worst(outcomes)
 
@@ -104,13 +106,12 @@ def _here(request: Request, redo_from: int | None = None, executor: Executor | N
 
 
 def _parallel(
-    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, execution: Execution
+    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, executor: Executor
 ) -> tuple[Foundation, list[Outcome]]:
-    with workforce(execution.use or "pool", at_once(execution, len(names)), home) as executor:
-        foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
-        wanted = requests(home, catalog, foundation, names)
-        with watching([request.run for request in wanted]) as refresh:
-            outcomes = run_all(executor, wanted, refresh)
+    foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
+    wanted = requests(home, catalog, foundation, names)
+    with watching([request.run for request in wanted]) as refresh:
+        outcomes = run_all(executor, wanted, refresh)
     return foundation, outcomes
 
 
@@ -121,21 +122,34 @@ def at_once(execution: Execution, runs: int) -> int | None:
     return max(1, min(execution.workers or os.cpu_count() or 1, runs))
 
 
-def _keep(folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[Outcome]) -> Path | None:
+def _keep(
+    folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[Outcome], executor: Executor
+) -> Path | None:
     """Write the flow's table, and the joint report over the runs that ended valid."""
-    from assay.report.audit_report import render_joint
-    from assay.report.html.many_pages import render_joint_page
-
     body = summary(outcomes) | {"source": foundation.source, "as_of": format_instant(foundation.as_of)}
     files.write_json(folder / "flow.json", body)
     files.write(folder / "runs.txt", (_verdicts(outcomes) + "\n").encode())
-    valid = [home.runs / outcome.run_id for outcome in outcomes if outcome.state == "VALID"]
+    valid = tuple(home.runs / outcome.run_id for outcome in outcomes if outcome.state == "VALID")
     if not valid:
         return None
+    # The workers have loaded what both forms need, and write them side by side.
+    text, page = executor.map(_rendered, [("md", valid), ("html", valid)])
     report = folder / "audit_report.md"
-    files.write(report, render_joint(valid).encode())
-    files.write(folder / "report.html", render_joint_page(valid).encode())
+    files.write(report, text.encode())
+    files.write(folder / "report.html", page.encode())
     return report
+
+
+def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
+    """Return the joint report over runs in one of its forms."""
+    form, runs = task
+    if form == "html":
+        from assay.report.html.many_pages import render_joint_page
+
+        return render_joint_page(runs)
+    from assay.report.audit_report import render_joint
+
+    return render_joint(runs)
 
 
 def _verdicts(outcomes: Sequence[Outcome]) -> str:
