@@ -43,7 +43,8 @@ def stage(stage_server: tuple[Path, Served]) -> Iterator[tuple[Path, Served]]:
     shutil.rmtree(stage_server[0], ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+# Of a module: while it is open an event loop runs in this thread, and other tests start loops of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Debian's Chromium; nothing is ever downloaded."""
     path = chromium()
