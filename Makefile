@@ -62,7 +62,7 @@ define install
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-installer.txt
-	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes --compile-bytecode -r $(2) || \
+	$(1)/bin/uv pip install --quiet --system-certs --python $(1)/bin/python --require-hashes --compile-bytecode -r $(2) || \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(1)/ready
@@ -72,7 +72,7 @@ endef
 	$(call install,.venv,requirements.txt)
 
 .venv/live: .venv/ready requirements-live.txt
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --compile-bytecode -r requirements-live.txt || \
+	.venv/bin/uv pip install --quiet --system-certs --python .venv/bin/python --require-hashes --compile-bytecode -r requirements-live.txt || \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-live.txt
 	@touch .venv/live
 

@@ -175,3 +175,6 @@ def _print(outcomes: Sequence[Outcome], as_json: bool, report: str | None = None
             output.line(f"{outcome.run_id}: {error['what']} [{error['where']}]; {error['hint']}")
     if report is not None:
         output.line(f"joint audit report: {_near(report)}")
+        output.line(
+            f"to look at: {_near(str(Path(report).with_name('report.html')))}, and report.html beside each audit report"
+        )
