@@ -16,20 +16,20 @@ from collections.abc import Callable
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")  # as in a worker: the pool of processes is the parallelism
 
-import numpy as np  # noqa: E402 - after the number of threads is set
-import numpy.typing as npt  # noqa: E402
+import numpy as np
+import numpy.typing as npt
 
 STARTED = time.perf_counter()
-from assay.alpha.selection import NaturalSelection, select  # noqa: E402 - the import is timed
+from assay.alpha.selection import NaturalSelection, select
 
 IMPORTED = time.perf_counter() - STARTED
 
-from assay.alpha.features import FEATURES  # noqa: E402
-from assay.alpha.scoring import WEIGHTS  # noqa: E402
-from assay.artifacts import Candidate  # noqa: E402
-from assay.foundation.market import Market  # noqa: E402
-from assay.foundation.returns import returns_matrix  # noqa: E402
-from assay.profile.model import Profile  # noqa: E402
+from assay.alpha.features import FEATURES
+from assay.alpha.scoring import WEIGHTS
+from assay.artifacts import Candidate
+from assay.foundation.market import Market
+from assay.foundation.returns import returns_matrix
+from assay.profile.model import Profile
 
 Floats = npt.NDArray[np.float64]
 BENCHMARK = "BINANCE:BTCUSDT"

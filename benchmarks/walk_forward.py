@@ -19,28 +19,28 @@ import time
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(variable, "1")  # one core, as in a worker
 
-from dataclasses import dataclass  # noqa: E402 - after the number of threads is set
+from dataclasses import dataclass
 
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-from skfolio import RiskMeasure  # noqa: E402
-from skfolio.cluster import HierarchicalClustering, LinkageMethod  # noqa: E402
-from skfolio.moments import LedoitWolf, ShrunkMu, ShrunkMuMethods  # noqa: E402
-from skfolio.optimization import EqualWeighted, MeanRisk, ObjectiveFunction  # noqa: E402
-from skfolio.optimization import HierarchicalRiskParity as SkfolioHRP  # noqa: E402
-from skfolio.prior import EmpiricalPrior  # noqa: E402
-from skfolio.seriation import HierarchicalSeriation  # noqa: E402
-from threadpoolctl import threadpool_limits  # noqa: E402
+import numpy as np
+import numpy.typing as npt
+from skfolio import RiskMeasure
+from skfolio.cluster import HierarchicalClustering, LinkageMethod
+from skfolio.moments import LedoitWolf, ShrunkMu, ShrunkMuMethods
+from skfolio.optimization import EqualWeighted, MeanRisk, ObjectiveFunction
+from skfolio.optimization import HierarchicalRiskParity as SkfolioHRP
+from skfolio.prior import EmpiricalPrior
+from skfolio.seriation import HierarchicalSeriation
+from threadpoolctl import threadpool_limits
 
-from assay.decision import Decision, decide  # noqa: E402
-from assay.evaluation.survivors import survivorship  # noqa: E402
-from assay.evaluation.walk_forward import WalkForwardResult, walk_forward  # noqa: E402
-from assay.foundation.market import Market  # noqa: E402
-from assay.profile import Catalog, Profile, load  # noqa: E402
-from assay.risk.allocate import RiskState, complete_rows, optimize  # noqa: E402
-from assay.risk.caps import Polytope  # noqa: E402
-from assay.risk.optimizers import HierarchicalRiskParity  # noqa: E402
-from benchmarks.recorded import BARS, market  # noqa: E402
+from assay.decision import Decision, decide
+from assay.evaluation.survivors import survivorship
+from assay.evaluation.walk_forward import WalkForwardResult, walk_forward
+from assay.foundation.market import Market
+from assay.profile import Catalog, Profile, load
+from assay.risk.allocate import RiskState, complete_rows, optimize
+from assay.risk.caps import Polytope
+from assay.risk.optimizers import HierarchicalRiskParity
+from benchmarks.recorded import BARS, market
 
 Floats = npt.NDArray[np.float64]
 

@@ -108,7 +108,7 @@ def _loaded(folder: Path, source: Path, symbols: int, days: int) -> None:
     worlds.write(source, symbols, days, later=1)
 
 
-def selection(folder: Path, candidates: int, days: int) -> Iterator[Job]:  # noqa: ARG001
+def selection(folder: Path, candidates: int, days: int) -> Iterator[Job]:  # noqa: ARG001 - works are called alike
     """Features, vetoes, clusters, winners."""
     from assay.alpha.selection import NaturalSelection
     from assay.profile.model import Profile
@@ -127,7 +127,7 @@ def selection(folder: Path, candidates: int, days: int) -> Iterator[Job]:  # noq
     yield Job("selection", lambda: NaturalSelection.from_profile(profile).fit(returns), check)
 
 
-def allocation(folder: Path, atoms: int) -> Iterator[Job]:  # noqa: ARG001
+def allocation(folder: Path, atoms: int) -> Iterator[Job]:  # noqa: ARG001 - works are called alike
     """Estimates, clusters, caps; then each risk profile."""
     from assay.domain import Atom
     from assay.profile.model import RISK_PROFILES, Profile

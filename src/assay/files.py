@@ -129,7 +129,7 @@ def write(path: Path, data: bytes) -> str:
                 disk.write(descriptor, data)
                 disk.sync(descriptor)
             disk.rename(temporary, path)
-        except BaseException:
+        except BaseException:  # whatever cut the writing, an interrupt too, no temporary file stays
             with suppress(FileNotFoundError):
                 disk.remove(temporary)
             raise

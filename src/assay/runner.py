@@ -196,7 +196,7 @@ def _perform(request: Job, context: Workspace, step: Step) -> None:
     try:
         with time_limit(limits.walk_forward if step.name == "walk_forward" else limits.step, step.title):
             step.work(context)
-    except BaseException as error:
+    except BaseException as error:  # also an interrupt is an outcome; it goes on upwards
         known = error if isinstance(error, AssayError) else InternalError(f"{type(error).__name__}: {error}")
         ledger.outcome(step.number, step.name, "failed", inputs, _outputs(context), known.as_dict())
         raise

@@ -31,7 +31,7 @@ def judge(content: Draft, direction: str, stage: str = "post_opt", **more: Any) 
         read_panel(content[layout.SYNTHETIC], "synthetic"),
         [winner for winner in winners if winner.atom_id in kept],
         direction,
-        stage,  # type: ignore[arg-type]
+        stage,  # type: ignore[arg-type]  # parametrised text is one of the two
         Optimized.model_validate(content[layout.OPTIMIZED]),
         Flattened.model_validate(content[layout.FLATTENED]),
         **more,

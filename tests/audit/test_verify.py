@@ -84,7 +84,7 @@ def test_order_of_keys_of_the_rfc() -> None:
 @settings(deadline=None)
 @given(JSON)
 def test_canonical_json_is_what_the_library_writes(value: object) -> None:
-    assert verify.canonical(value).encode() == rfc8785.dumps(value)  # type: ignore[arg-type]
+    assert verify.canonical(value).encode() == rfc8785.dumps(value)  # type: ignore[arg-type]  # values come from parameters
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"bytes", [object()]])
@@ -378,7 +378,7 @@ def unsealed(home: Path) -> tuple[Path, Ledger]:
 
 def close(run: Path, ledger: Ledger, **changes: object) -> Registration:
     settings = {"manifest": HASH, "verdict": "VALID", "performance": {}, **changes}
-    return seal(run, ledger, **settings)  # type: ignore[arg-type]
+    return seal(run, ledger, **settings)  # type: ignore[arg-type]  # values come from parameters
 
 
 def test_nothing_follows_the_seal(home: Path) -> None:

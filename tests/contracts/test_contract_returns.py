@@ -143,7 +143,7 @@ def test_a_matrix_of_the_benchmark_alone_passes_and_one_of_faulty_columns_does_n
 
 def test_lazy_frames_are_refused() -> None:
     with pytest.raises(TypeError, match="LazyFrame"):
-        check_l0(returns().lazy())  # type: ignore[arg-type]
+        check_l0(returns().lazy())  # type: ignore[arg-type]  # a lazy frame is what must be refused
 
 
 def test_the_schema_alone_is_pandera_s() -> None:

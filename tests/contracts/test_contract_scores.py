@@ -133,7 +133,7 @@ def test_the_schema_of_the_feature_store_alone() -> None:
 def test_ratings_of_recorded_bars_pass(shared: object) -> None:
     from assay.foundation.ratings import rate as rate_bars
 
-    bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet").rename({"timestamp": "open_time"})  # type: ignore[operator]
+    bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet").rename({"timestamp": "open_time"})
     some = bars.filter(pl.col("symbol").str.starts_with("BINANCE:A"))
     some = some.with_columns(pl.col("open_time").cast(pl.Datetime("us", "UTC")), pl.lit("1d").alias("interval"))
     ratings = rate_bars(some.sort("open_time", "symbol"))

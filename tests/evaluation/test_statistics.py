@@ -95,7 +95,7 @@ def test_deflation_promotes_what_theory_allows(trials: int, planted: float, theo
 def test_against_skfolio():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        measures = pytest.importorskip("skfolio.measures")
+        measures = pytest.importorskip("skfolio.measures", reason="skfolio, the oracle, is not installed")
     assert own.cvar(RETURNS) == pytest.approx(-measures.cvar(RETURNS, beta=0.95), rel=1e-12)
     assert own.cvar(RETURNS[:133]) == pytest.approx(-measures.cvar(RETURNS[:133], beta=0.95), rel=1e-12)
     depth = measures.max_drawdown(measures.get_drawdowns(RETURNS, compounded=True))
@@ -115,7 +115,7 @@ def test_against_scipy():
 
 def test_against_ffn():
     """Another library's figures of the same price path; it annualises by what it is told."""
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="the oracles need pandas")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ffn = pytest.importorskip("ffn", reason="ffn is not installed")

@@ -40,7 +40,7 @@ def book_of(server: Server) -> Book:
     if book is None:
         from screener_book import book_of_world
 
-        book = server.screen = book_of_world(server.world)  # type: ignore[attr-defined]
+        book = server.screen = book_of_world(server.world)  # type: ignore[attr-defined]  # the server holds what routes hang on it
     return book
 
 

@@ -322,7 +322,7 @@ def test_known_instruments_are_no_finding() -> None:
 
 
 def test_recorded_quote_volumes_are_told_from_estimates(shared: object, recorded: Market) -> None:
-    bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet").filter(  # type: ignore[operator]
+    bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet").filter(
         pl.col("timestamp") >= dt.datetime(2023, 2, 17, tzinfo=UTC)
     )
     lacking = bars.filter(pl.col("quote_volume").is_null() & (pl.col("volume") > 0) & (pl.col("high") > pl.col("low")))

@@ -54,7 +54,11 @@ def up(home, settings, scan=True):
 
 def test_everything_in_order(exchange, home):
     stages = []
-    tell = lambda stage, done, _total: stages.append(stage) if done == 0 else None  # noqa: E731
+
+    def tell(stage, done, _total):
+        if done == 0:
+            stages.append(stage)
+
     phase = ingestion.bring_up(home, catalog(exchange), "binance", scan=True, progress=tell)
     assert list(dict.fromkeys(stages)) == ["scan", "read", "fetch", "compare", "ratings", "write"]
     assert phase.scan_error is None

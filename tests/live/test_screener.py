@@ -70,7 +70,11 @@ def test_four_scanners_are_asked_for_closed_bars_of_the_universe(server):
 def test_every_column_is_kept_with_request_and_hash(server):
     bodies = []
     honest = screener_api.scan
-    answer = lambda request: bodies.append(honest(request, server.screen)) or bodies[-1]  # noqa: E731
+
+    def answer(request):
+        bodies.append(honest(request, server.screen))
+        return bodies[-1]
+
     server._routes.clear()
     server.route("POST", "/crypto/scan", answer)
     [found] = screener(server).ask(ALL_LONG).answers
@@ -174,8 +178,11 @@ def test_numbers_that_json_does_not_have_are_refused(server):
 def test_a_clock_of_another_day_is_refused(server):
     server._routes.clear()
     other = {"Date": "Wed, 13 Mar 2024 00:05:00 GMT"}
-    answer = lambda request: screener_api.scan(request, server.screen)  # noqa: E731
-    server.route("POST", "/crypto/scan", lambda r: Response(answer(r).body, headers=other))
+
+    def late(request):
+        return Response(screener_api.scan(request, server.screen).body, headers=other)
+
+    server.route("POST", "/crypto/scan", late)
     with pytest.raises(SourceError) as caught:
         screener(server).ask(ALL_LONG)
     assert caught.value.code == "CLOCK_SKEW"

@@ -661,7 +661,7 @@ def test_tracking_error_by_hand():
 
 
 def test_tracking_error_of_many_coins_agrees_with_scikit_learn():
-    covariance = pytest.importorskip("sklearn.covariance")
+    covariance = pytest.importorskip("sklearn.covariance", reason="scikit-learn, the oracle, is not installed")
     rng = np.random.default_rng(7)
     returns = rng.normal(0.0, 0.03, (400, 5)) + rng.normal(0.0, 0.02, (400, 1))
     off = dict(zip("abcde", [0.01, -0.02, 0.004, 0.0301, -0.011], strict=True))

@@ -14,7 +14,7 @@ from assay.foundation.ratings import VOTES, rate
 from assay.foundation.ratings.indicators import indicators
 from assay.foundation.ratings.panel import Segment, tape
 
-talib = pytest.importorskip("talib")
+talib = pytest.importorskip("talib", reason="TA-Lib, the oracle, is not installed")
 
 WARM = 600
 """Bars after which TA-Lib's own seeds have decayed below the tolerance."""

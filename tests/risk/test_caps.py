@@ -34,7 +34,7 @@ SHIPPED = CapSettings()
 def test_caps_by_hand(
     atoms: int, clusters: int, regime: str, atom_cap: float, cluster_cap: float, raised: list[str]
 ) -> None:
-    caps = decide_caps(atoms, clusters, regime, SHIPPED)  # type: ignore[arg-type]
+    caps = decide_caps(atoms, clusters, regime, SHIPPED)  # type: ignore[arg-type]  # values come from parameters
     assert (caps.atom, caps.cluster) == pytest.approx((atom_cap, cluster_cap))
     assert [event.values["cap"] for event in caps.events] == raised
     assert {event.code for event in caps.events} <= {"CAP_RELAXED"}
@@ -86,9 +86,9 @@ class TestBudget:
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     right = {"upper": np.array([0.5, 0.5]), "labels": np.array([1, 2]), "cluster_caps": np.ones(2), "budget": 1.0}
-    Polytope(**right)  # type: ignore[arg-type]
+    Polytope(**right)  # type: ignore[arg-type]  # values come from parameters
     with pytest.raises(UsageError):
-        Polytope(**(right | wrong))  # type: ignore[arg-type]
+        Polytope(**(right | wrong))  # type: ignore[arg-type]  # values come from parameters
 
 
 class TestBest:

@@ -25,7 +25,7 @@ def test_agrees_with_scikit_learn(rows: int, atoms: int) -> None:
     assert ours.condition_number == pytest.approx(np.linalg.cond(matrix), rel=1e-8)
 
 
-def test_agrees_with_scikit_learn_on_recorded_bars(shared) -> None:  # type: ignore[no-untyped-def]
+def test_agrees_with_scikit_learn_on_recorded_bars(shared) -> None:
     import polars as pl
 
     bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet", columns=["symbol", "timestamp", "close"])

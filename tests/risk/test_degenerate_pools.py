@@ -30,7 +30,7 @@ ALL = (*CAUTIOUS, MaxSharpe)
 def fit(kind: type[Optimizer], returns: Floats, **parameters: object) -> Optimizer:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        optimizer = kind(**parameters).fit(returns)  # type: ignore[arg-type]
+        optimizer = kind(**parameters).fit(returns)  # type: ignore[arg-type]  # values come from parameters
     assert math.fsum(optimizer.weights_) + optimizer.cash_ == pytest.approx(1.0, abs=1e-12)
     assert (optimizer.weights_ >= 0).all()
     assert optimizer.solver_.status in {"SOLVED", "ALL_CASH"}

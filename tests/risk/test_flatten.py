@@ -78,7 +78,7 @@ def test_identities(portfolio: tuple[list[Atom], list[float], list[int]]) -> Non
 
 
 @given(portfolios(), st.randoms(use_true_random=False))
-def test_the_order_of_the_atoms_does_not_matter(portfolio, shuffler) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_the_atoms_does_not_matter(portfolio, shuffler) -> None:
     atoms, weights, labels = portfolio
     order = list(range(len(atoms)))
     shuffler.shuffle(order)

@@ -36,7 +36,7 @@ def prior() -> EmpiricalPrior:
 
 def skfolio_weights(
     returns: Floats, objective: ObjectiveFunction, atom_cap: float, cluster_cap: float, labels
-) -> Floats:  # type: ignore[no-untyped-def]
+) -> Floats:
     model = MeanRisk(
         objective_function=objective,
         risk_measure=RiskMeasure.STANDARD_DEVIATION
@@ -274,7 +274,7 @@ class TestBarbell:
         assert ours.weights_[[0, 2]] == pytest.approx([0.05, 0.05])
 
 
-class _Fixed(LedoitWolf):  # type: ignore[misc]
+class _Fixed(LedoitWolf):  # type: ignore[misc]  # skfolio ships no types
     """A covariance that is given: part of the whole pool's, as the core has no covariance of its own."""
 
     def __init__(self, matrix: Floats | None = None, chosen: list[int] | None = None) -> None:
@@ -282,7 +282,7 @@ class _Fixed(LedoitWolf):  # type: ignore[misc]
         self.matrix = matrix
         self.chosen = chosen
 
-    def fit(self, X, y=None):  # type: ignore[no-untyped-def]  # noqa: N803 - scikit-learn's name
+    def fit(self, X, y=None):  # noqa: N803 - scikit-learn's name
         super().fit(X)
         self.covariance_ = self.matrix[np.ix_(self.chosen, self.chosen)] / 365
         return self

@@ -17,7 +17,7 @@ from assay.risk.optimizers import Barbell, EqualWeight, HierarchicalRiskParity, 
 ALL = (MinVariance, MaxSharpe, HierarchicalRiskParity, EqualWeight, Barbell)
 
 
-class Clip(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Clip(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """A step before the optimizer."""
 
     def fit(self, X, y=None):  # type: ignore[no-untyped-def]  # noqa: N803 - scikit-learn's name

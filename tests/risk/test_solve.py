@@ -79,7 +79,7 @@ def test_an_interior_optimum_has_a_closed_form() -> None:
 def test_a_failed_solver_is_named_and_the_next_one_answers() -> None:
     program = simplex(8, 1)
     honest, _ = solve(program)
-    x, report = solve(program, (failing("MAX_ITERATIONS"), with_clarabel))  # type: ignore[arg-type]
+    x, report = solve(program, (failing("MAX_ITERATIONS"), with_clarabel))  # type: ignore[arg-type]  # a solver of the test
     np.testing.assert_allclose(x, honest, atol=1e-5)
     assert report.name == "clarabel"
     assert len(report.fallbacks) == 1
@@ -135,6 +135,6 @@ class TestCertificate:
             lambda a: replace(a, x=np.full(6, np.nan)),
         ],
     )
-    def test_mutants_fall(self, mutant) -> None:  # type: ignore[no-untyped-def]
+    def test_mutants_fall(self, mutant) -> None:
         residual, gap = certify(self.program, mutant(with_piqp(self.program)))
         assert not (residual <= 1e-8 and gap <= 1e-8)

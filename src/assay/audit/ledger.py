@@ -141,7 +141,7 @@ class Ledger:
                 ledger._truncate()
                 cut = {"bytes": len(chain.torn), "sha256": files.sha256(chain.torn)}
                 ledger.resume({"reason": "torn line", "cut": cut})
-        except BaseException:
+        except BaseException:  # also an interrupt must not leave the lock with a ledger that nobody has
             stream.close()
             raise
         return ledger
@@ -215,7 +215,7 @@ class Ledger:
             files.append(self.path, line)
             self._entries.append(entry)
             self._size = size + len(line)
-        except BaseException:
+        except BaseException:  # also an interrupt
             # Half a line, or a whole one whose fsync failed, would end up in front of the next.
             del self._entries[count:]
             self._size = size

@@ -125,7 +125,7 @@ def _write(path: Path, before: list[Entry], line: bytes) -> list[Entry]:
     try:
         files.append(path, line)
         files.sync_folder(path.parent)  # the first line makes the file
-    except BaseException:
+    except BaseException:  # whatever cut the writing, an interrupt too, half a line must not stay
         if path.exists():
             files.truncate(path, size)
         raise

@@ -129,9 +129,9 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102 - told in the class
     @property
-    def kind(self) -> str: ...  # noqa: D102
+    def kind(self) -> str: ...  # noqa: D102 - told in the class
     @property
-    def identity(self) -> str: ...  # noqa: D102
+    def identity(self) -> str: ...  # noqa: D102 - told in the class
 
     def fingerprint(self) -> str | None:
         """Return the SHA-256 of the content, None where only a reading tells; raise SourceError if it is unreadable."""

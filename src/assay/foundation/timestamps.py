@@ -62,7 +62,7 @@ def open_times(stamps: pl.Series, where: str, findings: list[Finding]) -> pl.Ser
 
 
 def _limits(unit: str) -> tuple[int, int]:
-    return tuple(int(end.timestamp()) * _PER_SECOND[unit] for end in (_EARLIEST, _LATEST))  # type: ignore[return-value]
+    return int(_EARLIEST.timestamp()) * _PER_SECOND[unit], int(_LATEST.timestamp()) * _PER_SECOND[unit]
 
 
 def _unit(stamps: pl.Series, where: str) -> str:
