@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from assay.alpha.selection import NaturalSelection
-from assay.domain import Atom
-from assay.profile.model import RISK_PROFILES, Profile
+from assay.base.domain import Atom
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.optimizers import Allocation
+from assay.settings.model import RISK_PROFILES, Profile
 from benchmarks.selection import streams
 
 SIZES = (50, 200, 500, 1_000, 2_000)

@@ -23,13 +23,13 @@ from typing import Any
 
 import polars as pl
 
-from assay.domain import DAY
-from assay.foundation.ingest import IngestReport, ingest
-from assay.foundation.lake import Lake
-from assay.foundation.live.reading import ExchangeSource
-from assay.foundation.live.settings import Access
-from assay.foundation.ratings import rate
-from assay.foundation.tables import BAR_VALUES
+from assay.base.domain import DAY
+from assay.lake.ingest import IngestReport, ingest
+from assay.lake.lake import Lake
+from assay.market.schema import BAR_VALUES
+from assay.ratings import rate
+from assay.sources.loading import ExchangeSource
+from assay.sources.settings import Access
 from benchmarks.ratings import walks
 
 ROUNDS = 5

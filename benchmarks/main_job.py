@@ -47,8 +47,8 @@ def assay(arguments: tuple[str, ...], home: str) -> None:
 
 def hashes(home: str) -> dict[str, dict[str, str]]:
     """Content hashes of every run of a home, by profile."""
-    from assay.replay import recorded_artifacts
-    from assay.runs import Home, Status
+    from assay.pipeline.replay import recorded_artifacts
+    from assay.runs.home import Home, Status
 
     runs = [Home(Path(home)).runs / name for name in Home(Path(home)).run_ids()]
     states = {Status.read(run).state for run in runs}

@@ -64,14 +64,14 @@ CHILD = """
 import json, resource, sys, time
 from pathlib import Path
 from assay.executors import opened, parse
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
 
 def main():
     home, source, workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     lake = Lake(home, source)
     began = time.perf_counter()
-    with opened(parse("pool" if workers > 1 else "serial"), workers, home, ["assay.foundation.shards"]) as executor:
+    with opened(parse("pool" if workers > 1 else "serial"), workers, home, ["assay.lake.shards"]) as executor:
         report = ingest(lake, executor=executor)
     wall = time.perf_counter() - began
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -104,9 +104,9 @@ def measured(home: Path, source: Path, workers: int = 1) -> dict[str, float]:
 
 def agree(folder: Path) -> bool:
     """Load a small file whole and by shards and compare the tables."""
-    from assay.foundation import shards
-    from assay.foundation.ingest import ingest
-    from assay.foundation.lake import Lake
+    from assay.lake import shards
+    from assay.lake.ingest import ingest
+    from assay.lake.lake import Lake
 
     source = folder / "small.parquet"
     generate(source, 6, 3_000)

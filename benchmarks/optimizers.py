@@ -24,10 +24,10 @@ from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 from threadpoolctl import threadpool_limits
 
-from assay.domain import Atom
-from assay.profile.model import Profile
+from assay.base.domain import Atom
 from assay.risk.allocate import analyse, optimize
 from assay.risk.optimizers import HierarchicalRiskParity, MaxSharpe, MinVariance
+from assay.settings.model import Profile
 
 Floats = npt.NDArray[np.float64]
 

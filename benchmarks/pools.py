@@ -36,17 +36,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from assay.artifacts import CapitalPreservation
-from assay.decision import Decision, decide, net_weights
-from assay.domain import DAY, UTC
-from assay.evaluation.preservation import preservation
-from assay.evaluation.statistics import max_drawdown
-from assay.evaluation.walk_forward import Rebalance, close_of, hold
-from assay.foundation.market import Market
-from assay.profile import Catalog, Profile, load
+from assay.backtest.decision import Decision, decide, net_weights
+from assay.backtest.preservation import preservation
+from assay.backtest.statistics import max_drawdown
+from assay.backtest.walk_forward import Rebalance, close_of, hold
+from assay.base.domain import DAY, UTC
+from assay.market.panel import Market
 from assay.risk.allocate import RiskState, complete_rows, optimize
 from assay.risk.caps import Polytope
 from assay.risk.guard import daily_costs
+from assay.runs.documents import CapitalPreservation
+from assay.settings import Catalog, Profile, load
 from benchmarks.guards import AFTERWARDS, BLIND, PRESENT, RULES, STEP, Atoms, Bools, Floats, Rule
 from benchmarks.recorded import BARS, market
 

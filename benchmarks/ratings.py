@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 import talib
 
-from assay.foundation.ratings import rate
-from assay.foundation.ratings.indicators import indicators
-from assay.foundation.ratings.panel import Segment, tape
+from assay.ratings import rate
+from assay.ratings.indicators import indicators
+from assay.ratings.panel import Segment, tape
 
 WARM = 600
 """Bars after which TA-Lib's seeds of MACD, ADX and DI have decayed below the tolerance."""

@@ -26,10 +26,10 @@ IMPORTED = time.perf_counter() - STARTED
 
 from assay.alpha.features import FEATURES
 from assay.alpha.scoring import WEIGHTS
-from assay.artifacts import Candidate
-from assay.foundation.market import Market
-from assay.foundation.returns import returns_matrix
-from assay.profile.model import Profile
+from assay.market.panel import Market
+from assay.market.returns import returns_matrix
+from assay.runs.documents import Candidate
+from assay.settings.model import Profile
 
 Floats = npt.NDArray[np.float64]
 BENCHMARK = "BINANCE:BTCUSDT"

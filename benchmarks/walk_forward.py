@@ -32,14 +32,14 @@ from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 from threadpoolctl import threadpool_limits
 
-from assay.decision import Decision, decide
-from assay.evaluation.survivors import survivorship
-from assay.evaluation.walk_forward import WalkForwardResult, walk_forward
-from assay.foundation.market import Market
-from assay.profile import Catalog, Profile, load
+from assay.backtest.decision import Decision, decide
+from assay.backtest.survivorship import survivorship
+from assay.backtest.walk_forward import WalkForwardResult, walk_forward
+from assay.market.panel import Market
 from assay.risk.allocate import RiskState, complete_rows, optimize
 from assay.risk.caps import Polytope
 from assay.risk.optimizers import HierarchicalRiskParity
+from assay.settings import Catalog, Profile, load
 from benchmarks.recorded import BARS, market
 
 Floats = npt.NDArray[np.float64]

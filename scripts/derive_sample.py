@@ -22,7 +22,7 @@ import polars as pl
 WHEEL_SHA256 = "43b3a0b894c62014a8810cdeb575bee16f99efca3fcf0c49292cc5294ff2c7bf"
 MEMBER = "factorlab/datasets/data/binance_spot_prices.csv"
 IN_PROGRESS = dt.date(2024, 1, 22)  # the day on which the collection was made: its bar had not closed
-TARGET = Path(__file__).resolve().parents[1] / "src/assay/foundation/sample/binance_spot_daily_2023.parquet"
+TARGET = Path(__file__).resolve().parents[1] / "src/assay/sources/sample/binance_spot_daily_2023.parquet"
 VALUES = ("open", "high", "low", "close", "volume")
 
 

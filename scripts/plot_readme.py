@@ -13,8 +13,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from assay.api import Run
-from assay.foundation.lake import pin
-from assay.runs import Home
+from assay.lake.lake import pin
+from assay.runs.home import Home
 
 RISK_PROFILE = "hrp"
 BENCHMARK = "BINANCE:BTCUSDT"

@@ -44,7 +44,7 @@ def variants(folder: Path, sleeves: int) -> list[str]:
 
 def digest(run: Path) -> str:
     """Return one hash of the content hashes of a run's steps 2 to 13."""
-    from assay.replay import recorded_artifacts
+    from assay.pipeline.replay import recorded_artifacts
 
     return hashlib.sha256(json.dumps(recorded_artifacts(run), sort_keys=True).encode()).hexdigest()
 
@@ -60,10 +60,10 @@ def sleeve(folder: Path, symbols: int, days: int, walk: int) -> Iterator[Job]:
     """One sleeve of the long profile in this process, on a lake that is there, with its report and seal."""
     from importlib import import_module
 
-    from assay.flow import WARM, lay_foundation, requests
-    from assay.profile import load
-    from assay.runner import execute
-    from assay.runs import Home
+    from assay.pipeline.flow import WARM, lay_foundation, requests
+    from assay.pipeline.runner import execute
+    from assay.runs.home import Home
+    from assay.settings import load
 
     for name in WARM:
         import_module(name)
@@ -81,9 +81,9 @@ def sleeve(folder: Path, symbols: int, days: int, walk: int) -> Iterator[Job]:
 
 def _founded(folder: Path, symbols: int, days: int) -> None:
     """Fill a home's lake and scan it."""
-    from assay.flow import lay_foundation
-    from assay.profile import load
-    from assay.runs import Home
+    from assay.pipeline.flow import lay_foundation
+    from assay.runs.home import Home
+    from assay.settings import load
 
     source = worlds.write(folder / "bars.parquet", symbols, days)
     lay_foundation(Home(folder / "home"), load(), f"parquet:{source}")
@@ -101,9 +101,9 @@ def executed(folder: Path, sleeves: int, setting: str, workers: int, fast: bool)
 
     The processes' start is part of the work; the first ingest is not.
     """
-    from assay.flow import lay_foundation, requests, run_all, workforce
-    from assay.profile import load
-    from assay.runs import Home
+    from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
+    from assay.runs.home import Home
+    from assay.settings import load
 
     home = Home(folder / "home")
     names = variants(folder, sleeves)
@@ -131,10 +131,10 @@ def executed(folder: Path, sleeves: int, setting: str, workers: int, fast: bool)
 
 def registry(folder: Path, runs: int) -> Iterator[Job]:
     """What the registry costs one run of a home with so many runs: trials when it starts, its line when it ends."""
-    from assay.audit.ledger import chain_line
-    from assay.audit.registry import Registration, append, head, trials
-    from assay.audit.verify import REGISTRY_KINDS, parse_line
-    from assay.profile.model import RISK_PROFILES
+    from assay.runs.ledger import chain_line
+    from assay.runs.registry import Registration, append, head, trials
+    from assay.runs.verify import REGISTRY_KINDS, parse_line
+    from assay.settings.model import RISK_PROFILES
 
     def registration(number: int) -> Registration:
         mark = hashlib.sha256(str(number).encode()).hexdigest()

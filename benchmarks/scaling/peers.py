@@ -132,9 +132,9 @@ def compare_ratings(symbols: int, days: int, checked: int, seconds: float) -> li
 
     A peer's series that differs is named, and counts as work of the peer all the same, for its users get it.
     """
-    from assay.foundation.ratings import rate
-    from assay.foundation.ratings.indicators import indicators
-    from assay.foundation.ratings.panel import Segment, tape
+    from assay.ratings import rate
+    from assay.ratings.indicators import indicators
+    from assay.ratings.panel import Segment, tape
     from benchmarks.scaling.worlds import lake_bars
 
     bars = lake_bars(symbols, days)

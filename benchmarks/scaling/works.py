@@ -24,7 +24,7 @@ def ratings(folder: Path, symbols: int, days: int) -> Iterator[Job]:
     """26 votes and three ratings of every bar, as a table."""
     import polars as pl
 
-    from assay.foundation.ratings import rate
+    from assay.ratings import rate
 
     apart(worlds.write_lake_bars, folder / "bars.parquet", symbols, days)
     bars = pl.read_parquet(folder / "bars.parquet")
@@ -44,9 +44,9 @@ def ratings(folder: Path, symbols: int, days: int) -> Iterator[Job]:
 
 def ingest(folder: Path, symbols: int, days: int) -> Iterator[Job]:
     """From a Parquet file to a lake with bars and ratings."""
-    from assay.foundation.ingest import ingest as bring
-    from assay.foundation.lake import Lake
-    from assay.foundation.ratings import rate
+    from assay.lake.ingest import ingest as bring
+    from assay.lake.lake import Lake
+    from assay.ratings import rate
 
     source = folder / "bars.parquet"
     apart(worlds.write, source, symbols, days)
@@ -74,8 +74,8 @@ def ingest(folder: Path, symbols: int, days: int) -> Iterator[Job]:
 
 def update(folder: Path, symbols: int, days: int) -> Iterator[Job]:
     """The file of a lake with one more day."""
-    from assay.foundation.ingest import ingest as bring
-    from assay.foundation.lake import Lake
+    from assay.lake.ingest import ingest as bring
+    from assay.lake.lake import Lake
 
     source = folder / "bars.parquet"
     apart(_loaded, folder, source, symbols, days)
@@ -93,16 +93,16 @@ ONCE = 200_000
 
 def _warm(folder: Path) -> None:
     """Ingest something small, so that imports are no part of what is measured."""
-    from assay.foundation.ingest import ingest as bring
-    from assay.foundation.lake import Lake
+    from assay.lake.ingest import ingest as bring
+    from assay.lake.lake import Lake
 
     bring(Lake(folder / "warm", f"parquet:{worlds.write(folder / 'warm.parquet', 2, 300)}"))
 
 
 def _loaded(folder: Path, source: Path, symbols: int, days: int) -> None:
     """Fill a lake from a file, then let the file grow."""
-    from assay.foundation.ingest import ingest as bring
-    from assay.foundation.lake import Lake
+    from assay.lake.ingest import ingest as bring
+    from assay.lake.lake import Lake
 
     bring(Lake(folder / "home", f"parquet:{worlds.write(source, symbols, days)}"))
     worlds.write(source, symbols, days, later=1)
@@ -111,7 +111,7 @@ def _loaded(folder: Path, source: Path, symbols: int, days: int) -> None:
 def selection(folder: Path, candidates: int, days: int) -> Iterator[Job]:  # noqa: ARG001 - works are called alike
     """Features, vetoes, clusters, winners."""
     from assay.alpha.selection import NaturalSelection
-    from assay.profile.model import Profile
+    from assay.settings.model import Profile
     from benchmarks.selection import streams
 
     profile = Profile(name="bench", direction="LONG", logics=("rating_all",), scanners=("s",))
@@ -129,9 +129,9 @@ def selection(folder: Path, candidates: int, days: int) -> Iterator[Job]:  # noq
 
 def allocation(folder: Path, atoms: int) -> Iterator[Job]:  # noqa: ARG001 - works are called alike
     """Estimates, clusters, caps; then each risk profile."""
-    from assay.domain import Atom
-    from assay.profile.model import RISK_PROFILES, Profile
+    from assay.base.domain import Atom
     from assay.risk.allocate import analyse, optimize
+    from assay.settings.model import RISK_PROFILES, Profile
     from benchmarks.candidates import check as check_weights
     from benchmarks.selection import streams
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assay.api import Run, Sleeve, run
-    from assay.foundation.lake import Lake
-    from assay.profile import Profile
+    from assay.lake.lake import Lake
+    from assay.settings import Profile
 
 __all__ = ["Lake", "Profile", "Run", "Sleeve", "run"]
 
 _HOMES = {
-    "Lake": "assay.foundation.lake",
-    "Profile": "assay.profile",
+    "Lake": "assay.lake.lake",
+    "Profile": "assay.settings",
     "Run": "assay.api",
     "Sleeve": "assay.api",
     "run": "assay.api",

@@ -13,15 +13,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from assay import artifacts, files, layout
-from assay.errors import RunFailed, UsageError
-from assay.runs import Home, Status
+from assay.base import files
+from assay.base.errors import RunFailed, UsageError
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.home import Home, Status
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.report.plots.figure import Figure
-    from assay.report.plots.of_run import RunFigures
+    from assay.report.figures.figure import Figure
+    from assay.report.figures.of_run import RunFigures
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class RunPlots:
 
     @property
     def _figures(self) -> RunFigures:
-        from assay.report.plots.of_run import RunFigures
+        from assay.report.figures.of_run import RunFigures
         from assay.report.view import open_run
 
         return RunFigures(open_run(self._path))
@@ -314,9 +316,9 @@ def run(
     RunFailed
         If the run did not end valid; the message says where its ledger is.
     """
-    from assay.flow import lay_foundation, requests
-    from assay.profile import load
-    from assay.runner import execute
+    from assay.pipeline.flow import lay_foundation, requests
+    from assay.pipeline.runner import execute
+    from assay.settings import load
 
     folder = Home(Path(home).resolve())
     catalog = load(Path.cwd(), settings=settings)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assay.artifacts import Candidate
-from assay.foundation.market import Market
-from assay.foundation.returns import ReturnsMatrix, returns_matrix
-from assay.profile.model import Profile
+from assay.market.panel import Market
+from assay.market.returns import ReturnsMatrix, returns_matrix
+from assay.runs.documents import Candidate
+from assay.settings.model import Profile
 
 Floats = npt.NDArray[np.float64]
 FIRST = np.datetime64("2022-01-01")

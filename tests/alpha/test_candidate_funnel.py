@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.alpha.funnel import Count, Funnel, run_funnel, selection_count
-from assay.artifacts import Candidate, ScannerCount
-from assay.domain import LOGICS, Atom
-from assay.errors import ContractError
+from assay.base.domain import LOGICS, Atom
+from assay.base.errors import ContractError
+from assay.runs.documents import Candidate, ScannerCount
 
 A, B, C = "BINANCE:AUSDT", "BINANCE:BUSDT", "BINANCE:CUSDT"
 MULTI = {"logics": ("rating_ma", "rating_other")}

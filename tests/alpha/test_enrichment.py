@@ -13,8 +13,8 @@ from alpha_worlds import BENCHMARK, candidates, market_of, matrix, names, profil
 
 from assay.alpha.enrichment import enrich, relation
 from assay.alpha.selection import select
-from assay.artifacts import Winner
-from assay.foundation.market import Market
+from assay.market.panel import Market
+from assay.runs.documents import Winner
 
 FACTS = {"tick_size": 0.01, "step_size": 0.1, "min_qty": 0.1, "min_notional": 5.0}
 

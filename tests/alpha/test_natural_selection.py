@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.alpha import scoring, vetoes
+from assay.alpha.alpha_verdicts import Selection
+from assay.alpha.alpha_winners import best_of_clusters, restore
 from assay.alpha.features import FEATURES
 from assay.alpha.selection import NaturalSelection, select
 from assay.alpha.synthesis import synthetic
-from assay.alpha.verdicts import Selection
-from assay.alpha.winners import best_of_clusters, restore
-from assay.errors import DataError
-from assay.foundation.market import Market
-from assay.profile.model import Profile
+from assay.base.errors import DataError
+from assay.market.panel import Market
+from assay.settings.model import Profile
 
 EASY = {"costs": {"fee": 0.0, "slippage": 0.0, "borrow": 0.0}}
 
@@ -315,7 +315,7 @@ class TestDocuments:
         assert frame["recommend_all"].null_count() == 2
 
     def test_the_table_keeps_its_contract(self) -> None:
-        from assay.contracts import check_l2
+        from assay.gates import check_l2
 
         returns = random_returns(300, 12, 18)
         missing = np.zeros(returns.shape, dtype=np.bool_)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from assay.alpha.synthesis import synthetic, synthetic_frame
-from assay.domain import Atom
+from assay.base.domain import Atom
 
 TABLES = hnp.arrays(
     np.float64,

@@ -17,10 +17,10 @@ from typing import Any
 from audit_house import Clock, snapshot
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assay import files
-from assay.audit import registry, signing
-from assay.audit.ledger import Ledger
-from assay.audit.seal import seal
+from assay.base import files
+from assay.runs import registry, signing
+from assay.runs.ledger import Ledger
+from assay.runs.seal import seal
 
 RUNS = ("a_20240401-060000", "b_20240401-060000", "c_20240401-060000")
 NAMES = ("config/manifest.json", "data/rückkehr.bin", "data/weights.json", "reports/report.md")

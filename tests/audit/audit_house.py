@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay import artifacts, files, layout
-from assay.artifacts import Document
-from assay.audit import registry
-from assay.audit.ledger import Ledger
-from assay.audit.registry import Registration
-from assay.audit.seal import seal
-from assay.audit.sign_test import run_sign_test
-from assay.profile.model import RISK_PROFILES, Profile
+from assay.base import files
+from assay.gates.sign_test import run_sign_test
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs import registry
+from assay.runs.documents import Document
+from assay.runs.ledger import Ledger
+from assay.runs.registry import Registration
+from assay.runs.seal import seal
+from assay.settings.model import RISK_PROFILES, Profile
 
 UTC = dt.UTC
 AS_OF = "2024-04-01T00:00:00Z"

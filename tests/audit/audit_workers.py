@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from assay.audit import registry
-from assay.audit.ledger import Ledger
-from assay.audit.registry import Registration
-from assay.errors import UsageError
+from assay.base.errors import UsageError
+from assay.runs import registry
+from assay.runs.ledger import Ledger
+from assay.runs.registry import Registration
 
 BODY = {"run_id": "r", "profile": "p"}
 TIME = "2024-04-01T06:00:00.000000Z"

@@ -14,14 +14,16 @@ import polars as pl
 import pytest
 from audit_house import COINS, Draft, atom_ids, draft, make_home, profile, publish, save
 
-from assay import artifacts, files, layout
-from assay.audit import atomic
-from assay.audit.atomic import to_markdown, validate
-from assay.audit.evidence import Evidence
-from assay.audit.ledger import Ledger
-from assay.audit.verify import verify
-from assay.errors import IntegrityError
-from assay.profile.model import RISK_PROFILES
+from assay.base import files
+from assay.base.errors import IntegrityError
+from assay.gates import validation as atomic
+from assay.gates.validation import to_markdown, validate
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.ledger import Ledger
+from assay.runs.run import Evidence
+from assay.runs.verify import verify
+from assay.settings.model import RISK_PROFILES
 
 Mutant = Callable[[Draft], None]
 CLEAN = {

@@ -17,9 +17,9 @@ from audit_workers import BODY, begin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay import files
-from assay.audit.ledger import Ledger, check_chain, read_ledger
-from assay.errors import DiskError, InternalError, LedgerError, UsageError
+from assay.base import files
+from assay.base.errors import DiskError, InternalError, LedgerError, UsageError
+from assay.runs.ledger import Ledger, check_chain, read_ledger
 
 UTC = dt.UTC
 
@@ -134,7 +134,7 @@ def test_a_second_writer_is_refused(path: Path) -> None:
         assert refused.value.code == "RUN_LOCKED"
         with pytest.raises(UsageError, match="exists"):
             Ledger.create(path, BODY)
-        code = "import pathlib, sys; from assay.audit.ledger import Ledger; Ledger.open(pathlib.Path(sys.argv[1]))"
+        code = "import pathlib, sys; from assay.runs.ledger import Ledger; Ledger.open(pathlib.Path(sys.argv[1]))"
         other = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
         assert "run is being written by another process" in other.stderr
         ledger.event(1, "X", "still mine")
@@ -146,7 +146,7 @@ def test_the_lock_ends_with_a_killed_process(path: Path) -> None:
     with Ledger.create(path, BODY):
         pass
     code = (
-        "import os, sys; from pathlib import Path; from assay.audit.ledger import Ledger\n"
+        "import os, sys; from pathlib import Path; from assay.runs.ledger import Ledger\n"
         "ledger = Ledger.open(Path(sys.argv[1])); ledger.event(1, 'X', 'x'); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True).returncode == -9

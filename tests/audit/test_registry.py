@@ -14,12 +14,12 @@ import pytest
 from audit_house import Clock, draft, publish
 from audit_workers import TIME, enter, made
 
-from assay import files
-from assay.audit import registry
-from assay.audit.ledger import read_ledger
-from assay.audit.registry import Registration
-from assay.audit.verify import ZERO
-from assay.errors import DiskError, IntegrityError, LedgerError
+from assay.base import files
+from assay.base.errors import DiskError, IntegrityError, LedgerError
+from assay.runs import registry
+from assay.runs.ledger import read_ledger
+from assay.runs.registry import Registration
+from assay.runs.verify import ZERO
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from audit_house import COINS, Draft, atom_ids, draft, save
 
-import assay.audit.sign_test as module
-from assay import layout
-from assay.artifacts import Flattened, Optimized, SignTest, Winner
-from assay.audit.evidence import read_panel
-from assay.audit.sign_test import run_sign_test, sign_test
-from assay.profile.model import RISK_PROFILES
+import assay.gates.sign_test as module
+from assay.gates.sign_test import run_sign_test, sign_test
+from assay.runs import artifacts as layout
+from assay.runs.documents import Flattened, Optimized, SignTest, Winner
+from assay.runs.run import read_panel
+from assay.settings.model import RISK_PROFILES
 
 Mutant = Callable[[Draft], None]
 DIRECTIONS = ("LONG", "SHORT")

@@ -16,12 +16,13 @@ from audit_house import draft, publish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay import files, layout
-from assay.audit import registry, verify
-from assay.audit.ledger import Ledger, read_ledger
-from assay.audit.registry import Registration
-from assay.audit.seal import seal
-from assay.errors import IntegrityError, UsageError
+from assay.base import files
+from assay.base.errors import IntegrityError, UsageError
+from assay.runs import artifacts as layout
+from assay.runs import registry, verify
+from assay.runs.ledger import Ledger, read_ledger
+from assay.runs.registry import Registration
+from assay.runs.seal import seal
 
 SCRIPT = Path(verify.__file__)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from audit_edits import BOOK, CHECK, EDITS, LEDGER, NAMES, RUNS, Editor, Files, apply, forge_artifact, make_world, undo
 
-from assay import files
-from assay.audit.verify import verify
+from assay.base import files
+from assay.runs.verify import verify
 
 World = tuple[Path, Files, dict[str, bytes]]
 

@@ -152,7 +152,7 @@ def test_more_days_change_nothing_before_them():
 
 
 def test_sleeves_are_all_different(tmp_path):
-    from assay.profile import load
+    from assay.settings import load
 
     names = variants(tmp_path, 9)
     catalog = load(tmp_path)

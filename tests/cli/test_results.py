@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import assay
-from assay.errors import UsageError
+from assay.base.errors import UsageError
 
 RISK_PROFILES = ["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
 

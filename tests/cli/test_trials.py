@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from assay.backtest.overfitting import overfitting
+from assay.base.errors import Exit
 from assay.cli import app
-from assay.errors import Exit
-from assay.evaluation.overfitting import overfitting
 
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 RISK_PROFILES = ["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from assay.artifacts import (
+from assay.base.domain import DAY, UTC, Atom
+from assay.runs.documents import (
     Contribution,
     Event,
     Flattened,
@@ -19,8 +20,7 @@ from assay.artifacts import (
     OptimizedProfile,
     SolverRecord,
 )
-from assay.domain import DAY, UTC, Atom
-from assay.profile.model import RISK_PROFILES
+from assay.settings.model import RISK_PROFILES
 
 BTC = "BINANCE:BTCUSDT"
 AS_OF = dt.datetime(2024, 1, 22, tzinfo=UTC)

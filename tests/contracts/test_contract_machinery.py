@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.contracts.base import Contract, Violation, neighbours_equal
+from assay.gates.contract import Contract, Violation, neighbours_equal
 
 
 def test_a_rule_that_cannot_read_the_frame_never_passes() -> None:

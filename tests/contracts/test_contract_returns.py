@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from contract_tables import AS_OF, BTC, atoms, returns, synthetic
 
-from assay.contracts import ReturnsMatrixSchema, SyntheticReturnsSchema, check_l0, check_l3
-from assay.contracts.base import ContractResult
-from assay.domain import DAY, Atom
+from assay.base.domain import DAY, Atom
+from assay.gates import ReturnsMatrixSchema, SyntheticReturnsSchema, check_l0, check_l3
+from assay.gates.contract import ContractResult
 
 COIN = "BINANCE:A002USDT"
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from contract_tables import AS_OF, BTC, OSCILLATORS, scores, store
 
-from assay.contracts import FeatureStoreSchema, InferenceSchema, check_l1, check_l2
-from assay.contracts.base import ContractResult
-from assay.domain import DAY
+from assay.base.domain import DAY
+from assay.gates import FeatureStoreSchema, InferenceSchema, check_l1, check_l2
+from assay.gates.contract import ContractResult
 
 Mutate = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -131,7 +131,7 @@ def test_the_schema_of_the_feature_store_alone() -> None:
 
 
 def test_ratings_of_recorded_bars_pass(shared: object) -> None:
-    from assay.foundation.ratings import rate as rate_bars
+    from assay.ratings import rate as rate_bars
 
     bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet").rename({"timestamp": "open_time"})
     some = bars.filter(pl.col("symbol").str.starts_with("BINANCE:A"))

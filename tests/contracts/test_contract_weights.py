@@ -9,9 +9,9 @@ from contract_tables import BTC, SYMBOLS, WINNERS, coin, flattened, optimized, o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts import Contribution, Event, Flattened, FlattenedProfile, Optimized
-from assay.contracts import WeightsSchema, check_l4
-from assay.contracts.base import ContractResult
+from assay.gates import WeightsSchema, check_l4
+from assay.gates.contract import ContractResult
+from assay.runs.documents import Contribution, Event, Flattened, FlattenedProfile, Optimized
 
 Break = Callable[[Optimized, Flattened], None]
 ALL_CASH = Event(code="ALL_LOSS_MAKERS", what="every atom lost of late")

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from evaluation_markets import listings
 
-from assay.domain import UTC
-from assay.foundation.market import BAR_FIELDS, RATING_FIELDS, Market
+from assay.base.domain import UTC
+from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 
 collect_ignore = ["zipline_account.py"]
 """A search for doctests would import zipline, which takes long where it is there and fails where it is not."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.domain import UTC
-from assay.foundation.market import BAR_FIELDS, RATING_FIELDS, Market
+from assay.base.domain import UTC
+from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 
 
 def make_market(close: np.ndarray, open_: np.ndarray | None = None, first: str = "2023-01-01") -> Market:

@@ -18,26 +18,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay import decision
-from assay.commands import causality as command
-from assay.domain import DAY, UTC
-from assay.evaluation import book as book_module
-from assay.evaluation import walk_forward as walk_module
-from assay.evaluation.causality import Rehearsal
-from assay.evaluation.walk_forward import close_of, walk_forward
-from assay.foundation import instruments as instruments_module
-from assay.foundation import scanner as scanner_module
-from assay.foundation.lake import Head
-from assay.foundation.market import RATING_FIELDS, Market
-from assay.foundation.place import Folder
-from assay.foundation.ratings import listings, rate
-from assay.foundation.snapshot import Snapshot
-from assay.foundation.sources import open_source
-from assay.foundation.tables import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
-from assay.profile import load
+from assay.backtest import book as book_module
+from assay.backtest import decision
+from assay.backtest import walk_forward as walk_module
+from assay.backtest.causality import Rehearsal
+from assay.backtest.walk_forward import close_of, walk_forward
+from assay.base.domain import DAY, UTC
+from assay.cli import do_causality as command
+from assay.lake.lake import Head
+from assay.lake.snapshot import Snapshot
+from assay.lake.storage import Folder
+from assay.market import instruments as instruments_module
+from assay.market.panel import RATING_FIELDS, Market
+from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
+from assay.ratings import listings, rate
 from assay.risk import allocate as allocate_module
 from assay.risk.guard import find_loss_makers
 from assay.risk.optimizers import Estimates
+from assay.screening import scanner as scanner_module
+from assay.settings import load
+from assay.sources.base import open_source
 
 FIRST, LAST = dt.datetime(2023, 1, 1, tzinfo=UTC), dt.datetime(2023, 8, 20, tzinfo=UTC)
 """Opens of the first and of the last bar."""

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.evaluation.alternatives import Alternative, tried
-from assay.evaluation.overfitting import overfitting
+from assay.backtest.alternatives import Alternative, tried
+from assay.backtest.overfitting import overfitting
 
 START = np.datetime64("2023-01-01")
 

@@ -10,9 +10,9 @@ from evaluation_markets import listings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.errors import DataError
-from assay.evaluation.book import BookResult, simulate
-from assay.profile.model import Costs
+from assay.backtest.book import BookResult, simulate
+from assay.base.errors import DataError
+from assay.settings.model import Costs
 
 FREE = Costs(fee=0.0, slippage=0.0, borrow=0.0, delisting_haircut=0.0)
 PAID = Costs()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from evaluation_markets import listings
 
-from assay.evaluation.book import simulate
-from assay.profile.model import Costs
+from assay.backtest.book import simulate
+from assay.settings.model import Costs
 
 pd = pytest.importorskip("pandas", reason="bt needs pandas")
 

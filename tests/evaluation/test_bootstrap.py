@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from assay.evaluation.bootstrap import block_indices, intervals
+from assay.backtest.bootstrap import block_indices, intervals
 
 
 def test_blocks_wrap_and_have_geometric_length():

@@ -21,17 +21,17 @@ from planted_leaks import (
 )
 from typer.testing import CliRunner
 
-from assay import files
+from assay.backtest.book import simulate
+from assay.backtest.causality import VOID, Verdict, World, choose_dates, probe
+from assay.backtest.perturbations import KINDS, changed_bytes, perturb
+from assay.backtest.perturbed_market import perturb_market
+from assay.backtest.sameness import difference, leaves, panel_difference
+from assay.base import files
+from assay.base.domain import DAY
+from assay.base.errors import GateError
 from assay.cli import app
-from assay.commands.causality import read_tables, trials
-from assay.domain import DAY
-from assay.errors import GateError
-from assay.evaluation.book import simulate
-from assay.evaluation.causality import VOID, Verdict, World, choose_dates, probe
-from assay.evaluation.perturbations import KINDS, changed_bytes, perturb
-from assay.evaluation.perturbed_market import perturb_market
-from assay.evaluation.sameness import difference, leaves, panel_difference
-from assay.profile.model import Costs
+from assay.cli.do_causality import read_tables, trials
+from assay.settings.model import Costs
 
 DATES = (DECISION, EVE, LAST_DECISION)
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
@@ -310,10 +310,10 @@ def test_decision_is_walked_to_its_last_value():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    from assay.flow import lay_foundation, requests
-    from assay.profile import load
-    from assay.runner import execute
-    from assay.runs import Home
+    from assay.pipeline.flow import lay_foundation, requests
+    from assay.pipeline.runner import execute
+    from assay.runs.home import Home
+    from assay.settings import load
 
     home = Home(tmp_path_factory.mktemp("home"))
     catalog = load(settings=("walk_forward.days=40",))
@@ -358,8 +358,8 @@ def test_command_names_a_leak(finished, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 def test_run_with_a_leak_is_refused(finished, monkeypatch: pytest.MonkeyPatch):
-    from assay.context import Request
-    from assay.runner import execute
+    from assay.pipeline.request import Request
+    from assay.pipeline.runner import execute
 
     remember(monkeypatch)
     LEAKS["decision_on_tomorrows_bar"](monkeypatch)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import linregress, rankdata
 
-from assay.evaluation.overfitting import overfitting
+from assay.backtest.overfitting import overfitting
 
 
 def as_written(returns: np.ndarray, blocks: int) -> tuple[list[float], list[float], list[float]]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from evaluation_markets import make_market
 
-from assay.artifacts import CapitalPreservation, Optimized, OptimizedAsset, OptimizedProfile, SolverRecord
-from assay.evaluation.preservation import preservation
-from assay.evaluation.walk_forward import walk_forward
-from assay.foundation.market import Market
-from assay.profile.model import RISK_PROFILES, Costs, Guard, Profile, WalkForward
+from assay.backtest.preservation import preservation
+from assay.backtest.walk_forward import walk_forward
+from assay.market.panel import Market
+from assay.runs.documents import CapitalPreservation, Optimized, OptimizedAsset, OptimizedProfile, SolverRecord
+from assay.settings.model import RISK_PROFILES, Costs, Guard, Profile, WalkForward
 
 ON = Guard()
 GOOD, LATER, LOSER = "BINANCE:AAUSDT", "BINANCE:ABUSDT", "BINANCE:ACUSDT"

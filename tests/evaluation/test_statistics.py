@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.evaluation import statistics as own
+from assay.backtest import statistics as own
 
 RNG = np.random.default_rng(7)
 RETURNS = RNG.standard_t(4, 500) * 0.02 + 0.001

@@ -11,10 +11,10 @@ from evaluation_markets import make_market
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.evaluation.survivors import survivors, survivorship
-from assay.evaluation.walk_forward import walk_forward
-from assay.foundation.market import Market
-from assay.profile.model import RISK_PROFILES, Costs, Profile, WalkForward
+from assay.backtest.survivorship import survivors, survivorship
+from assay.backtest.walk_forward import walk_forward
+from assay.market.panel import Market
+from assay.settings.model import RISK_PROFILES, Costs, Profile, WalkForward
 
 BTC = "BINANCE:BTCUSDT"
 FREE = Costs(fee=0.0, slippage=0.0, borrow=0.0, delisting_haircut=0.10)

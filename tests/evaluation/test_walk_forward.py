@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 from evaluation_markets import make_market
 
-from assay.domain import UTC
-from assay.errors import ContractError, DataError, NoCandidates, ProfileError
-from assay.evaluation import evidence
-from assay.evaluation.preservation import preservation
-from assay.evaluation.walk_forward import rebalance_rows, walk_forward
-from assay.files import content_hash_table
-from assay.foundation.market import Market
-from assay.profile.model import RISK_PROFILES, Costs, Guard, Profile, WalkForward
+from assay.backtest import evidence
+from assay.backtest.preservation import preservation
+from assay.backtest.walk_forward import rebalance_rows, walk_forward
+from assay.base.domain import UTC
+from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
+from assay.base.files import content_hash_table
+from assay.market.panel import Market
+from assay.settings.model import RISK_PROFILES, Costs, Guard, Profile, WalkForward
 
 SAMPLE = np.arange("2023-01-01", "2024-01-22", dtype="datetime64[D]")
 
@@ -396,7 +396,7 @@ def test_a_coin_that_died_costs_its_haircut(recorded: Market):
     ]
     if not ends:
         pytest.skip("the recorded bars of FTT have no end")
-    from assay.evaluation.book import simulate
+    from assay.backtest.book import simulate
 
     weights = np.zeros(len(recorded.symbols))
     weights[column] = 1.0

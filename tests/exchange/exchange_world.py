@@ -16,7 +16,7 @@ import polars as pl
 
 DAY_MS = 86_400_000
 UTC = dt.UTC
-SAMPLE = Path(__file__).resolve().parents[2] / "src/assay/foundation/sample/binance_spot_daily_2023.parquet"
+SAMPLE = Path(__file__).resolve().parents[2] / "src/assay/sources/sample/binance_spot_daily_2023.parquet"
 VALUES = ("open", "high", "low", "close", "volume", "quote_volume")
 
 NO_COINS = (

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from assay.errors import DataError
+from assay.base.errors import DataError
 
 
 def double(number):
@@ -57,8 +57,8 @@ def waits(path):
 
 
 def overruns(seconds):
-    from assay.errors import StepTimeout
-    from assay.runner import time_limit
+    from assay.base.errors import StepTimeout
+    from assay.pipeline.runner import time_limit
 
     began = time.monotonic()
     try:

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import polars as pl
 import pytest
 
-from assay.audit.ledger import Ledger, read_ledger
+from assay.base.errors import Exit
+from assay.cli.do_flows import at_once
 from assay.cli.options import executed
-from assay.commands.flows import at_once
-from assay.errors import Exit
 from assay.executors import Serial, opened, parse, task_size
-from assay.flow import WARM, Errand, Foundation, _execute, lay_foundation, requests, run_all
-from assay.pipeline import STEPS
-from assay.profile import load
-from assay.replay import recorded_artifacts
-from assay.runner import execute
-from assay.runs import Home, Status
+from assay.pipeline.flow import WARM, Errand, Foundation, _execute, lay_foundation, requests, run_all
+from assay.pipeline.replay import recorded_artifacts
+from assay.pipeline.runner import execute
+from assay.pipeline.tables import STEPS
+from assay.runs.home import Home, Status
+from assay.runs.ledger import Ledger, read_ledger
+from assay.settings import load
 
 AS_OF = "2023-10-20"
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
@@ -136,7 +136,7 @@ def test_windows_of_one_walk_forward_give_the_same_bytes(house, setting):
 
 
 def test_what_is_submitted_is_small(house):
-    from assay.windows import Part, decide_part
+    from assay.pipeline.parallel import Part, decide_part
 
     request = house.request(LONG)
     assert task_size(_execute, Errand(house.home.path, request.run, False)) < 2_000
@@ -182,7 +182,7 @@ def test_an_attempt_whose_run_was_taken_over_leaves_it_alone(house):
 
 
 def test_a_run_on_another_host_is_not_taken_for_dead(tmp_path):
-    from assay.domain import UTC, dt
+    from assay.base.domain import UTC, dt
 
     mine = Status.begin("x", LONG, dt.datetime.now(UTC))
     gone = replace(mine, pid=2**22 + 1)

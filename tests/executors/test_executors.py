@@ -10,7 +10,7 @@ from pathlib import Path
 import executor_tasks as work
 import pytest
 
-from assay.errors import AssayError, DataError, InternalError, UsageError
+from assay.base.errors import AssayError, DataError, InternalError, UsageError
 from assay.executors import LARGEST_TASK, Serial, opened, parse, task_size
 from assay.executors.cluster import Mark, unseen
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from foundation_markets import panel, shared_bars
 
-from assay.foundation.market import Market
+from assay.market.panel import Market
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def recorded(shared: Path) -> Market:
 @pytest.fixture(scope="session")
 def rated(shared: Path) -> Market:
     """Recorded daily bars with Assay's ratings of them."""
-    from assay.foundation.ratings import rate
+    from assay.ratings import rate
 
     bars = shared_bars(shared).with_columns(
         pl.col("open_time").cast(pl.Datetime("us", "UTC")), pl.lit("1d").alias("interval")

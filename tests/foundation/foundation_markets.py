@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from assay.domain import DAY, UTC
-from assay.foundation.market import BAR_FIELDS, RATING_FIELDS, Market
+from assay.base.domain import DAY, UTC
+from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 
 NAN = float("nan")
 

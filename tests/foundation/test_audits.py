@@ -12,13 +12,13 @@ from foundation_markets import NAN, market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts import Candidate, Drop, Finding, MergedQuote
-from assay.domain import DAY, UTC
-from assay.foundation.audits import data_health, missing_audit, symbol_health
-from assay.foundation.market import Market
-from assay.foundation.returns import returns_matrix
-from assay.foundation.vitals import toxic_or_stale
-from assay.profile.model import DataSettings
+from assay.base.domain import DAY, UTC
+from assay.market.health import data_health, missing_audit, symbol_health
+from assay.market.panel import Market
+from assay.market.returns import returns_matrix
+from assay.market.vitals import toxic_or_stale
+from assay.runs.documents import Candidate, Drop, Finding, MergedQuote
+from assay.settings.model import DataSettings
 
 BTC = "BINANCE:BTCUSDT"
 A = "BINANCE:AUSDT"

@@ -10,11 +10,11 @@ from foundation_markets import NAN, listings, market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.domain import DAY, UTC
-from assay.errors import DataError
-from assay.foundation.market import Market
-from assay.foundation.returns import ReturnsMatrix, returns_matrix
-from assay.profile.model import DataSettings
+from assay.base.domain import DAY, UTC
+from assay.base.errors import DataError
+from assay.market.panel import Market
+from assay.market.returns import ReturnsMatrix, returns_matrix
+from assay.settings.model import DataSettings
 
 BTC = "BINANCE:BTCUSDT"
 SETTINGS = DataSettings(lookback=60, floor=20)

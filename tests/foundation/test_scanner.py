@@ -11,12 +11,12 @@ from foundation_markets import NAN, market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.domain import DAY, UTC, Instrument
-from assay.errors import DataError, UsageError
-from assay.foundation.market import Market
-from assay.foundation.scanner import ScanResult, scan
-from assay.foundation.universe import excluded
-from assay.profile.model import Scanner, Universe
+from assay.base.domain import DAY, UTC, Instrument
+from assay.base.errors import DataError, UsageError
+from assay.market.panel import Market
+from assay.market.universe import excluded
+from assay.screening.scanner import ScanResult, scan
+from assay.settings.model import Scanner, Universe
 
 LONG = Scanner(logic="rating_all", direction="LONG")
 SHORT = Scanner(logic="rating_all", direction="SHORT")

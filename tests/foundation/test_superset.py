@@ -13,18 +13,14 @@ from foundation_markets import market
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.artifacts import Candidate, InvalidRecord, MergedQuote, ScannerCount, Superset
-from assay.domain import DAY, UTC
-from assay.errors import DataError, IntegrityError
-from assay.foundation.market import Market
-from assay.foundation.scanner import ScanResult
-from assay.foundation.shelf import ensure_superset, superset_key
-from assay.foundation.superset import (
-    consolidate,
-    profile_candidates,
-    profile_pool,
-)
-from assay.profile.model import Profile, Scanner, Universe
+from assay.base.domain import DAY, UTC
+from assay.base.errors import DataError, IntegrityError
+from assay.market.panel import Market
+from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount, Superset
+from assay.screening.scanner import ScanResult
+from assay.screening.shelf import ensure_superset, superset_key
+from assay.screening.superset import consolidate, profile_candidates, profile_pool
+from assay.settings.model import Profile, Scanner, Universe
 
 AS_OF = dt.datetime(2024, 1, 22, tzinfo=UTC)
 SCANNERS = {

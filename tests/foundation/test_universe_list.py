@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assay.domain import Instrument
-from assay.foundation.universe import KINDS, compiled_on, excluded, exclusions
+from assay.base.domain import Instrument
+from assay.market.universe import KINDS, compiled_on, excluded, exclusions
 
 FIAT_AT_BINANCE = ["AUD", "BRL", "EUR", "GBP", "NGN", "PLN", "RUB", "TRY", "UAH", "ZAR"]
 STABLE_AT_BINANCE = [

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain import QUOTES, UTC, Atom, Instrument, format_instant, parse_as_of, symbol_fault
-from assay.errors import UsageError
+from assay.base.domain import QUOTES, UTC, Atom, Instrument, format_instant, parse_as_of, symbol_fault
+from assay.base.errors import UsageError
 
 
 def test_every_recorded_pair_that_ends_in_a_known_quote_splits_as_the_exchange_says(shared):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay import files
-from assay.errors import DiskError, IntegrityError
+from assay.base import files
+from assay.base.errors import DiskError, IntegrityError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):

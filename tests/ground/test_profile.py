@@ -1,7 +1,7 @@
 import pytest
 
-from assay.errors import ProfileError
-from assay.profile import RISK_PROFILES, load
+from assay.base.errors import ProfileError
+from assay.settings import RISK_PROFILES, load
 
 CANON = [f"binance_spot_rating_{kind}_{side}" for kind in ("all", "ma") for side in ("long", "short")]
 

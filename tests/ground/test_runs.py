@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from assay.domain import UTC
-from assay.errors import DiskError, UsageError
-from assay.runs import Home, Status, claim
+from assay.base.domain import UTC
+from assay.base.errors import DiskError, UsageError
+from assay.runs.home import Home, Status, claim
 
 NOW = dt.datetime(2024, 3, 31, 12, 0, 5, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ def test_a_run_whose_process_is_gone_is_dead(tmp_path):
     (tmp_path / "r").mkdir()
     from dataclasses import replace
 
-    from assay.runs import process_started
+    from assay.runs.home import process_started
 
     theirs = replace(status, pid=child.pid, pid_started=process_started(child.pid)).write(tmp_path / "r")
     assert Status.read(tmp_path / "r").seen().state == "RUNNING"

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.domain import UTC
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
+from assay.base.domain import UTC
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
 
 START = dt.datetime(2021, 1, 1, tzinfo=UTC)
 SYMBOLS = ("BINANCE:BTCUSDT", "BINANCE:ETHUSDT", "BINANCE:日本USDT")

@@ -18,18 +18,19 @@ import polars as pl
 import pytest
 from test_lake_crash import RECORDER, WRITER, go, start
 
-from assay import layout
-from assay.errors import ConflictError, DiskError, Exit, IntegrityError, UsageError
-from assay.files import content_hash_table
-from assay.flow import lay_foundation, requests
-from assay.foundation import delta, place
-from assay.foundation.checkup import examine
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake, pin
-from assay.foundation.tables import CANDIDATES, KEYS
-from assay.profile import load
-from assay.runner import execute
-from assay.runs import Home
+from assay.base.errors import ConflictError, DiskError, Exit, IntegrityError, UsageError
+from assay.base.files import content_hash_table
+from assay.lake import delta
+from assay.lake import storage as place
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake, pin
+from assay.market.schema import CANDIDATES, KEYS
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.runner import execute
+from assay.report.doctor import examine
+from assay.runs import artifacts as layout
+from assay.runs.home import Home
+from assay.settings import load
 
 SECRET = "a-secret-that-must-not-be-stored"
 BUCKET = "assay-tests"

@@ -8,18 +8,19 @@ import time
 import polars as pl
 import pytest
 
-from assay.errors import DiskError
-from assay.files import content_hash_table
-from assay.foundation import delta
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.tables import KEYS
+from assay.base.errors import DiskError
+from assay.base.files import content_hash_table
+from assay.lake import delta
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.market.schema import KEYS
 
 WRITER = """
 import sys
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation import ratings, difference
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay import ratings
+from assay.lake import compare as difference
 lake = Lake(sys.argv[1], sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -30,8 +31,8 @@ RECORDER = """
 import sys
 import datetime as dt
 import polars as pl
-from assay.foundation.lake import Lake
-from assay.foundation.tables import CANDIDATES
+from assay.lake.lake import Lake
+from assay.market.schema import CANDIDATES
 lake = Lake(sys.argv[1], sys.argv[2])
 day = dt.datetime(2021, 3, 1, tzinfo=dt.UTC)
 print("ready", flush=True)

@@ -12,15 +12,15 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from assay.domain import UTC
-from assay.errors import DataError, DiskError, Exit, IntegrityError, UsageError
-from assay.files import content_hash_table
-from assay.foundation import delta
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import HEADS, Change, Lake, pin, read_heads
-from assay.foundation.place import Folder
-from assay.foundation.snapshot import resolve_as_of
-from assay.foundation.tables import CANDIDATES, KEYS
+from assay.base.domain import UTC
+from assay.base.errors import DataError, DiskError, Exit, IntegrityError, UsageError
+from assay.base.files import content_hash_table
+from assay.lake import delta
+from assay.lake.ingest import ingest
+from assay.lake.lake import HEADS, Change, Lake, pin, read_heads
+from assay.lake.snapshot import resolve_as_of
+from assay.lake.storage import Folder
+from assay.market.schema import CANDIDATES, KEYS
 
 
 def scan_of(n, scanner="s"):
@@ -153,7 +153,7 @@ def test_what_an_interrupted_writer_added_is_left_out(lake, monkeypatch):
 
     lake.record("candidates", scan_of(3))
     with monkeypatch.context() as patch:
-        patch.setattr("assay.files.append", stop)
+        patch.setattr("assay.base.files.append", stop)
         with pytest.raises(KeyboardInterrupt):
             lake.record("candidates", scan_of(4, "lost"))
     assert DeltaTable(str(lake.folder / "candidates")).count() == 7
@@ -172,7 +172,7 @@ def test_a_table_behind_its_head_is_an_integrity_error(lake):
 
 
 def test_many_small_appends_are_merged_and_every_state_stays_readable(lake, monkeypatch):
-    monkeypatch.setattr("assay.foundation.lake.MANY_FILES", 8)
+    monkeypatch.setattr("assay.lake.lake.MANY_FILES", 8)
     for number in range(1, 21):
         lake.record("candidates", scan_of(1, f"{number:02d}"))
     head = lake.latest_head()
@@ -243,7 +243,7 @@ def test_a_home_that_delta_lake_cannot_hold_is_refused_before_it_is_tried(tmp_pa
 
 
 def test_reading_states_does_not_import_what_it_does_not_need():
-    code = "import sys, assay.foundation.sources as s; s.open_source('sample').name; print('polars' in sys.modules)"
+    code = "import sys, assay.sources.base as s; s.open_source('sample').name; print('polars' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

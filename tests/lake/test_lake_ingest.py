@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from assay.domain import UTC
-from assay.errors import SourceError, UsageError
-from assay.files import content_hash_table
-from assay.foundation import ingest as ingest_module
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.ratings import RATING_SCHEMA
-from assay.foundation.sources import SourceRead, open_source
-from assay.foundation.tables import BARS, INSTRUMENTS, KEYS, QUARANTINE
+from assay.base.domain import UTC
+from assay.base.errors import SourceError, UsageError
+from assay.base.files import content_hash_table
+from assay.lake import ingest as ingest_module
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.market.schema import BARS, INSTRUMENTS, KEYS, QUARANTINE
+from assay.ratings import RATING_SCHEMA
+from assay.sources.base import SourceRead, open_source
 
 START = dt.datetime(2021, 1, 1, tzinfo=UTC)
 DAY = dt.timedelta(days=1)

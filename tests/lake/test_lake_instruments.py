@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.domain import UTC
-from assay.foundation.instruments import InstrumentFact, fact, facts
-from assay.foundation.market import Market
-from assay.foundation.tables import INSTRUMENTS
+from assay.base.domain import UTC
+from assay.market.instruments import InstrumentFact, fact, facts
+from assay.market.panel import Market
+from assay.market.schema import INSTRUMENTS
 
 
 def at(day):

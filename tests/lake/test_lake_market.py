@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.domain import UTC
-from assay.errors import DataError
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.market import BAR_FIELDS, RATING_FIELDS
+from assay.base.domain import UTC
+from assay.base.errors import DataError
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.market.panel import BAR_FIELDS, RATING_FIELDS
 
 START = dt.datetime(2021, 1, 1, tzinfo=UTC)
 DAY = dt.timedelta(days=1)

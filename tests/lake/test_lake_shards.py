@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.domain import UTC
-from assay.errors import SourceError
+from assay.base.domain import UTC
+from assay.base.errors import SourceError
 from assay.executors import Serial
 from assay.executors.pool import Pool
-from assay.foundation import delta, shards
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.ratings import rate, table
+from assay.lake import delta, shards
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.ratings import rate, table
 
 TABLES = ("bars", "ratings", "quarantine")
 
@@ -202,8 +202,8 @@ def test_ratings_do_not_depend_on_the_stretch(stretch, monkeypatch):
 
 CHILD = """
 import json, resource, sys
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
 report = ingest(Lake(sys.argv[1], "parquet:" + sys.argv[2]))
 print(json.dumps([report.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 """

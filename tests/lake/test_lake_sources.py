@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from assay.domain import INTERVALS, UTC
-from assay.errors import Exit, SourceError, UsageError
-from assay.foundation.barcheck import REASONS, check
-from assay.foundation.sources import ParquetSource, lake_name, open_source
+from assay.base.domain import INTERVALS, UTC
+from assay.base.errors import Exit, SourceError, UsageError
+from assay.market.bars import REASONS, check
+from assay.sources.base import ParquetSource, lake_name, open_source
 
 NOW = dt.datetime(2024, 6, 1, tzinfo=UTC)
 DAY = dt.timedelta(days=1)

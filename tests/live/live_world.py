@@ -10,11 +10,11 @@ from local_exchange import LocalExchange, World
 from typer.testing import CliRunner
 
 from assay.cli import app
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.live.archive import ArchiveSource
-from assay.foundation.live.reading import ExchangeSource
-from assay.foundation.live.settings import Access
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.sources.archive import ArchiveSource
+from assay.sources.loading import ExchangeSource
+from assay.sources.settings import Access
 
 COINS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT")
 PATIENT = {"backoff": 0.01, "timeout": 30.0, "attempts": 4, "patience": 5.0}

@@ -10,11 +10,11 @@ from exchange_server import Fault
 from exchange_world import UTC
 from live_world import LocalExchange, archive, codes, small, source, stored, sync
 
-from assay.errors import SourceError
-from assay.foundation.instruments import facts
-from assay.foundation.lake import Lake
-from assay.foundation.live.zips import BadFile, rows, verify
-from assay.foundation.ratings import rate
+from assay.base.errors import SourceError
+from assay.lake.lake import Lake
+from assay.market.instruments import facts
+from assay.ratings import rate
+from assay.sources.zips import BadFile, rows, verify
 
 ADA = "BINANCE:ADAUSDT"
 FILE = "data/spot/monthly/klines/ADAUSDT/1d/ADAUSDT-1d-2023-02.zip"

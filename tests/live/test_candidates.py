@@ -9,16 +9,16 @@ from exchange_server import Server
 from live_lakes import few_coins
 from screener_rows import book, pair
 
-from assay.artifacts import InvalidRecord
-from assay.domain import UTC
-from assay.errors import SourceError, UsageError
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.live import reconcile as reconciling
-from assay.foundation.live.rounds import Answer, Round, from_frame, question, recorded, to_frame
-from assay.foundation.live.scanning import Scanning
-from assay.foundation.live.sighting import screen
-from assay.profile import load
+from assay.base.domain import UTC
+from assay.base.errors import SourceError, UsageError
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.runs.documents import InvalidRecord
+from assay.screening import reconcile as reconciling
+from assay.screening.provider import Scanning
+from assay.screening.recorded_scans import Answer, Round, from_frame, question, recorded, to_frame
+from assay.screening.sighting import screen
+from assay.settings import load
 
 CLOSE = dt.datetime(2024, 1, 22, tzinfo=UTC)
 """Last close of the embedded sample."""

@@ -9,11 +9,11 @@ import pytest
 from live_world import LocalExchange, command, small, sync
 from typer.testing import CliRunner
 
+from assay.base.errors import Exit, UsageError
 from assay.cli import app
-from assay.commands import output
-from assay.errors import Exit, UsageError
-from assay.foundation.ratings import explain
-from assay.foundation.sources import open_source
+from assay.cli import do_output as output
+from assay.ratings import explain
+from assay.sources.base import open_source
 
 BTC = "BINANCE:BTCUSDT"
 NOWHERE = "http://127.0.0.1:9"

@@ -12,18 +12,19 @@ from live_lakes import few_coins
 from screener_rows import book, pair
 from typer.testing import CliRunner
 
-from assay.artifacts import Finding
+from assay.base.domain import UTC
 from assay.cli import app
-from assay.commands import doctor as body
-from assay.domain import UTC
-from assay.foundation import checkup, delta
-from assay.foundation.checkup import examine
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import HEADS, Change, Head, Lake
-from assay.foundation.live.rounds import Answer, Round, question, to_frame
-from assay.foundation.place import Folder
-from assay.profile import load
-from assay.runs import Home, Status
+from assay.cli import do_doctor as body
+from assay.lake import delta
+from assay.lake.ingest import ingest
+from assay.lake.lake import HEADS, Change, Head, Lake
+from assay.lake.storage import Folder
+from assay.report import doctor as checkup
+from assay.report.doctor import examine
+from assay.runs.documents import Finding
+from assay.runs.home import Home, Status
+from assay.screening.recorded_scans import Answer, Round, question, to_frame
+from assay.settings import load
 
 CLOSE = dt.datetime(2024, 1, 22, tzinfo=UTC)
 NOW = CLOSE + dt.timedelta(minutes=10)
@@ -157,7 +158,7 @@ def test_a_spool_is_told_unless_its_writer_is_at_work(live):
 
 
 def test_ratings_of_another_edition_are_told_and_made_anew_by_the_command(lake, monkeypatch):
-    import assay.foundation.ratings as rules
+    import assay.ratings as rules
 
     monkeypatch.setattr(rules, "EDITION", 2)
     assert found(lake.folder)["RATINGS_OUTDATED"].severity == "ACTION"

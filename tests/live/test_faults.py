@@ -14,7 +14,7 @@ from exchange_server import Fault
 from exchange_world import Pair
 from live_world import COINS, LocalExchange, codes, command, small, source, stored, sync
 
-from assay.foundation.lake import Lake
+from assay.lake.lake import Lake
 
 KLINES, INFO, TIME = "/api/v3/klines", "/api/v3/exchangeInfo", "/api/v3/time"
 ETH = "BINANCE:ETHUSDT"

@@ -9,13 +9,13 @@ from exchange_server import Fault
 from exchange_world import Pair
 from live_world import LocalExchange, World, codes, small, source, stored, sync
 
-from assay.files import content_hash
-from assay.flow import lay_foundation, requests, run_all, workforce
-from assay.foundation.live.limits import Limiter
-from assay.foundation.ratings import rate
-from assay.layout import TABLE_KEYS
-from assay.profile import load
-from assay.runs import Home
+from assay.base.files import content_hash
+from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
+from assay.ratings import rate
+from assay.runs.artifacts import TABLE_KEYS
+from assay.runs.home import Home
+from assay.settings import load
+from assay.sources.http import Limiter
 
 
 class Simulated:
@@ -137,8 +137,8 @@ def hashes(run):
 def test_progress_counts_what_is_fetched(tmp_path):
     told = []
     with LocalExchange(small()) as exchange:
-        from assay.foundation.ingest import ingest
-        from assay.foundation.lake import Lake
+        from assay.lake.ingest import ingest
+        from assay.lake.lake import Lake
 
         feed = source(exchange)
         ingest(Lake(tmp_path, feed), feed, lambda *what: told.append(what))

@@ -12,11 +12,11 @@ from exchange_api import KLINES
 from exchange_server import Fault
 from live_world import LocalExchange, World, codes, small, source, stored, sync
 
-from assay.foundation.lake import Lake
-from assay.foundation.live.spool import Spool
-from assay.foundation.ratings import rate
+from assay.lake.lake import Lake
+from assay.ratings import rate
+from assay.sources.download_cache import Spool
 
-CHILD = "import sys; from assay.foundation.live.loader import PersistentDataLoader as L; L(sys.argv[1]).sync()"
+CHILD = "import sys; from assay.lake.loader import PersistentDataLoader as L; L(sys.argv[1]).sync()"
 
 
 def start(home, exchange):

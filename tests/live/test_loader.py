@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_world import COINS, LocalExchange, World, codes, small, source, stored, sync
 
-from assay.errors import SourceError, UsageError
-from assay.foundation.instruments import facts
-from assay.foundation.live.limits import Limiter
-from assay.foundation.live.loader import PersistentDataLoader
-from assay.foundation.live.settings import Access
-from assay.foundation.ratings import rate
-from assay.foundation.sources import lake_name, open_source
+from assay.base.errors import SourceError, UsageError
+from assay.lake.loader import PersistentDataLoader
+from assay.market.instruments import facts
+from assay.ratings import rate
+from assay.sources.base import lake_name, open_source
+from assay.sources.http import Limiter
+from assay.sources.settings import Access
 
 BTC = "BINANCE:BTCUSDT"
 
@@ -107,7 +107,7 @@ def test_histories_longer_than_a_page_are_paged(tmp_path):
 
 
 def test_only_what_a_scanner_may_hold_is_loaded_and_what_a_scan_named(tmp_path):
-    from assay.foundation.tables import CANDIDATES
+    from assay.market.schema import CANDIDATES
 
     world = small(coins=(*COINS, "BNBUSDT", "TRXUSDT"))
     for base, quote in (
@@ -277,8 +277,8 @@ def test_the_recorded_answers_have_the_form_of_ours(shared):
 
 
 def test_the_loader_reads_the_recorded_answers(shared):
-    from assay.foundation.live.exchange import _klines
-    from assay.foundation.live.frames import frame, judge
+    from assay.sources.exchange import _klines
+    from assay.sources.frames import frame, judge
 
     for name in ("BTCUSDT", "MATICUSDT", "WIFUSDT"):
         recorded = json.loads((shared / "binance_api" / f"klines_1d_{name}_raw.json").read_text())

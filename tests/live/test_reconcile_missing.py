@@ -5,10 +5,10 @@ import datetime as dt
 import polars as pl
 from foundation_markets import NAN, market
 
-from assay.artifacts import Candidate, MergedQuote
-from assay.domain import UTC
-from assay.foundation.audits import missing_audit
-from assay.foundation.tables import INSTRUMENTS
+from assay.base.domain import UTC
+from assay.market.health import missing_audit
+from assay.market.schema import INSTRUMENTS
+from assay.runs.documents import Candidate, MergedQuote
 
 BTC = "BINANCE:BTCUSDT"
 EARLY = dt.datetime(2009, 1, 1, tzinfo=UTC)

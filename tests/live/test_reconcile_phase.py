@@ -5,19 +5,19 @@ from local_exchange import Fault, LocalExchange
 from screener_rows import book, pair
 from today import world_of_today
 
-from assay.audit.ledger import read_ledger
-from assay.commands import ingestion
-from assay.commands.schedule import _did, _work
-from assay.context import Request
-from assay.errors import DataError, SourceError, UsageError
-from assay.flow import lay_foundation, requests
-from assay.foundation.lake import Lake
-from assay.foundation.live.refresh import refresh
-from assay.layout import RAW
-from assay.pipeline import STEPS
-from assay.profile import load
-from assay.runner import execute
-from assay.runs import Home
+from assay.base.errors import DataError, SourceError, UsageError
+from assay.cli import do_ingestion as ingestion
+from assay.cli.do_schedule import _did, _work
+from assay.lake.lake import Lake
+from assay.lake.refresh import refresh
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.request import Request
+from assay.pipeline.runner import execute
+from assay.pipeline.tables import STEPS
+from assay.runs.artifacts import RAW
+from assay.runs.home import Home
+from assay.runs.ledger import read_ledger
+from assay.settings import load
 
 SCREENER = {
     "5xx": "SCREENER_FAILING",

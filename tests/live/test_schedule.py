@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from live_lakes import few_coins
 from typer.testing import CliRunner
 
+from assay.base.domain import DAY, UTC
+from assay.base.errors import DiskError, SourceError, UsageError
 from assay.cli import app
-from assay.commands import schedule
-from assay.commands.schedule import Scheduler, Stopped, alone, next_due, read_period
-from assay.domain import DAY, UTC
-from assay.errors import DiskError, SourceError, UsageError
-from assay.profile.model import Schedule
+from assay.cli import do_schedule as schedule
+from assay.cli.do_schedule import Scheduler, Stopped, alone, next_due, read_period
+from assay.settings.model import Schedule
 
 START = dt.datetime(2024, 3, 1, 13, 37, 11, tzinfo=UTC)
 MINUTE = dt.timedelta(minutes=1)

@@ -8,16 +8,16 @@ import pytest
 from typer.main import get_command
 
 from assay.cli import app
-from assay.foundation.live.exchange import TROUBLES
-from assay.foundation.live.findings import MEANINGS
-from assay.profile.model import ScanSettings, Schedule
+from assay.settings.model import ScanSettings, Schedule
+from assay.sources.exchange import TROUBLES
+from assay.sources.findings import MEANINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"
 SOURCES = [
     *(ROOT / "src/assay/foundation/live").glob("*.py"),
-    ROOT / "src/assay/foundation/checkup.py",
-    ROOT / "src/assay/commands/doctor.py",
+    ROOT / "src/assay/report/doctor.py",
+    ROOT / "src/assay/cli/do_doctor.py",
 ]
 
 

@@ -11,12 +11,12 @@ import screener_api
 from exchange_server import Fault, Response, Server
 from screener_rows import book, pair
 
-from assay.domain import UTC
-from assay.errors import Exit, SourceError
-from assay.foundation.live.columns import COLUMNS
-from assay.foundation.live.screener import Screener
-from assay.profile import load
-from assay.profile.model import Screener as Settings
+from assay.base.domain import UTC
+from assay.base.errors import Exit, SourceError
+from assay.screening.columns import COLUMNS
+from assay.screening.tradingview import Screener
+from assay.settings import load
+from assay.settings.model import Screener as Settings
 
 NOW = dt.datetime(2024, 3, 11, 0, 5, tzinfo=UTC)
 PAIRS = [pair(base, rating=rating) for base, rating in (("AAA", 0.5), ("BBB", 0.2), ("CCC", -0.3), ("DDD", 0.0))]
@@ -206,8 +206,8 @@ def test_requests_begin_at_the_polite_rate(server):
 @pytest.mark.slow
 def test_asking_loads_no_pandas():
     code = (
-        "from assay.foundation.live.screener import request_body\n"
-        "from assay.profile import load\n"
+        "from assay.screening.tradingview import request_body\n"
+        "from assay.settings import load\n"
         "import sys\n"
         "request_body(load().scanners()['binance_spot_rating_all_long'], 10)\n"
         "sys.exit('pandas' in sys.modules)"

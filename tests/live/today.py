@@ -8,7 +8,7 @@ from functools import cache
 import polars as pl
 from exchange_world import NO_COINS, SAMPLE, World
 
-from assay.domain import UTC
+from assay.base.domain import UTC
 
 
 def world_of_today(coins: int, days: int = 400) -> World:

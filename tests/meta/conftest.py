@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from assay.context import Step
-from assay.flow import Foundation, lay_foundation, requests
-from assay.meta.pipeline import with_report
 from assay.meta.request import MetaContext, MetaRequest, Pin, pin
-from assay.profile import load
-from assay.profile.model import MetaProfile
+from assay.pipeline.flow import Foundation, lay_foundation, requests
+from assay.pipeline.pipeline import with_report
+from assay.pipeline.request import Step
+from assay.pipeline.runner import Outcome, execute
 from assay.report.meta_report import reporting
-from assay.runner import Outcome, execute
-from assay.runs import Home, claim
+from assay.runs.home import Home, claim
+from assay.settings import load
+from assay.settings.model import MetaProfile
 
 META = "meta_binance_spot_ratings"
 SLEEVES = tuple(f"binance_spot_rating_{logic}_{side}" for logic in ("all", "ma") for side in ("long", "short"))

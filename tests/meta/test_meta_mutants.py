@@ -6,17 +6,18 @@ import shutil
 import polars as pl
 import pytest
 
-from assay import files, layout
-from assay.artifacts import Flattened
-from assay.audit.verify import verify
-from assay.meta.documents import Contributors, MetaOptimized
-from assay.meta.eligibility import Refused, Terms, _check_terms
-from assay.meta.gates import validate_meta
+from assay.base import files
+from assay.meta.meta_eligibility import Refused, Terms, _check_terms
 from assay.meta.request import Pin
-from assay.pipeline import STEPS as SLEEVE_STEPS
-from assay.profile import load
-from assay.profile.model import MetaProfile
-from assay.runner import execute
+from assay.meta.validation import validate_meta
+from assay.pipeline.runner import execute
+from assay.pipeline.tables import STEPS as SLEEVE_STEPS
+from assay.runs import artifacts as layout
+from assay.runs.documents import Flattened
+from assay.runs.meta_documents import Contributors, MetaOptimized
+from assay.runs.verify import verify
+from assay.settings import load
+from assay.settings.model import MetaProfile
 
 from .conftest import META, SLEEVES, mutated
 
@@ -198,7 +199,7 @@ def test_a_missing_sleeve_is_refused(assembly):
 
 
 def test_an_unsealed_run_is_refused(assembly):
-    from assay.flow import requests
+    from assay.pipeline.flow import requests
 
     [request] = requests(assembly.home, load(), assembly.foundation, [SLEEVES[1]])
     execute(request, steps=SLEEVE_STEPS[:13])

@@ -6,8 +6,8 @@ import json
 
 from page_reader import read
 
-from assay import layout
 from assay.report.html import render_page
+from assay.runs import artifacts as layout
 
 
 def test_page_of_a_portfolio(portfolio):

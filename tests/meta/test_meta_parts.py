@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.artifacts import SolverRecord
-from assay.errors import DataError
+from assay.base.errors import DataError
+from assay.meta.alignment import Aligned, SleeveRecord, align, alignment
 from assay.meta.allocate import bounds, decide, faults
 from assay.meta.analysis import effective_bets, herfindahl, risk_shares
-from assay.meta.documents import Contributor, MetaProfileWeights, SleeveWeight
-from assay.meta.eligibility import enough
 from assay.meta.flatten import SleeveBook, flatten, flattened_profile
-from assay.meta.gates import identities
-from assay.meta.returns import Aligned, SleeveRecord, align, alignment
+from assay.meta.meta_eligibility import enough
+from assay.meta.validation import identities
 from assay.meta.walk import limit, walk
-from assay.profile.model import RISK_PROFILES, Costs, MetaProfile
+from assay.runs.documents import SolverRecord
+from assay.runs.meta_documents import Contributor, MetaProfileWeights, SleeveWeight
+from assay.settings.model import RISK_PROFILES, Costs, MetaProfile
 
 FREE = Costs(fee=0.0, slippage=0.0)
 SHARES = st.floats(0.0, 1.0, allow_subnormal=False)

@@ -11,19 +11,21 @@ import polars as pl
 import pytest
 from scipy.optimize import minimize
 
-from assay import artifacts, files, layout
-from assay.artifacts import Flattened
-from assay.audit.ledger import read_ledger
-from assay.audit.registry import entries
-from assay.audit.verify import verify
-from assay.commands import meta as command
-from assay.errors import GateError, UsageError
-from assay.meta.documents import Analysis, Contributors, MetaOptimized, Sleeves
-from assay.meta.gates import validate_meta
-from assay.meta.pipeline import STEPS as BEFORE_REPORT
-from assay.profile import load
-from assay.profile.model import RISK_PROFILES, MetaProfile
-from assay.replay import recorded_artifacts, replay
+from assay.base import files
+from assay.base.errors import GateError, UsageError
+from assay.cli import do_meta as command
+from assay.meta.validation import validate_meta
+from assay.pipeline.pipeline import STEPS as BEFORE_REPORT
+from assay.pipeline.replay import recorded_artifacts, replay
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.documents import Flattened
+from assay.runs.ledger import read_ledger
+from assay.runs.meta_documents import Analysis, Contributors, MetaOptimized, Sleeves
+from assay.runs.registry import entries
+from assay.runs.verify import verify
+from assay.settings import load
+from assay.settings.model import RISK_PROFILES, MetaProfile
 
 from .conftest import META, SLEEVES, STEPS
 
@@ -194,8 +196,8 @@ def test_a_cycle_is_refused_in_settings_and_in_runs(assembly, tmp_path):
 
 
 def test_the_command_takes_the_latest_valid_runs_and_names_what_it_passed_over(assembly, capsys):
-    from assay.flow import requests
-    from assay.runner import execute
+    from assay.pipeline.flow import requests
+    from assay.pipeline.runner import execute
 
     other = load(settings=["caps.atom=0.3"])
     [request] = requests(assembly.home, other, assembly.foundation, [SLEEVES[0]])
@@ -228,7 +230,7 @@ def test_settings_of_a_portfolio_do_not_touch_its_sleeves():
 def test_an_interrupted_portfolio_goes_on_where_it_stopped(assembly, portfolio):
     from dataclasses import replace
 
-    from assay.runner import execute
+    from assay.pipeline.runner import execute
 
     from .conftest import mutated
 

@@ -20,31 +20,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from assay import files
+from assay.base import files
+from assay.base.domain import UTC, Instrument
+from assay.base.errors import IntegrityError, SourceError, UsageError
 from assay.cli import app
-from assay.commands import orders as command
-from assay.commands.order_inputs import canonical, number, read_holdings, read_prices
-from assay.commands.orders import Origin
-from assay.domain import UTC, Instrument
-from assay.errors import IntegrityError, SourceError, UsageError
-from assay.flow import lay_foundation, requests
-from assay.foundation.exchange_info import (
-    RuleBook,
-    TradingRules,
-    parse_exchange_info,
-    read_exchange_info,
-    rules_from_instruments,
-)
-from assay.foundation.lake import Lake
-from assay.foundation.tables import INSTRUMENTS
-from assay.meta.order_records import order_fields, to_csv
-from assay.meta.order_sizes import split
-from assay.meta.orders import Holding, Task, rebalance
-from assay.meta.tracking import tracking_error
-from assay.profile import load
-from assay.profile.model import Costs
-from assay.runner import execute
-from assay.runs import Home
+from assay.cli import do_orders as command
+from assay.cli.do_orders import Origin
+from assay.lake.lake import Lake
+from assay.market.schema import INSTRUMENTS
+from assay.orders.inputs import canonical, number, read_holdings, read_prices
+from assay.orders.rebalance import Holding, Task, rebalance
+from assay.orders.records import order_fields, to_csv
+from assay.orders.sizes import split
+from assay.orders.tracking import tracking_error
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.runner import execute
+from assay.runs.home import Home
+from assay.settings import load
+from assay.settings.model import Costs
+from assay.sources.rules import RuleBook, TradingRules, parse_exchange_info, read_exchange_info, rules_from_instruments
 
 FREE = Costs(fee=0.0, slippage=0.0, borrow=0.0)
 DOLLARS = ("USDT", "USDC", "FDUSD", "TUSD", "DAI", "USD")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.domain import UTC
-from assay.layout import STATUS
-from assay.profile import load
-from assay.runs import Home, Status, process_started
+from assay.base.domain import UTC
+from assay.runs.artifacts import STATUS
+from assay.runs.home import Home, Status, process_started
+from assay.settings import load
 
 AS_OF = "2023-10-20"
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
@@ -99,14 +99,14 @@ def a_status(home: Path, run_id: str, **fields: object) -> Path:
 
 def lay_lake(home: Path) -> str:
     """Load the sample; return the lake's name."""
-    from assay.flow import lay_foundation
+    from assay.pipeline.flow import lay_foundation
 
     return lay_foundation(Home(home), load(), "sample", AS_OF).lake.folder.name
 
 
 def run_one(home: Path, profile: str, run_id: str) -> None:
-    from assay.flow import lay_foundation, requests
-    from assay.runner import execute
+    from assay.pipeline.flow import lay_foundation, requests
+    from assay.pipeline.runner import execute
 
     catalog = load()
     foundation = lay_foundation(Home(home), catalog, "sample", AS_OF)

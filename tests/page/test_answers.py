@@ -15,7 +15,7 @@ from page_client import Client
 from page_house import a_status, status_path
 
 from assay.page.app import create_app
-from assay.runs import Home
+from assay.runs.home import Home
 
 BTC = "BINANCE:BTCUSDT"
 
@@ -155,7 +155,7 @@ def test_two_runs_are_compared(client: Client) -> None:
 
 
 def test_a_lake_tells_coverage_and_health(client: Client, lake: str, finished_home: Path) -> None:
-    from assay.foundation.sources import open_source
+    from assay.sources.base import open_source
 
     told = client.get(f"/api/lakes/{lake}").json()
     bars = open_source("sample").read().bars
@@ -312,10 +312,10 @@ def test_pages_bring_no_inline_style_or_script(client: Client, lake: str) -> Non
 
 
 def test_the_steps_to_come_are_the_pipelines() -> None:
-    from assay.meta.pipeline import with_report
     from assay.page.runs import META_STEP_NAMES
-    from assay.pipeline import STEPS
-    from assay.report.catalog import STEP_NAMES
+    from assay.pipeline.pipeline import with_report
+    from assay.pipeline.tables import STEPS
+    from assay.runs.catalog import STEP_NAMES
 
     assert tuple(step.name for step in STEPS) == STEP_NAMES
     assert tuple(step.name for step in with_report(lambda *_: None)) == META_STEP_NAMES

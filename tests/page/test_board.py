@@ -15,7 +15,7 @@ from page_house import LONG, a_status, status_path
 
 from assay.page import board as boards
 from assay.page.board import Board
-from assay.runs import Home
+from assay.runs.home import Home
 
 
 def board_of(home: Path) -> Board:
@@ -59,7 +59,7 @@ def test_an_ended_run_keeps_its_time_and_tells_its_error(tmp_path: Path) -> None
 
 def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    from assay.runs import process_started
+    from assay.runs.home import process_started
 
     a_status(tmp_path, "one", pid=child.pid, pid_started=process_started(child.pid))
     board = board_of(tmp_path)

@@ -12,7 +12,7 @@ from page_client import Client
 from page_house import a_status
 
 from assay.page.app import create_app
-from assay.runs import Home
+from assay.runs.home import Home
 
 TOKEN = "correct-horse-battery-staple"
 ADDRESSES = ("/", "/api/runs", "/runs/one", "/events", "/static/page.js", "/nope", "/runs/one/files/run_status.json")

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from page_house import a_status, command, serving
 
-from assay.commands.serve import Options, serve
-from assay.errors import UsageError
+from assay.base.errors import UsageError
+from assay.cli.do_serve import Options, serve
 from assay.page.server import bind
-from assay.runs import Home
+from assay.runs.home import Home
 
 
 def wait(condition, seconds: float = 120.0) -> None:
@@ -174,7 +174,7 @@ def test_a_viewer_who_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.commands.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("assay.cli.do_serve.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"assay-portfolio\[page\]"):
         serve(Home(tmp_path), Options("127.0.0.1", 0, None, new_token=False, allow_host=()))
 

@@ -12,10 +12,10 @@ import pytest
 from page_house import LONG, a_status, command
 from rich.console import Console
 
-from assay.commands import status as showing
-from assay.commands.status import Lines, table
+from assay.cli import do_status as showing
+from assay.cli.do_status import Lines, table
 from assay.page.board import Board
-from assay.runs import Home
+from assay.runs.home import Home
 
 
 def looks(board: Board, shown: Lines, stream: io.StringIO) -> list[str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import Exit
-from assay.flow import requests, run_all, workforce
-from assay.profile import load
-from assay.replay import recorded_artifacts
-from assay.runs import Home, Status
+from assay.base.errors import Exit
+from assay.pipeline.flow import requests, run_all, workforce
+from assay.pipeline.replay import recorded_artifacts
+from assay.runs.home import Home, Status
+from assay.settings import load
 
 from .conftest import AS_OF, LONG, SHORT
 

@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 
-from assay import files, layout
-from assay.audit.verify import verify
-from assay.errors import Exit
+from assay.base import files
+from assay.base.errors import Exit
+from assay.runs import artifacts as layout
+from assay.runs.verify import verify
 from assay.selftest.step_mutants import STEP_MUTANTS, flip_one, replaced_artifact, told_by
 
 from .conftest import SHORT, mutated
@@ -33,7 +34,7 @@ def test_a_failed_gate_ends_the_run_with_exit_code_1_and_a_broken_ledger_with_3(
 
 
 def test_a_fault_in_synthesis_itself_breaks_l3(workshop, monkeypatch):
-    from assay import steps
+    from assay.pipeline import steps
 
     honest = steps.synthetic_frame
     monkeypatch.setattr(steps, "synthetic_frame", lambda *arguments: flip_one(honest(*arguments)))
@@ -59,7 +60,7 @@ def test_a_sealed_run_that_loses_or_changes_a_file_is_broken(workshop, finished,
 
 @pytest.mark.parametrize("gate", ["foundation", "sign_test_pre_opt", "sign_test_post_opt", "causality"])
 def test_a_run_that_skips_a_gate_is_refused(workshop, monkeypatch, gate):
-    from assay.audit.ledger import Ledger
+    from assay.runs.ledger import Ledger
 
     honest = Ledger.gate
 

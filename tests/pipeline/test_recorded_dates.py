@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay import decision
-from assay.domain import parse_as_of
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.profile import load
+from assay.backtest import decision
+from assay.base.domain import parse_as_of
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.settings import load
 
 CANON = [f"binance_spot_rating_{kind}_{side}" for kind in ("all", "ma") for side in ("long", "short")]
 SCANNED = {"2022-06-30": (20, 175), "2023-06-30": (115, 72), "2024-06-28": (18, 245)}

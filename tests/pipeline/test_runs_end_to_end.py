@@ -13,16 +13,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay import artifacts, decision, files, layout
-from assay.artifacts import DataHealth, Flattened, Optimized, RawCandidates, RiskAnalysis, SelectionAudit, Winners
-from assay.audit.ledger import check_chain, read_ledger
-from assay.audit.verify import verify
-from assay.context import load_market
-from assay.errors import Exit, StepTimeout, UsageError
-from assay.pipeline import STEPS, step
-from assay.replay import recorded_artifacts, replay
-from assay.runner import execute, time_limit
-from assay.runs import Status
+from assay.backtest import decision
+from assay.base import files
+from assay.base.errors import Exit, StepTimeout, UsageError
+from assay.pipeline.replay import recorded_artifacts, replay
+from assay.pipeline.request import load_market
+from assay.pipeline.runner import execute, time_limit
+from assay.pipeline.tables import STEPS, step
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.documents import DataHealth, Flattened, Optimized, RawCandidates, RiskAnalysis, SelectionAudit, Winners
+from assay.runs.home import Status
+from assay.runs.ledger import check_chain, read_ledger
+from assay.runs.verify import verify
 
 from .conftest import AS_OF, LONG, SHORT, mutated
 
@@ -71,8 +74,8 @@ def test_realized_beta_has_the_sign_of_the_sleeve(finished):
         returns = pl.read_parquet(finished[profile] / layout.WALK_RETURNS)
         manifest = files.read_json(finished[profile] / layout.MANIFEST)
         bars = pl.read_parquet(
-            "src/assay/foundation/sample/binance_spot_daily_2023.parquet"
-            if os.path.exists("src/assay/foundation/sample/binance_spot_daily_2023.parquet")
+            "src/assay/sources/sample/binance_spot_daily_2023.parquet"
+            if os.path.exists("src/assay/sources/sample/binance_spot_daily_2023.parquet")
             else pytest.skip("run from the checkout")
         ).filter(pl.col("symbol") == manifest["profile"]["benchmark"])
         bars = bars.sort("timestamp").with_columns(
@@ -159,7 +162,7 @@ def test_a_step_whose_input_changed_is_done_again(workshop, finished):
 
 
 def test_a_run_that_died_between_seal_and_registry_is_entered_on_resume(workshop):
-    from assay.audit import registry
+    from assay.runs import registry
 
     request = workshop.request(LONG)
     assert execute(request).state == "VALID"
@@ -226,8 +229,8 @@ def test_an_internal_fault_leaves_ledger_status_and_log(workshop):
 
 def test_nobody_found_ends_with_a_reason_unless_the_profile_stands_aside(workshop):
     nobody = ("scanners.binance_spot_rating_all_short.min_value_traded=1e18",)
-    from assay.flow import lay_foundation, requests
-    from assay.profile import load
+    from assay.pipeline.flow import lay_foundation, requests
+    from assay.settings import load
 
     found = lay_foundation(workshop.home, load(settings=nobody), "sample", AS_OF)
     assert found.path != workshop.foundation.path

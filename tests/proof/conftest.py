@@ -7,15 +7,15 @@ import datetime as dt
 import pytest
 from signed_runs import AS_OF, LONG, META, SHORT, Signed
 
-from assay.audit import signing
-from assay.flow import lay_foundation, requests, run_all, workforce
-from assay.meta.pipeline import with_report
 from assay.meta.request import MetaRequest, pin
-from assay.profile import load
-from assay.profile.model import MetaProfile
+from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
+from assay.pipeline.pipeline import with_report
+from assay.pipeline.runner import execute
 from assay.report.meta_report import reporting
-from assay.runner import execute
-from assay.runs import Home, claim
+from assay.runs import signing
+from assay.runs.home import Home, claim
+from assay.settings import load
+from assay.settings.model import MetaProfile
 
 # The short sleeve turns every candidate and looks at 20 days where the long one looks at 120, so that some coins are
 # long in one and short in the other.

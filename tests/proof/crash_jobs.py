@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.commands import flows
-from assay.commands import meta as commands
-from assay.commands.meta import Ground
-from assay.errors import AssayError, Exit
+from assay.base.errors import AssayError, Exit
+from assay.cli import do_flows as flows
+from assay.cli import do_meta as commands
+from assay.cli.do_meta import Ground
 from assay.executors import Serial
-from assay.flow import Foundation, lay_foundation
 from assay.meta.request import MetaRequest
-from assay.profile import load
-from assay.profile.model import MetaProfile
-from assay.runner import Outcome
-from assay.runs import Home, claim
+from assay.pipeline.flow import Foundation, lay_foundation
+from assay.pipeline.runner import Outcome
+from assay.runs.home import Home, claim
 from assay.selftest.crash import Ended, ended, run_problems
+from assay.settings import load
+from assay.settings.model import MetaProfile
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FlowJob:
     expected: Mapping[str, bytes] | None = None
 
     def begin(self) -> Ended:
-        from assay.domain import parse_as_of
+        from assay.base.domain import parse_as_of
 
         try:
             folder = claim(self.home.flows, "pair", None, parse_as_of("2024-01-20"))

@@ -12,11 +12,11 @@ from random import Random
 import polars as pl
 from crash_world import make_bars
 
-from assay.errors import AssayError
-from assay.files import content_hash_table
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.tables import KEYS
+from assay.base.errors import AssayError
+from assay.base.files import content_hash_table
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.market.schema import KEYS
 from assay.selftest.crash import template
 
 STAGES = ("ready", "compare", "write", "write", "write")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from assay.domain import UTC
-from assay.flow import lay_foundation
-from assay.profile import load
-from assay.runs import Home
+from assay.base.domain import UTC
+from assay.pipeline.flow import lay_foundation
+from assay.runs.home import Home
+from assay.settings import load
 
 LONG, MA_LONG = "binance_spot_rating_all_long", "binance_spot_rating_ma_long"
 NAMES = ("BTC", "ETH", "SOL", "ADA", "XRP", "DOT", "LTC")

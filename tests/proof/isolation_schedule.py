@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from random import Random
 
-from assay import files
+from assay.base import files
 from assay.selftest.faults import Died
 
 

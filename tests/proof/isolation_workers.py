@@ -6,16 +6,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay import flow
-from assay.domain import UTC
-from assay.files import sha256_file
-from assay.flow import Foundation, requests
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.snapshot import resolve_as_of
-from assay.profile import load
-from assay.runner import execute
-from assay.runs import Home, claim
+from assay.base.domain import UTC
+from assay.base.files import sha256_file
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.lake.snapshot import resolve_as_of
+from assay.pipeline import flow
+from assay.pipeline.flow import Foundation, requests
+from assay.pipeline.runner import execute
+from assay.runs.home import Home, claim
+from assay.settings import load
 
 NOW = dt.datetime(2024, 1, 21, tzinfo=UTC)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -61,8 +61,8 @@ class Start:
 
 
 def flow_superset(path):
-    from assay.artifacts import Superset
-    from assay.artifacts import load as read
+    from assay.runs.documents import Superset
+    from assay.runs.documents import load as read
 
     return read(Superset, path)
 

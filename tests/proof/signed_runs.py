@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay import files, layout
-from assay.audit.verify import LEDGER_KINDS, Story, read_chain, registration
+from assay.base import files
+from assay.runs import artifacts as layout
+from assay.runs.verify import LEDGER_KINDS, Story, read_chain, registration
 
 AS_OF = "2024-01-20"
 LONG, SHORT, META = "binance_spot_rating_all_long", "binance_spot_rating_all_short", "pair"

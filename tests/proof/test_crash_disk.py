@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from assay import files
-from assay.errors import DiskError
+from assay.base import files
+from assay.base.errors import DiskError
 from assay.selftest.crash import faults_of
 from assay.selftest.faults import Died, FaultyDisk, writing_to
 

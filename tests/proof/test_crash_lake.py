@@ -10,13 +10,13 @@ import pytest
 from crash_lake import Attack, content, finish, start, starved, states
 from crash_world import LONG, SMALL, make_bars
 
-from assay.errors import DiskError, Exit
-from assay.foundation import delta
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.foundation.place import Folder
-from assay.replay import recorded_artifacts
-from assay.runs import Home
+from assay.base.errors import DiskError, Exit
+from assay.lake import delta
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.lake.storage import Folder
+from assay.pipeline.replay import recorded_artifacts
+from assay.runs.home import Home
 
 
 def attack(folder, kills, seed):

@@ -6,12 +6,12 @@ import pytest
 from crash_jobs import FlowJob, Ground, MetaJob, ShelfJob
 from crash_world import LONG, MA_LONG, WIDE, make_home
 
-from assay.flow import lay_foundation, requests
-from assay.profile import load
-from assay.replay import recorded_artifacts
-from assay.runner import execute
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.replay import recorded_artifacts
+from assay.pipeline.runner import execute
 from assay.selftest.crash import count_writes, crash_at, faults_of, kill_at
 from assay.selftest.faults import KINDS, FaultyDisk, writing_to
+from assay.settings import load
 
 META = "meta_binance_spot_ratings"
 

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from universes import universes
 
-from assay import layout
-from assay.audit.verify import verify
-from assay.decision import decide
-from assay.errors import AssayError, Exit, SourceError
-from assay.flow import lay_foundation, requests
-from assay.profile import load
+from assay.backtest.decision import decide
+from assay.base.errors import AssayError, Exit, SourceError
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.runner import execute
 from assay.risk.solve import ALL_CASH
-from assay.runner import execute
-from assay.runs import Home
+from assay.runs import artifacts as layout
+from assay.runs.home import Home
+from assay.runs.verify import verify
 from assay.selftest.constraints import breaches
 from assay.selftest.degenerate import attempt
 from assay.selftest.small_profiles import SMALL, profile_of, scanners_of
 from assay.selftest.universe_market import market_of
 from assay.selftest.universes import HOSTILE, TRAITS, Universe, draw, raw_bars
+from assay.settings import load
 
 QUICK, SLOW, SHARD = 40, 10_000, 500
 NAMED = {

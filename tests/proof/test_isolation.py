@@ -13,17 +13,17 @@ from crash_lake import content
 from crash_world import LONG, MA_LONG, SMALL, make_bars
 from isolation_workers import Start, fingerprints, foreign, ingests, run
 
-from assay.audit import registry
-from assay.audit.verify import verify
-from assay.errors import Exit
-from assay.flow import lay_foundation, requests
-from assay.foundation.lake import Lake
-from assay.profile import load
-from assay.replay import recorded_artifacts
-from assay.runner import execute
-from assay.runs import Home, Status
+from assay.base.errors import Exit
+from assay.lake.lake import Lake
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.replay import recorded_artifacts
+from assay.pipeline.runner import execute
+from assay.runs import registry
+from assay.runs.home import Home, Status
+from assay.runs.verify import verify
 from assay.selftest.crash import template
 from assay.selftest.faults import FaultyDisk, writing_to
+from assay.settings import load
 
 SAMPLE_LONG, SAMPLE_SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 

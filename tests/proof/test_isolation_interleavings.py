@@ -16,22 +16,23 @@ from crash_lake import content
 from crash_world import LONG, SMALL, make_bars
 from isolation_schedule import PausingDisk, Schedule
 
-from assay import flow, layout
-from assay.audit import registry
-from assay.audit.ledger import LOCKED, SEALED, check_chain
-from assay.audit.verify import verify
-from assay.context import Step
-from assay.domain import UTC
-from assay.flow import Foundation, lay_foundation, requests
-from assay.foundation import delta
-from assay.foundation.ingest import ingest
-from assay.foundation.lake import Lake
-from assay.pipeline import STEPS
-from assay.profile import load
-from assay.replay import recorded_artifacts
-from assay.runner import execute
-from assay.runs import Home, Status, claim
+from assay.base.domain import UTC
+from assay.lake import delta
+from assay.lake.ingest import ingest
+from assay.lake.lake import Lake
+from assay.pipeline import flow
+from assay.pipeline.flow import Foundation, lay_foundation, requests
+from assay.pipeline.replay import recorded_artifacts
+from assay.pipeline.request import Step
+from assay.pipeline.runner import execute
+from assay.pipeline.tables import STEPS
+from assay.runs import artifacts as layout
+from assay.runs import registry
+from assay.runs.home import Home, Status, claim
+from assay.runs.ledger import LOCKED, SEALED, check_chain
+from assay.runs.verify import verify
 from assay.selftest.faults import Died, FaultyDisk, writing_to
+from assay.settings import load
 
 CASES, PARTS, REAL = 1000, 4, 100
 NOW = dt.datetime(2024, 1, 21, tzinfo=UTC)

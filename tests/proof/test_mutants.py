@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 from mutants import COMPOSED, GATES, MUTANTS, NO_FAULTS
 
-from assay import layout, steps
-from assay.audit.ledger import Ledger
+from assay.pipeline import steps
+from assay.runs import artifacts as layout
+from assay.runs.ledger import Ledger
 from assay.selftest.attempts import SETTINGS
 from assay.selftest.workshop import SHORT, Workshop, mutated
 

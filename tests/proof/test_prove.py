@@ -17,17 +17,18 @@ import pytest
 from signed_runs import AS_OF, LONG, META, SHORT, Signed, change_json, reseal
 from typer.testing import CliRunner
 
-from assay import files, layout
-from assay.artifacts import Candidate
+from assay.base import files
+from assay.base.errors import IntegrityError, UsageError
 from assay.cli import app
-from assay.errors import IntegrityError, UsageError
-from assay.profile.model import RISK_PROFILES
 from assay.prove import Figure, Link, Proof, prove
 from assay.prove.market import rank
 from assay.prove.optimality import measure
 from assay.risk.caps import Polytope
 from assay.risk.covariance import Covariance
 from assay.risk.optimizers import Barbell, EqualWeight, Estimates, HierarchicalRiskParity, MaxSharpe, MinVariance
+from assay.runs import artifacts as layout
+from assay.runs.documents import Candidate
+from assay.settings.model import RISK_PROFILES
 
 CLOSE = dt.datetime.fromisoformat(AS_OF).replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
 SLEEVE_LINKS = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from signed_runs import LONG, META, SHORT, Signed
 
-from assay import layout
+from assay.runs import artifacts as layout
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER = (3, 13)

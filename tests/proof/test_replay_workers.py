@@ -10,10 +10,10 @@ from signed_runs import LONG, META, SHORT, Signed
 from typer.testing import CliRunner
 
 from assay.cli import app
-from assay.flow import lay_foundation, requests, run_all, workforce
-from assay.profile import load
-from assay.replay import recorded_artifacts
-from assay.runs import Home
+from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
+from assay.pipeline.replay import recorded_artifacts
+from assay.runs.home import Home
+from assay.settings import load
 
 SLEEVES = tuple(f"binance_spot_rating_{logic}_{side}" for logic in ("all", "ma") for side in ("long", "short"))
 
@@ -61,8 +61,8 @@ def test_the_greatest_difference_is_told(signed: Signed, tmp_path: Path) -> None
     """A weight that was changed by a quarter, and one by 1e-12, in runs that were sealed so."""
     from signed_runs import change_json, reseal
 
-    from assay import layout
-    from assay.replay import replay
+    from assay.pipeline.replay import replay
+    from assay.runs import artifacts as layout
 
     twin = signed.copy(tmp_path / "home")
     run = twin.runs[META]

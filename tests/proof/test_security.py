@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from assay.base.errors import Exit, SourceError
 from assay.cli import app
-from assay.errors import Exit, SourceError
-from assay.foundation import exchange_info
-from assay.foundation.exchange_info import read_exchange_info
-from assay.foundation.live import zips
-from assay.runs import Home
+from assay.runs.home import Home
 from assay.selftest.attempts import SETTINGS
 from assay.selftest.workshop import SHORT, Workshop
+from assay.sources import rules as exchange_info
+from assay.sources import zips
+from assay.sources.rules import read_exchange_info
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "assay").rglob("*.py"))

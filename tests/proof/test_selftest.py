@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
+from assay.base.errors import Exit, GateError
 from assay.cli import app
-from assay.commands import selftest as command
-from assay.errors import Exit, GateError
+from assay.cli import do_selftest as command
 from assay.selftest import attempts as register
 from assay.selftest.attempts import SETTINGS, Attempt, Result, attempts, make
 from assay.selftest.tampering import EDITS

@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
 from signed_runs import LONG, META, SHORT, Signed, change_json, reseal
 from typer.testing import CliRunner
 
-from assay import layout
-from assay.audit import signing, verify
-from assay.audit.ledger import read_ledger
+from assay.base.errors import UsageError
 from assay.cli import app
-from assay.errors import UsageError
+from assay.runs import artifacts as layout
+from assay.runs import signing, verify
+from assay.runs.ledger import read_ledger
 
 # RFC 8032, section 7.1: secret key, public key, message, signature.
 RFC_8032 = {

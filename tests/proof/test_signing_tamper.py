@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from signed_runs import Signed
 
-from assay import layout
-from assay.audit import signing
-from assay.audit.verify import verify
+from assay.runs import artifacts as layout
+from assay.runs import signing
+from assay.runs.verify import verify
 
 
 def attack(signed: Signed, seed: int, count: int) -> Counter[str]:

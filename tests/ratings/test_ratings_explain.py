@@ -9,9 +9,9 @@ import naive_ratings
 import polars as pl
 import pytest
 
-from assay.domain import INTERVALS, UTC
-from assay.errors import DataError, UsageError
-from assay.foundation.ratings import VOTES, explain, rate
+from assay.base.domain import INTERVALS, UTC
+from assay.base.errors import DataError, UsageError
+from assay.ratings import VOTES, explain, rate
 
 AS_OF = dt.datetime(2020, 10, 1, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-from assay.foundation.ratings import kernels as k
+from assay.ratings import kernels as k
 
 BARS = {
     "ma.csv": 150,

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.foundation.ratings import VOTES, rate
-from assay.foundation.ratings.indicators import indicators
-from assay.foundation.ratings.panel import Segment, tape
+from assay.ratings import VOTES, rate
+from assay.ratings.indicators import indicators
+from assay.ratings.panel import Segment, tape
 
 talib = pytest.importorskip("talib", reason="TA-Lib, the oracle, is not installed")
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ratings_bars import walk
 
-from assay.foundation.ratings import VOTES, rate
-from assay.foundation.ratings.indicators import indicators
-from assay.foundation.ratings.kernels import (
+from assay.ratings import VOTES, rate
+from assay.ratings.indicators import indicators
+from assay.ratings.kernels import (
     hull_mean,
     mean_deviation,
     volume_weighted_mean,
@@ -21,8 +21,8 @@ from assay.foundation.ratings.kernels import (
     window_extremes,
     window_means,
 )
-from assay.foundation.ratings.panel import Panel
-from assay.foundation.ratings.votes import MA_RULES, OTHER_RULES, votes
+from assay.ratings.panel import Panel
+from assay.ratings.votes import MA_RULES, OTHER_RULES, votes
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=15, deadline=None)

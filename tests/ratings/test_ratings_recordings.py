@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.foundation.ratings import VOTES, label
-from assay.foundation.ratings.indicators import indicators
-from assay.foundation.ratings.panel import OPEN_TIME, Panel
-from assay.foundation.ratings.votes import MA_RULES, OTHER_RULES, RULES, ratings, votes
+from assay.ratings import VOTES, label
+from assay.ratings.indicators import indicators
+from assay.ratings.panel import OPEN_TIME, Panel
+from assay.ratings.votes import MA_RULES, OTHER_RULES, RULES, ratings, votes
 
 WINDOWS = (10, 20, 30, 50, 100, 200)
 AVERAGES = {f"{kind}{n}": f"{kind.lower()}_{n}" for kind in ("SMA", "EMA") for n in WINDOWS}

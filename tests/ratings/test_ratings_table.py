@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assay.domain import INTERVALS
-from assay.errors import DataError, UsageError
-from assay.foundation.ratings import RATING_SCHEMA, VOTES, label, listings, rate
-from assay.foundation.ratings.indicators import STATE
+from assay.base.domain import INTERVALS
+from assay.base.errors import DataError, UsageError
+from assay.ratings import RATING_SCHEMA, VOTES, label, listings, rate
+from assay.ratings.indicators import STATE
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from assay.errors import DataError, UsageError
-from assay.foundation.ratings import RATING_SCHEMA, extend, rate
+from assay.base.errors import DataError, UsageError
+from assay.ratings import RATING_SCHEMA, extend, rate
 
 SYMBOLS = (
     "BINANCE:BTCUSDT",

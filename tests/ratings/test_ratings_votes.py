@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assay.foundation.ratings import VOTES
-from assay.foundation.ratings.votes import RULES, ratings, votes
+from assay.ratings import VOTES
+from assay.ratings.votes import RULES, ratings, votes
 
 NEEDED = sorted({source for rule in RULES.values() for source in rule.inputs})
 

@@ -9,12 +9,12 @@ import pytest
 from page_reader import read, table
 
 import assay
-from assay import layout
-from assay.commands import report as reporting
-from assay.errors import UsageError
-from assay.files import sha256_file
+from assay.base.errors import UsageError
+from assay.base.files import sha256_file
+from assay.cli import do_report as reporting
 from assay.report.html import render_page
-from assay.runs import Home
+from assay.runs import artifacts as layout
+from assay.runs.home import Home
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +119,11 @@ def test_written_anew_beside_the_run(run, tmp_path, capsys):
 
 
 def test_a_plot_that_fails_fails_the_run(tmp_path, monkeypatch):
-    from assay.report.plots import canvas
+    from assay.report.figures import canvas
 
     def broken(*_arguments):
         raise RuntimeError("no ink")
 
     monkeypatch.setattr(canvas.Canvas, "svg", broken)
-    with pytest.raises(assay.errors.RunFailed, match="no ink"):
+    with pytest.raises(assay.base.errors.RunFailed, match="no ink"):
         assay.run("binance_spot_rating_all_long", home=tmp_path, as_of="2023-10-20")

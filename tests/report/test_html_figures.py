@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_reader import read
 
-from assay.errors import UsageError
-from assay.report.plots import bars, lines, maps
-from assay.report.plots.figure import spread
-from assay.report.plots.of_walk import on_days, rolling_beta
-from assay.report.plots.palette import DARK, LIGHT, PLACEHOLDERS
+from assay.base.errors import UsageError
+from assay.report.figures import bars, lines, maps
+from assay.report.figures.figure import spread
+from assay.report.figures.of_walk import on_days, rolling_beta
+from assay.report.figures.palette import DARK, LIGHT, PLACEHOLDERS
 
 DAYS = np.arange("2023-12-20", "2024-03-01", dtype="datetime64[D]")
 NAV = {name: np.linspace(1.0, end, len(DAYS)) for name, end in (("hrp", 1.5), ("barbell", 0.75))}
@@ -151,7 +151,7 @@ def test_contrast(colours):
 DRAW = """
 import sys, warnings
 warnings.simplefilter("error")
-from assay.report.plots import bars
+from assay.report.figures import bars
 assert "matplotlib" not in sys.modules
 figure = bars.run_times({"a": 1.0})
 assert "matplotlib.pyplot" not in sys.modules

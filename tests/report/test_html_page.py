@@ -17,7 +17,7 @@ from report_run import COINS, HRP, RISK_PROFILES, RUN_ID, WEIGHTS, complete_ledg
 
 from assay.report.audit_report import render, render_joint
 from assay.report.html import render_page
-from assay.report.html.many_pages import render_joint_page
+from assay.report.html.html_many_pages import render_joint_page
 
 FIGURES = {
     "Funnel": ["funnel"],

@@ -23,7 +23,7 @@ from report_run import (
     write_run,
 )
 
-from assay.errors import UsageError
+from assay.base.errors import UsageError
 from assay.report.audit_report import SECTIONS, render, render_joint
 from assay.report.index import render_index
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from markdown_reader import by_title, sections, tokens
 from report_run import FILES, RUN_ID, STEPS, put, write_failed_run
 
-from assay.report.catalog import ARTIFACTS, STEP_NAMES
 from assay.report.index import render_index
+from assay.runs.catalog import ARTIFACTS, STEP_NAMES
 
 GROWING = {"INDEX.md", "audit.jsonl", "run_status.json"}
 
@@ -72,7 +72,7 @@ def test_the_catalog_knows_the_public_steps():
 
 
 def test_the_catalog_agrees_with_the_table_of_steps():
-    from assay import pipeline
+    from assay.pipeline import tables as pipeline
 
     assert tuple(step.name for step in pipeline.STEPS) == STEP_NAMES
     known = {artifact.path: artifact.step for artifact in ARTIFACTS}

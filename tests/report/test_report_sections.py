@@ -24,10 +24,10 @@ from report_run import (
     write_run,
 )
 
-from assay.files import read_json
+from assay.base.files import read_json
 from assay.report.audit_report import render
+from assay.report.findings import notices
 from assay.report.markdown import sparkline
-from assay.report.notices import notices
 from assay.report.view import open_run
 
 ORDER = [

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from assay.evaluation.yardsticks import coins, yardsticks
-from assay.foundation.market import Market
+from assay.backtest.benchmarks import coins, yardsticks
+from assay.market.panel import Market
 
 NAN = float("nan")
 CLOSES = {

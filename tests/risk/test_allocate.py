@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from risk_worlds import factor_returns
 
-from assay.domain import Atom
-from assay.errors import DataError, SolverError
-from assay.profile.model import RISK_PROFILES, Guard, Profile
-from assay.risk import allocate, documents, solve
+from assay.base.domain import Atom
+from assay.base.errors import DataError, SolverError
+from assay.risk import allocate, solve
+from assay.risk import risk_documents as documents
 from assay.risk.allocate import RiskState, analyse, optimize
+from assay.settings.model import RISK_PROFILES, Guard, Profile
 
 Floats = npt.NDArray[np.float64]
 

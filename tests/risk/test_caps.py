@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from risk_worlds import Pool, greatest, pools
 from scipy.optimize import minimize
 
-from assay.errors import UsageError
-from assay.profile.model import Caps as CapSettings
+from assay.base.errors import UsageError
 from assay.risk.caps import Polytope, decide_caps
+from assay.settings.model import Caps as CapSettings
 
 SHIPPED = CapSettings()
 

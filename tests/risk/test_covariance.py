@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from risk_worlds import factor_returns
 from sklearn.covariance import ledoit_wolf as sklearn_ledoit_wolf
 
-from assay.errors import DataError
+from assay.base.errors import DataError
 from assay.risk.covariance import estimate_covariance, ledoit_wolf
 from assay.risk.optimizers import Estimates
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from risk_worlds import factor_returns
 
-from assay.errors import DataError
+from assay.base.errors import DataError
 from assay.risk.optimizers import (
     Barbell,
     EqualWeight,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.domain import Atom
+from assay.base.domain import Atom
 from assay.risk.flatten import flatten
 
 SYMBOLS = ("BINANCE:BTCUSDT", "BINANCE:ETHUSDT", "BINANCE:1000SATSUSDT", "KRAKEN:XMRUSD", "BINANCE:币安人生USDT")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.profile.model import Costs
 from assay.risk.guard import daily_costs, find_loss_makers
+from assay.settings.model import Costs
 
 
 def test_costs_by_hand() -> None:

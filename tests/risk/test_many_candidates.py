@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from assay.alpha.selection import NaturalSelection
-from assay.domain import Atom
-from assay.profile.model import Profile
+from assay.base.domain import Atom
 from assay.risk.allocate import analyse, optimize
 from assay.risk.covariance import estimate_covariance
+from assay.settings.model import Profile
 
 N = 2_000
 

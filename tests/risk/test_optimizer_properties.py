@@ -21,7 +21,7 @@ from assay.risk.optimizers import (
     MinVariance,
     Optimizer,
 )
-from assay.risk.optimizers.hrp import leaf_order
+from assay.risk.optimizers.optimizers_hrp import leaf_order
 
 ALL = (MinVariance, MaxSharpe, HierarchicalRiskParity, EqualWeight, Barbell)
 

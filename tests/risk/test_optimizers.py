@@ -21,8 +21,8 @@ from skfolio.seriation import HierarchicalSeriation
 
 from assay.risk.caps import Polytope
 from assay.risk.optimizers import Barbell, EqualWeight, Estimates, HierarchicalRiskParity, MaxSharpe, MinVariance
-from assay.risk.optimizers.barbell import choose_aggressors
-from assay.risk.optimizers.hrp import recursive_bisection
+from assay.risk.optimizers.optimizers_barbell import choose_aggressors
+from assay.risk.optimizers.optimizers_hrp import recursive_bisection
 
 Floats = npt.NDArray[np.float64]
 

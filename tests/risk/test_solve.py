@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from risk_worlds import random_covariance
 
-from assay.errors import SolverError
+from assay.base.errors import SolverError
 from assay.risk.solve import Answer, Program, certify, solve, with_clarabel, with_piqp
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.alpha.features import LIQUID_VALUE, median_value_traded
-from assay.artifacts import Drop, Enriched, Enrichment, Finding, Winner
-from assay.domain import format_instant
+from assay.base.domain import format_instant
+from assay.runs.documents import Drop, Enriched, Enrichment, Finding, Winner
 
 if TYPE_CHECKING:
-    from assay.foundation.instruments import InstrumentFact
-    from assay.foundation.market import Market
-    from assay.foundation.returns import ReturnsMatrix
+    from assay.market.instruments import InstrumentFact
+    from assay.market.panel import Market
+    from assay.market.returns import ReturnsMatrix
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def enrich(
         has no table of instruments; orders will refuse these), ``INSTRUMENT_NOT_TRADING``, ``MARGIN_NOT_ALLOWED`` (a
         short of a pair that cannot be borrowed).
     """
-    from assay.foundation.instruments import facts
+    from assay.market.instruments import facts
 
     columns = [market.column(winner.symbol) for winner in winners]
     traded = median_value_traded(market["value_traded"][:, columns], feature_bars, len(winners))

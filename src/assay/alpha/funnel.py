@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Literal
 
-from assay.artifacts import Candidate, Fate, ScannerCount, Stage
-from assay.domain import Atom, Direction, rating_column, symbol_fault
-from assay.errors import ContractError
-from assay.profile.model import Profile
+from assay.base.domain import Atom, Direction, rating_column, symbol_fault
+from assay.base.errors import ContractError
+from assay.runs.documents import Candidate, Fate, ScannerCount, Stage
+from assay.settings.model import Profile
 
 StageName = Literal["discovery", "normalization", "deduplication", "selection"]
 

@@ -1,7 +1,7 @@
 """Natural selection: the estimator, and its face for candidates.
 
 :class:`NaturalSelection` knows streams only; :func:`select` knows candidates and markets, and gives a
-:class:`~assay.alpha.verdicts.Selection` that answers for winners and losers alike.
+:class:`~assay.alpha.alpha_verdicts.Selection` that answers for winners and losers alike.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.alpha import funnel, scoring, vetoes
+from assay.alpha.alpha_verdicts import RATINGS, Admission, Selection
+from assay.alpha.alpha_winners import best_of_clusters, restore
 from assay.alpha.clusters import cluster
 from assay.alpha.features import Features, features
 from assay.alpha.synthesis import synthetic
-from assay.alpha.verdicts import RATINGS, Admission, Selection
-from assay.alpha.winners import best_of_clusters, restore
-from assay.errors import DataError
-from assay.estimator import Estimator
-from assay.profile.model import Costs, DataSettings, Profile, SelectionSettings, Vetoes, WalkForward
+from assay.base.errors import DataError
+from assay.base.estimator import Estimator
+from assay.settings.model import Costs, DataSettings, Profile, SelectionSettings, Vetoes, WalkForward
 
 if TYPE_CHECKING:
-    from assay.artifacts import Candidate, Drop, ScannerCount
-    from assay.domain import Atom
-    from assay.foundation.market import Market
-    from assay.foundation.returns import ReturnsMatrix
+    from assay.base.domain import Atom
+    from assay.market.panel import Market
+    from assay.market.returns import ReturnsMatrix
+    from assay.runs.documents import Candidate, Drop, ScannerCount
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -353,7 +353,7 @@ def _absent(atoms: Sequence[Atom], market: Market) -> dict[int, str]:
     """Atoms whose symbol the source's table of instruments does not have."""
     if market.instruments is None:
         return {}
-    from assay.foundation.instruments import facts
+    from assay.market.instruments import facts
 
     known = facts(market, [atom.symbol for atom in atoms])
     return {

@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.domain import Atom
+    from assay.base.domain import Atom
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def synthetic_frame(
 
     Examples
     --------
-    >>> from assay.domain import Atom
+    >>> from assay.base.domain import Atom
     >>> days = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")
     >>> atoms = [Atom("X:AUSDT", "rating_all", "SHORT")]
     >>> frame = synthetic_frame(days, atoms, np.array([[9.0, 0.5], [9.0, np.nan]]), [1])

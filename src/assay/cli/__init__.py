@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from assay.base.errors import Exit
+
 # Imported for their commands, in the order in which ``--help`` lists them.
 from assay.cli import data, proving, reading, running  # noqa: F401 - imported for the commands that they enter
 from assay.cli.apps import app
-from assay.errors import Exit
 
 __all__ = ["app", "main"]
 

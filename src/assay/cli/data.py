@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from assay.base.errors import UsageError
 from assay.cli.apps import app
 from assay.cli.options import (
     DEFAULT_HOME,
@@ -19,7 +20,6 @@ from assay.cli.options import (
     read_catalog,
     single_threaded,
 )
-from assay.errors import UsageError
 
 
 @app.command()
@@ -43,11 +43,11 @@ def ingest(
                 "--facts stands alone", hint="leave --scan and --every out: a whole ingestion has the facts"
             )
         if every is not None:
-            from assay.commands import schedule
+            from assay.cli import do_schedule as schedule
 
             code = schedule.every(home_at(home), catalog, source, scan, every, as_json)
         else:
-            from assay.commands import ingestion
+            from assay.cli import do_ingestion as ingestion
 
             if facts:
                 code = ingestion.refresh_facts(home_at(home), catalog, source, as_json)
@@ -65,7 +65,7 @@ def scan(
     as_json: JsonOption = False,
 ) -> None:
     """Run every scanner as of a date and print the superset: counts, unique atoms, invalid records."""
-    from assay.commands import foundation
+    from assay.cli import do_foundation as foundation
 
     single_threaded()
     with errors(as_json):
@@ -84,7 +84,7 @@ def ratings(
     as_json: JsonOption = False,
 ) -> None:
     """Print the three ratings of a symbol and the 26 votes behind them."""
-    from assay.commands import foundation
+    from assay.cli import do_foundation as foundation
 
     single_threaded()
     with errors(as_json):
@@ -98,7 +98,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is wrong with lakes, runs and registry, and what to run; nothing is changed."""
-    from assay.commands import doctor as body
+    from assay.cli import do_doctor as body
 
     single_threaded()
     with errors(as_json):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.errors import AssayError, Exit
+from assay.base.errors import AssayError, Exit
 
 if TYPE_CHECKING:
-    from assay.profile import Catalog
-    from assay.profile.model import Execution
-    from assay.runs import Home
+    from assay.runs.home import Home
+    from assay.settings import Catalog
+    from assay.settings.model import Execution
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
@@ -50,14 +50,14 @@ def errors(as_json: bool) -> Iterator[None]:
         typer.echo("interrupted", err=True)
         raise typer.Exit(Exit.INTERRUPTED) from None
     except OSError as error:
-        from assay.errors import DiskError
+        from assay.base.errors import DiskError
 
         place = str(error.filename or "")
         _fail(DiskError(error.strerror or str(error), where=place, hint="check the disk and its permissions"), as_json)
     except Exception as error:  # noqa: BLE001 - the edge of the program: a fault of ours still ends as exit code 5
         import traceback
 
-        from assay.errors import InternalError, redacted
+        from assay.base.errors import InternalError, redacted
 
         typer.echo(redacted(traceback.format_exc()), err=True)
         _fail(InternalError(f"{type(error).__name__}: {error}", hint="report it with the traceback above"), as_json)
@@ -77,14 +77,14 @@ def print_json(value: Any) -> None:
 
 def home_at(path: Path) -> Home:
     """Return the home folder at a path; ``ASSAY_LAKE=s3://bucket/prefix`` puts its lakes' tables into a bucket."""
-    from assay.runs import Home
+    from assay.runs.home import Home
 
     return Home(path.resolve(), os.environ.get("ASSAY_LAKE") or None)
 
 
 def read_catalog(settings: list[str] | None) -> Catalog:
     """Read profiles from the canon, ``./assay.toml``, the environment and ``--set``."""
-    from assay.profile import load
+    from assay.settings import load
 
     return load(Path.cwd(), os.environ, settings or ())
 

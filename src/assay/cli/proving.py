@@ -31,7 +31,7 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Check all artifacts of a run against each other again; exit 0 only if every check is ok."""
-    from assay.commands import inspection
+    from assay.cli import do_inspection as inspection
 
     single_threaded()
     with errors(as_json):
@@ -50,7 +50,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check ledger, seal, files and registry of a run byte by byte, and its signature."""
-    from assay.commands import inspection
+    from assay.cli import do_inspection as inspection
 
     with errors(as_json):
         code = inspection.verify(home_at(home), run, head, public_key, as_json)
@@ -63,7 +63,7 @@ def keys_new(
     as_json: JsonOption = False,
 ) -> None:
     """Make a pair of keys: ASSAY_SIGNING_KEY=PATH then signs every seal, PATH.pub verifies."""
-    from assay.commands import keys
+    from assay.cli import do_keys as keys
 
     with errors(as_json):
         keys.new(path, as_json)
@@ -72,7 +72,7 @@ def keys_new(
 @keys_app.command("show")
 def keys_show(path: Annotated[Path, typer.Argument(help="Public key.")], as_json: JsonOption = False) -> None:
     """Print the fingerprint of a public key, to compare with the one that a seal names."""
-    from assay.commands import keys
+    from assay.cli import do_keys as keys
 
     with errors(as_json):
         keys.show(path, as_json)
@@ -87,7 +87,7 @@ def prove(
     as_json: JsonOption = False,
 ) -> None:
     """Show how one weight follows from bars and votes: every number recomputed from the link before it."""
-    from assay.commands import prove as commands
+    from assay.cli import do_prove as commands
 
     single_threaded()
     with errors(as_json):
@@ -103,7 +103,7 @@ def replay(
     as_json: JsonOption = False,
 ) -> None:
     """Run again from the manifest and the pinned lake, and compare every artifact: EQUAL, WITHIN 1e-9 or DIFFERENT."""
-    from assay.commands import inspection
+    from assay.cli import do_inspection as inspection
 
     single_threaded()
     with errors(as_json):
@@ -122,7 +122,7 @@ def causality(
     as_json: JsonOption = False,
 ) -> None:
     """Replace all data after each of some dates, in every table: no row decided before may change by one byte."""
-    from assay.commands import causality as commands
+    from assay.cli import do_causality as commands
 
     single_threaded()
     with errors(as_json):
@@ -137,7 +137,7 @@ def selftest(
     as_json: JsonOption = False,
 ) -> None:
     """Try to break runs of the embedded sample in a temporary home; exit 0 only if every attempt is caught."""
-    from assay.commands import selftest as commands
+    from assay.cli import do_selftest as commands
 
     single_threaded()
     with errors(as_json):

@@ -31,7 +31,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show every run: profile, run id, state, step, elapsed."""
-    from assay.commands import status as showing
+    from assay.cli import do_status as showing
 
     with errors(as_json):
         if watch:
@@ -51,7 +51,7 @@ def serve(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Show runs, lakes, ratings and reports as a read-only page; ASSAY_TOKEN in the environment asks for a token."""
-    from assay.commands import serve as serving
+    from assay.cli import do_serve as serving
 
     with errors(as_json=False):
         serving.serve(
@@ -67,7 +67,7 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Say what became of a coin in a run, winner or loser, and for what reason."""
-    from assay.commands import inspection
+    from assay.cli import do_inspection as inspection
 
     with errors(as_json):
         inspection.why(home_at(home), run, symbol, as_json)
@@ -83,7 +83,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's page with plots anew, finished or failed; the run itself stays as it is."""
-    from assay.commands import report as reporting
+    from assay.cli import do_report as reporting
 
     single_threaded()
     with errors(as_json):
@@ -97,7 +97,7 @@ def audit_report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one audit report over one run or several, such as a long and a short sleeve side by side."""
-    from assay.commands import report as reporting
+    from assay.cli import do_report as reporting
 
     single_threaded()
     with errors(as_json):
@@ -112,7 +112,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Say what changed from one run to another, and which input (settings, data, date) caused it."""
-    from assay.commands import compare as comparing
+    from assay.cli import do_compare as comparing
 
     single_threaded()
     with errors(as_json):
@@ -122,7 +122,7 @@ def compare(
 @app.command()
 def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List what was tried, with Sharpe ratios, and how likely the best of it is best by luck."""
-    from assay.commands import trials as trying
+    from assay.cli import do_trials as trying
 
     single_threaded()
     with errors(as_json):
@@ -153,7 +153,7 @@ def orders(
     as_json: JsonOption = False,
 ) -> None:
     """Turn a run's weights into orders that pass the exchange's filters, as JSON and CSV; nothing is sent."""
-    from assay.commands import orders as commands
+    from assay.cli import do_orders as commands
 
     single_threaded()
     with errors(as_json):
@@ -166,7 +166,7 @@ def orders(
 @profiles_app.command("list")
 def profiles_list(as_json: JsonOption = False) -> None:
     """List profiles, scanners, meta-portfolios and flows."""
-    from assay.commands import profiles
+    from assay.cli import do_profiles as profiles
 
     with errors(as_json):
         profiles.listing(read_catalog(None), as_json)
@@ -177,7 +177,7 @@ def profiles_show(
     name: Annotated[str, typer.Argument(help="Profile.")], settings: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """Print every value of a profile and where it comes from."""
-    from assay.commands import profiles
+    from assay.cli import do_profiles as profiles
 
     with errors(as_json):
         profiles.show(read_catalog(settings), name, as_json)

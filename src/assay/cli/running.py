@@ -41,7 +41,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run one sleeve, or several in parallel, and print the verdicts."""
-    from assay.commands import flows
+    from assay.cli import do_flows as flows
 
     single_threaded()
     with errors(as_json):
@@ -66,7 +66,7 @@ def flow(
     as_json: JsonOption = False,
 ) -> None:
     """Run the profiles of a flow in parallel and write their joint audit report."""
-    from assay.commands import flows
+    from assay.cli import do_flows as flows
 
     single_threaded()
     with errors(as_json):
@@ -92,7 +92,7 @@ def meta_run(
     as_json: JsonOption = False,
 ) -> None:
     """Put the latest valid runs of a meta-portfolio's sleeves into one book of physical coins."""
-    from assay.commands import meta
+    from assay.cli import do_meta as meta
 
     single_threaded()
     with errors(as_json):

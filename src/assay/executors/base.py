@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from assay.errors import InternalError
+from assay.base.errors import InternalError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from assay.errors import AssayError, InternalError, UsageError
+from assay.base.errors import AssayError, InternalError, UsageError
+from assay.base.files import disk_errors
 from assay.executors.base import INTERVAL, Watch, check_sizes, worker_died
 from assay.executors.pool import GRACE, THREADS
-from assay.files import disk_errors
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import UsageError
+from assay.base.errors import UsageError
 from assay.executors.base import Executor, Serial
 
 EXECUTORS = ("serial", "pool", "ray[:ADDRESS]")

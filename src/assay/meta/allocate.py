@@ -13,16 +13,16 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import GateError
-from assay.meta.documents import MetaProfileWeights, SleeveDirection, SleeveWeight
-from assay.meta.returns import SLEEVE_IN_CASH, varying
-from assay.profile.model import MetaProfile, RiskProfile
+from assay.base.errors import GateError
+from assay.meta.alignment import SLEEVE_IN_CASH, varying
 from assay.risk.allocate import build_optimizer
 from assay.risk.caps import Polytope
-from assay.risk.documents import as_events, solver_record
-from assay.risk.events import RiskEvent
 from assay.risk.optimizers import Allocation, Estimates
 from assay.risk.regime import RegimeName
+from assay.risk.risk_documents import as_events, solver_record
+from assay.risk.risk_events import RiskEvent
+from assay.runs.meta_documents import MetaProfileWeights, SleeveDirection, SleeveWeight
+from assay.settings.model import MetaProfile, RiskProfile
 
 Floats = npt.NDArray[np.float64]
 

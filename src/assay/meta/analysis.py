@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from assay.evaluation.statistics import DAYS_PER_YEAR, cagr, correlation, max_drawdown, sharpe, volatility
+from assay.backtest.statistics import DAYS_PER_YEAR, cagr, correlation, max_drawdown, sharpe, volatility
+from assay.meta.alignment import Aligned, Floats
 from assay.meta.allocate import Decision
-from assay.meta.documents import AnalysedProfile, ContributorBook, LeftOut, SleeveShare
-from assay.meta.returns import Aligned, Floats
 from assay.meta.walk import RegimeOf, Walk, walk
-from assay.profile.model import MetaProfile
+from assay.runs.meta_documents import AnalysedProfile, ContributorBook, LeftOut, SleeveShare
+from assay.settings.model import MetaProfile
 
 FIGURES = ("sharpe", "cagr", "volatility", "max_drawdown")
 

@@ -11,8 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay import layout
-from assay.artifacts import (
+from assay.base.errors import IntegrityError
+from assay.meta.request import is_meta
+from assay.risk.flatten import UNCLASSIFIED
+from assay.risk.risk_documents import solver_record
+from assay.risk.solve import CLOSED_FORM
+from assay.runs import artifacts as layout
+from assay.runs.documents import (
     Contribution,
     Event,
     Flattened,
@@ -23,12 +28,7 @@ from assay.artifacts import (
     OptimizedProfile,
     load,
 )
-from assay.errors import IntegrityError
-from assay.meta.documents import Contributor, ContributorBook, Contributors, MetaProfileWeights, Netting
-from assay.meta.request import is_meta
-from assay.risk.documents import solver_record
-from assay.risk.flatten import UNCLASSIFIED
-from assay.risk.solve import CLOSED_FORM
+from assay.runs.meta_documents import Contributor, ContributorBook, Contributors, MetaProfileWeights, Netting
 
 CONCENTRATION = "META_CONCENTRATION"
 NETTED = "META_NETTED"

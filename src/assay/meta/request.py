@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from assay import files
-from assay.audit.ledger import read_ledger
-from assay.audit.registry import Registration
-from assay.context import Workspace
-from assay.domain import format_instant, parse_as_of
-from assay.errors import IntegrityError, LedgerError
-from assay.layout import LEDGER, MANIFEST
-from assay.profile.model import MetaProfile
+from assay.base import files
+from assay.base.domain import format_instant, parse_as_of
+from assay.base.errors import IntegrityError, LedgerError
+from assay.pipeline.request import Workspace
+from assay.runs.artifacts import LEDGER, MANIFEST
+from assay.runs.ledger import read_ledger
+from assay.runs.registry import Registration
+from assay.settings.model import MetaProfile
 
 if TYPE_CHECKING:
-    from assay.audit.ledger import Ledger
+    from assay.runs.ledger import Ledger
 
 KIND = "meta"
 """What the manifest of a meta-portfolio calls itself; a sleeve's has no kind."""

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.evaluation.bootstrap import intervals
-from assay.evaluation.statistics import summary
+from assay.backtest.bootstrap import intervals
+from assay.backtest.statistics import summary
+from assay.meta.alignment import Aligned, Floats
 from assay.meta.allocate import decide
-from assay.meta.eligibility import TOO_FEW_SLEEVES, enough
-from assay.meta.returns import Aligned, Floats
-from assay.profile.model import MetaProfile
+from assay.meta.meta_eligibility import TOO_FEW_SLEEVES, enough
 from assay.risk.regime import RegimeName
+from assay.settings.model import MetaProfile
 
 RegimeOf = Callable[[np.datetime64], RegimeName]
 """Regime that was known at an instant."""

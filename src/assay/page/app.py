@@ -17,8 +17,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from assay.errors import AssayError, DiskError, InternalError, UsageError
-from assay.files import as_json
+from assay.base.errors import AssayError, DiskError, InternalError, UsageError
+from assay.base.files import as_json
 from assay.page import figures
 from assay.page.board import Board
 from assay.page.events import Broadcast
@@ -26,7 +26,7 @@ from assay.page.guard import Guard, RefusalError, file_policy
 from assay.page.lookup import NOT_FOUND, file_below, flow_folder, run_folder
 from assay.page.rendering import TYPES, assets, environment, page
 from assay.page.resources import RESOURCES, Asked, Resource, status_of
-from assay.runs import Home
+from assay.runs.home import Home
 
 SECTIONS = {"runs": "Runs", "compare": "Compare", "lakes": "Lakes", "flows": "Flows"}
 TEXT_TYPES = {".json": "application/json", ".html": "text/html", ".svg": "image/svg+xml"}

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay import files, layout
-from assay.errors import IntegrityError
-from assay.runs import FINAL_STATES, RUN_ID, Home, Status
+from assay.base import files
+from assay.base.errors import IntegrityError
+from assay.runs import artifacts as layout
+from assay.runs.home import FINAL_STATES, RUN_ID, Home, Status
 
 UNREADABLE = "UNREADABLE"
 """State of a run whose ``run_status.json`` is damaged."""

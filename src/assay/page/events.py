@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from assay.domain import UTC
+from assay.base.domain import UTC
 from assay.page.board import Board
 
 BUSY, IDLE = 0.15, 0.5

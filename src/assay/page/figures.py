@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from assay.domain import DAY, INTERVALS
+from assay.base.domain import DAY, INTERVALS
+from assay.report.figures.bars import votes
+from assay.report.figures.canvas import load
+from assay.report.figures.figure import Figure
+from assay.report.figures.lines import line_figure, panel_figure, span
 from assay.report.markdown import integer, number, ratio
-from assay.report.plots.bars import votes
-from assay.report.plots.canvas import load
-from assay.report.plots.figure import Figure
-from assay.report.plots.lines import line_figure, panel_figure, span
 
 _pen = threading.Lock()
 """Matplotlib's settings belong to the process: one drawing at a time."""

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assay import files
-from assay.errors import AssayError, UsageError
+from assay.base import files
+from assay.base.errors import AssayError, UsageError
 from assay.page.board import Board
 from assay.page.lookup import files_below
 from assay.report.attribution import unattributed
 from assay.report.compare import compare
 from assay.report.compared import panels
 from assay.report.view import open_run
-from assay.runs import RUN_ID, Home
+from assay.runs.home import RUN_ID, Home
 
 SUMMARY = "flow.json"
 FILES = {

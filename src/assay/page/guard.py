@@ -17,9 +17,9 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.errors import UsageError
-from assay.report.html.environment import asset
-from assay.report.html.page import source_hash
+from assay.base.errors import UsageError
+from assay.report.html.html_environment import asset
+from assay.report.html.pages import source_hash
 
 COOKIE = "assay_token"
 METHODS = frozenset({"GET", "HEAD"})

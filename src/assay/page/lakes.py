@@ -15,15 +15,15 @@ from typing import Any
 
 import polars as pl
 
-from assay import artifacts
-from assay.domain import DAY, INTERVALS, check_symbol, format_instant
-from assay.errors import AssayError, UsageError
-from assay.foundation.audits import symbol_health
-from assay.foundation.lake import Head, pin, read_heads
-from assay.foundation.ratings import explain, label
-from assay.foundation.snapshot import Snapshot, resolve_as_of
+from assay.base.domain import DAY, INTERVALS, check_symbol, format_instant
+from assay.base.errors import AssayError, UsageError
+from assay.lake.lake import Head, pin, read_heads
+from assay.lake.snapshot import Snapshot, resolve_as_of
+from assay.market.health import symbol_health
 from assay.page.lookup import LAKE, lake_folder, not_found
-from assay.runs import Home
+from assay.ratings import explain, label
+from assay.runs import documents as artifacts
+from assay.runs.home import Home
 
 AUDITED_DAYS = 500
 """Days that the audits look back over: what a decision sees."""
@@ -159,7 +159,7 @@ def coin_facts(home: Home, name: str, symbol: str, as_of: str | None) -> dict[st
         Of a lake.
     symbol : str
     as_of : str, optional
-        Date or instant as :func:`assay.domain.parse_as_of` reads it; the close of the last bar where None.
+        Date or instant as :func:`assay.base.domain.parse_as_of` reads it; the close of the last bar where None.
 
     Raises
     ------

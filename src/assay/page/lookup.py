@@ -6,8 +6,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from assay.errors import UsageError
-from assay.runs import RUN_ID, Home
+from assay.base.errors import UsageError
+from assay.runs.home import RUN_ID, Home
 
 NOT_FOUND = "NOT_FOUND"
 """Code of the error that becomes a 404."""

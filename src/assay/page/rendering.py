@@ -14,10 +14,10 @@ from urllib.parse import quote
 from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, PrefixLoader, StrictUndefined
 from markupsafe import Markup
 
-from assay.domain import UTC
-from assay.files import sha256
+from assay.base.domain import UTC
+from assay.base.files import sha256
 from assay.page.runs import METRICS, STATES
-from assay.report.html.environment import asset, stylesheet
+from assay.report.html.html_environment import asset, stylesheet
 from assay.report.markdown import integer, number, percent, plain, ratio, seconds, visible
 
 COLUMNS = (

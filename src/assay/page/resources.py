@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assay.errors import AssayError, UsageError
+from assay.base.errors import AssayError, UsageError
 from assay.page import flows, lakes, runs
 from assay.page.board import Board, Row
 from assay.page.lookup import flow_folder, run_folder
 from assay.report.why import why
-from assay.runs import Home
+from assay.runs.home import Home
 
 Facts = dict[str, Any]
 

@@ -7,20 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assay import artifacts, layout
-from assay.artifacts import Flattened
-from assay.audit.verify import Entry
-from assay.domain import UTC
-from assay.errors import AssayError
-from assay.meta.documents import Contributors, Sleeves
+from assay.base.domain import UTC
+from assay.base.errors import AssayError
 from assay.page.board import Row
 from assay.page.lookup import files_below, not_found
-from assay.report.catalog import STEP_NAMES, describe
-from assay.report.meta_index import FILES as META_FILES
-from assay.report.meta_view import MetaView
-from assay.report.trail import Trail, read_trail
-from assay.report.verdict import contract_status, verdict
+from assay.report.report_meta_index import FILES as META_FILES
+from assay.report.report_meta_view import MetaView
+from assay.report.report_trail import Trail, read_trail
+from assay.report.report_verdict import contract_status, verdict
 from assay.report.view import in_order, open_run
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.catalog import STEP_NAMES, describe
+from assay.runs.documents import Flattened
+from assay.runs.meta_documents import Contributors, Sleeves
+from assay.runs.verify import Entry
 
 METRICS = ("cagr", "volatility", "sharpe", "psr", "dsr", "sortino", "calmar", "max_drawdown", "cvar_95", "turnover",
            "hit_rate", "beta")  # fmt: skip

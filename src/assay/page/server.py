@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection
 
 import uvicorn
 
-from assay.errors import DiskError, UsageError
+from assay.base.errors import DiskError, UsageError
 from assay.page.app import create_app
-from assay.runs import Home
+from assay.runs.home import Home
 
 GRACE = 3
 """Seconds that open answers have to end when the server is told to stop."""

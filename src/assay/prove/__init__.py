@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast, get_args
 
-from assay import artifacts, layout
-from assay.domain import Atom, format_instant
-from assay.errors import UsageError
+from assay.base.domain import Atom, format_instant
+from assay.base.errors import UsageError
 from assay.meta.request import is_meta
-from assay.profile.model import RiskProfile
 from assay.prove.links import Figure, Link, Proof
 from assay.prove.sealed import Sealed
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.settings.model import RiskProfile
 
 __all__ = ["Figure", "Link", "Proof", "prove"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from assay import artifacts, layout
 from assay.meta.request import MetaRequest, is_meta
 from assay.prove.sealed import Sealed
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
 
 
 def fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:

@@ -9,11 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from assay import artifacts, layout
 from assay.alpha.synthesis import synthetic
-from assay.domain import Atom
-from assay.errors import IntegrityError
-from assay.profile.model import RiskProfile
+from assay.base.domain import Atom
+from assay.base.errors import IntegrityError
 from assay.prove.links import Figure, Link, Scalar, figures
 from assay.prove.market import MarketLinks
 from assay.prove.optimality import measure
@@ -22,6 +20,9 @@ from assay.prove.selection import SelectionLinks
 from assay.risk.allocate import RiskState, analyse, build_optimizer
 from assay.risk.flatten import flatten
 from assay.risk.optimizers import Allocation, Optimizer
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.settings.model import RiskProfile
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay import artifacts, files, layout
-from assay.domain import DAY, Direction, format_instant, rating_column
-from assay.errors import IntegrityError
-from assay.foundation.ratings.explanation import Explanation, explain
-from assay.foundation.superset import profile_candidates
-from assay.foundation.tables import KEYS
+from assay.base import files
+from assay.base.domain import DAY, Direction, format_instant, rating_column
+from assay.base.errors import IntegrityError
+from assay.market.schema import KEYS
 from assay.prove.links import Figure, Link, figures
+from assay.ratings.explanation import Explanation, explain
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.screening.superset import profile_candidates
 
 if TYPE_CHECKING:
     from assay.prove.sealed import Sealed

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from assay.risk.caps import Polytope
 from assay.risk.optimizers import Barbell, Estimates, MaxSharpe, Optimizer
-from assay.risk.optimizers.barbell import choose_aggressors
-from assay.risk.optimizers.equal_weight import EqualWeight
-from assay.risk.optimizers.hrp import HierarchicalRiskParity, risk_parity
+from assay.risk.optimizers.optimizers_barbell import choose_aggressors
+from assay.risk.optimizers.optimizers_equal_weight import EqualWeight
+from assay.risk.optimizers.optimizers_hrp import HierarchicalRiskParity, risk_parity
 
 Floats = npt.NDArray[np.float64]
 

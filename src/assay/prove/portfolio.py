@@ -10,12 +10,11 @@ from typing import cast
 import numpy as np
 import polars as pl
 
-from assay import artifacts, files, layout
-from assay.errors import IntegrityError
-from assay.meta import allocate, flatten, returns
-from assay.meta.documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
+from assay.base import files
+from assay.base.errors import IntegrityError
+from assay.meta import alignment as returns
+from assay.meta import allocate, flatten
 from assay.meta.request import MetaRequest, pin
-from assay.profile.model import RiskProfile
 from assay.prove.allocation import ROUNDING, netted
 from assay.prove.links import Figure, Link, Scalar, figures
 from assay.prove.optimality import measure
@@ -23,6 +22,10 @@ from assay.prove.sealed import Sealed
 from assay.risk.allocate import build_optimizer
 from assay.risk.caps import Polytope
 from assay.risk.regime import RegimeName
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.meta_documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
+from assay.settings.model import RiskProfile
 
 
 @dataclass(frozen=True)

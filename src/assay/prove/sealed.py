@@ -8,16 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from assay import artifacts, layout
-from assay.audit.ledger import read_ledger
-from assay.audit.verify import verify
-from assay.context import Request
-from assay.errors import IntegrityError
+from assay.base.errors import IntegrityError
+from assay.pipeline.request import Request
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.ledger import read_ledger
+from assay.runs.verify import verify
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.foundation.lake import Snapshot
+    from assay.lake.lake import Snapshot
 
 D = TypeVar("D", bound=artifacts.Document)
 
@@ -73,7 +74,7 @@ class Sealed:
     @cached_property
     def snapshot(self) -> Snapshot:
         """The lake as it was pinned."""
-        from assay.foundation.lake import pin
+        from assay.lake.lake import pin
 
         snapshot = pin(self.request.lake_folder, self.request.head)
         if snapshot.versions != dict(self.request.tables):

@@ -13,20 +13,21 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from assay import artifacts, layout
 from assay.alpha import scoring, vetoes
+from assay.alpha.alpha_winners import best_of_clusters, restore
 from assay.alpha.clusters import cluster
 from assay.alpha.features import FEATURES, Features, features
 from assay.alpha.funnel import run_funnel
 from assay.alpha.synthesis import synthetic
-from assay.alpha.winners import best_of_clusters, restore
-from assay.domain import Atom
-from assay.errors import IntegrityError
-from assay.foundation.returns import ReturnsMatrix
-from assay.profile.model import Profile
+from assay.base.domain import Atom
+from assay.base.errors import IntegrityError
+from assay.market.returns import ReturnsMatrix
 from assay.prove.links import Figure, Link, Scalar, figures
 from assay.prove.market import MarketLinks
 from assay.prove.sealed import Sealed
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.settings.model import Profile
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError
-from assay.profile.model import Profile, Scanner
-from assay.profile.resolve import dotted
+from assay.base.errors import AssayError
 from assay.report.compare import Weights, turnover, weights
 from assay.report.view import RunView, in_order
+from assay.settings.model import Profile, Scanner
+from assay.settings.resolve import dotted
 
 if TYPE_CHECKING:
-    from assay.decision import Decision
+    from assay.backtest.decision import Decision
 
 GROUPS = ("settings", "data", "date")
 SAME = 1e-9

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from assay.report import allocation, checks, closing, funnel, performance, preserved, quality, summary
+from assay.report import report_allocation as allocation
+from assay.report import report_closing as closing
+from assay.report import report_funnel as funnel
+from assay.report import report_performance as performance
+from assay.report import report_preserved as preserved
+from assay.report import report_quality as quality
+from assay.report import report_summary as summary
+from assay.report import sections as checks
 from assay.report.joint import joint_report
 from assay.report.markdown import Safe
 from assay.report.view import RunView, open_run

@@ -14,12 +14,12 @@ from typing import Any
 
 import polars as pl
 
-from assay import layout
-from assay.artifacts import Candidate, Fate, Winner
-from assay.domain import Atom
-from assay.evaluation.statistics import correlation, max_drawdown, sharpe, wealth
-from assay.profile.resolve import dotted
+from assay.backtest.statistics import correlation, max_drawdown, sharpe, wealth
+from assay.base.domain import Atom
 from assay.report.view import RunView, in_order
+from assay.runs import artifacts as layout
+from assay.runs.documents import Candidate, Fate, Winner
+from assay.settings.resolve import dotted
 
 INPUTS = ("source", "as_of", "lake", "superset", "environment", "trials.n")
 """What a manifest says about a run's inputs apart from its settings."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-from assay import layout
-from assay.errors import UsageError
-from assay.report.catalog import ARTIFACTS, describe
+from assay.base.errors import UsageError
 from assay.report.markdown import ABSENT, Safe, escape, fill, integer, section, table
+from assay.runs import artifacts as layout
+from assay.runs.catalog import ARTIFACTS, describe
 
 GROWING = frozenset({layout.LEDGER, layout.STATUS, layout.INDEX})
 """Files that are still written when the index is: their size would be wrong at once."""

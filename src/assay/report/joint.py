@@ -8,14 +8,18 @@ from itertools import combinations
 
 import polars as pl
 
-from assay.errors import UsageError
-from assay.evaluation.statistics import correlation
-from assay.report import checks, closing, funnel, performance, summary
-from assay.report.allocation import book_table, by_size, weight_cell
+from assay.backtest.statistics import correlation
+from assay.base.errors import UsageError
+from assay.report import report_closing as closing
+from assay.report import report_funnel as funnel
+from assay.report import report_performance as performance
+from assay.report import report_summary as summary
+from assay.report import sections as checks
+from assay.report.findings import notices
 from assay.report.markdown import ABSENT, Safe, bullets, count, fill, integer, percent, ratio, section, table
-from assay.report.notices import notices
-from assay.report.shortfall import Book, guarded_book
-from assay.report.verdict import verdict
+from assay.report.report_allocation import book_table, by_size, weight_cell
+from assay.report.report_shortfall import Book, guarded_book
+from assay.report.report_verdict import verdict
 from assay.report.view import RunView, ending, in_order
 
 LEAST_DAYS = 20

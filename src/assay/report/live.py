@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from assay.domain import UTC
-from assay.errors import IntegrityError
-from assay.runs import Status
+from assay.base.domain import UTC
+from assay.base.errors import IntegrityError
+from assay.runs.home import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

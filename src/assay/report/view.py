@@ -14,8 +14,13 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from assay import layout
-from assay.artifacts import (
+from assay.base.errors import IntegrityError, UsageError
+from assay.base.files import read_json
+from assay.report.markdown import finite
+from assay.report.report_trail import Trail, read_trail
+from assay.runs import artifacts as layout
+from assay.runs.catalog import ARTIFACTS, LAST_EVIDENCE_STEP, describe, step_title
+from assay.runs.documents import (
     AtomicValidation,
     CapitalPreservation,
     Clusters,
@@ -33,13 +38,8 @@ from assay.artifacts import (
     Winners,
     load,
 )
-from assay.audit.evidence import STAND_ASIDE
-from assay.errors import IntegrityError, UsageError
-from assay.files import read_json
-from assay.profile.model import RISK_PROFILES
-from assay.report.catalog import ARTIFACTS, LAST_EVIDENCE_STEP, describe, step_title
-from assay.report.markdown import finite
-from assay.report.trail import Trail, read_trail
+from assay.runs.run import STAND_ASIDE
+from assay.settings.model import RISK_PROFILES
 
 D = TypeVar("D", bound=Document)
 Metrics = Mapping[str, Mapping[str, float | None]]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay import artifacts, layout
-from assay.artifacts import Drop, Fate, SymbolHealth
-from assay.domain import check_symbol
-from assay.errors import UsageError
+from assay.base.domain import check_symbol
+from assay.base.errors import UsageError
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.documents import Drop, Fate, SymbolHealth
 
 
 @dataclass(frozen=True)

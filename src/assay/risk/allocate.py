@@ -1,7 +1,7 @@
 """Steps 8 and 9 as functions: what is known of the winners' risk, then five portfolios from it.
 
-No document is built here, for a walk-forward calls this at every rebalance; :mod:`assay.risk.documents` writes what a
-run keeps.
+No document is built here, for a walk-forward calls this at every rebalance; :mod:`assay.risk.risk_documents` writes
+what a run keeps.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.alpha.clusters import cluster
-from assay.domain import Atom
-from assay.errors import DataError
-from assay.profile.model import Profile, RiskProfile, RiskSettings
+from assay.base.domain import Atom
+from assay.base.errors import DataError
 from assay.risk.caps import Caps, Polytope, decide_caps
-from assay.risk.events import RiskEvent
 from assay.risk.guard import Guard, find_loss_makers
 from assay.risk.optimizers import (
     Allocation,
@@ -30,6 +28,8 @@ from assay.risk.optimizers import (
     Optimizer,
 )
 from assay.risk.regime import Regime, RegimeName, read_regime
+from assay.risk.risk_events import RiskEvent
+from assay.settings.model import Profile, RiskProfile, RiskSettings
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

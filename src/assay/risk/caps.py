@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import UsageError
-from assay.profile.model import Caps as CapSettings
-from assay.risk.events import BUDGET_LIMITED_BY_CAPS, CAP_RELAXED, RiskEvent, Scalar
+from assay.base.errors import UsageError
 from assay.risk.regime import RegimeName
+from assay.risk.risk_events import BUDGET_LIMITED_BY_CAPS, CAP_RELAXED, RiskEvent, Scalar
 from assay.risk.solve import CLOSED_FORM, Program, SolverReport, solve
+from assay.settings.model import Caps as CapSettings
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import DataError
-from assay.risk.events import CONDITION_NUMBER_HIGH, SHRINKAGE_RAISED, ZERO_VARIANCE, RiskEvent
+from assay.base.errors import DataError
+from assay.risk.risk_events import CONDITION_NUMBER_HIGH, SHRINKAGE_RAISED, ZERO_VARIANCE, RiskEvent
 
 Floats = npt.NDArray[np.float64]
 

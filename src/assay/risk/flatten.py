@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from assay.artifacts import Contribution, FlattenedAsset, FlattenedProfile
-from assay.domain import Atom
+from assay.base.domain import Atom
+from assay.runs.documents import Contribution, FlattenedAsset, FlattenedProfile
 
 UNCLASSIFIED = "UNCLASSIFIED"
 """No source of Assay knows the sector of a coin."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.profile.model import Costs
 from assay.risk.covariance import DAYS_PER_YEAR
-from assay.risk.events import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
+from assay.risk.risk_events import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
+from assay.settings.model import Costs
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]

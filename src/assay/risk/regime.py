@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from assay.risk.events import REGIME_UNKNOWN, RiskEvent
+from assay.risk.risk_events import REGIME_UNKNOWN, RiskEvent
 
 Floats = npt.NDArray[np.float64]
 RegimeName = Literal["QUIET", "NORMAL", "TURBULENT", "CRISIS"]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import piqp
 
-from assay.errors import SolverError
+from assay.base.errors import SolverError
 
 Floats = npt.NDArray[np.float64]
 

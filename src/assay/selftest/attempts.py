@@ -9,8 +9,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import AssayError
-from assay.replay import replay
+from assay.base.errors import AssayError
+from assay.pipeline.replay import replay
 from assay.selftest import tampering
 from assay.selftest.leaks import probed
 from assay.selftest.step_mutants import STEP_MUTANTS, StepMutant, replaced_artifact, told_by

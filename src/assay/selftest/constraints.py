@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from assay.decision import Decision
-from assay.domain import Atom
-from assay.foundation.market import Market
-from assay.profile.model import Profile, Scanner
+from assay.backtest.decision import Decision
+from assay.base.domain import Atom
+from assay.market.panel import Market
 from assay.risk.allocate import RiskState
 from assay.risk.flatten import flatten
 from assay.risk.optimizers import Allocation
+from assay.settings.model import Profile, Scanner
 
 Floats = npt.NDArray[np.float64]
 

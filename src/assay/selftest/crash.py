@@ -21,18 +21,18 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from assay import layout
-from assay.errors import AssayError, Exit
-from assay.runs import Home, Status
+from assay.base.errors import AssayError, Exit
+from assay.runs import artifacts as layout
+from assay.runs.home import Home, Status
 from assay.selftest.faults import KINDS, Died, Fault, FaultyDisk, Kind, Operation, writing_to
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
-    from assay.context import Request
-    from assay.runner import Outcome
+    from assay.pipeline.request import Request
+    from assay.pipeline.runner import Outcome
 
-LIGHT = ["assay.artifacts", "assay.profile", "scipy.linalg", "scipy.cluster.hierarchy", "scipy.optimize"]
+LIGHT = ["assay.runs.documents", "assay.settings", "scipy.linalg", "scipy.cluster.hierarchy", "scipy.optimize"]
 """Modules without threads that a run needs."""
 DISK = "DISK"
 """Code of the error that a failing disk must end in."""
@@ -205,8 +205,8 @@ class RunJob:
 
     def begin(self) -> Ended:
         """Lay the foundation, claim the directory, execute."""
-        from assay.flow import lay_foundation, requests
-        from assay.profile import load
+        from assay.pipeline.flow import lay_foundation, requests
+        from assay.settings import load
 
         home, catalog = Home(self.home), load(settings=self.settings)
         try:
@@ -218,8 +218,8 @@ class RunJob:
 
     def resume(self) -> Ended:
         """Resume the run; where not even its directory was claimed, give the command again."""
-        from assay.flow import resumption
-        from assay.profile import load
+        from assay.pipeline.flow import resumption
+        from assay.settings import load
 
         if not self.folder.is_dir():
             return self.begin()
@@ -227,13 +227,13 @@ class RunJob:
         return self._execute(resumption(home, catalog, self.profile, self.source, self.as_of, self.run_id))
 
     def _execute(self, request: Request) -> Ended:
-        from assay.runner import execute
+        from assay.pipeline.runner import execute
 
         return ended(execute(request))
 
     def twin(self) -> dict[str, str]:
         """Run undisturbed, and return the content hashes of what came out."""
-        from assay.replay import recorded_artifacts
+        from assay.pipeline.replay import recorded_artifacts
 
         with writing_to(FaultyDisk()):
             result = self.begin()
@@ -264,10 +264,10 @@ def ended(outcome: Outcome) -> Ended:
 
 def run_problems(home: Home, folder: Path, expected: dict[str, str] | None) -> list[str]:
     """Say what is wrong with a run that has ended well after a crash."""
-    from assay.audit import registry
-    from assay.audit.ledger import read_ledger
-    from assay.audit.verify import verify
-    from assay.replay import recorded_artifacts
+    from assay.pipeline.replay import recorded_artifacts
+    from assay.runs import registry
+    from assay.runs.ledger import read_ledger
+    from assay.runs.verify import verify
 
     found = [str(problem) for problem in verify(folder, registry=home.registry).problems]
     made = recorded_artifacts(folder)

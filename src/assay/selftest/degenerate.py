@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay import files
-from assay.artifacts import Flattened, Optimized
-from assay.decision import Decision, decide, prepare
-from assay.domain import format_instant
-from assay.errors import AssayError, Exit
-from assay.foundation.market import Market
-from assay.profile.model import Profile
-from assay.risk import documents
+from assay.backtest.decision import Decision, decide, prepare
+from assay.base import files
+from assay.base.domain import format_instant
+from assay.base.errors import AssayError, Exit
+from assay.market.panel import Market
+from assay.risk import risk_documents as documents
 from assay.risk.flatten import flatten
+from assay.runs.documents import Flattened, Optimized
 from assay.selftest.constraints import breaches
 from assay.selftest.small_profiles import profile_of, scanners_of
 from assay.selftest.universe_market import market_of
 from assay.selftest.universes import Universe, raw_bars
+from assay.settings.model import Profile
 
 if TYPE_CHECKING:
-    from assay.contracts import Violation
+    from assay.gates import Violation
 
 
 ONE_NAME = "L0_DUPLICATE_COLUMN"
@@ -132,7 +132,7 @@ def _optimized(decision: Decision) -> Optimized:
 def _contracts(decision: Decision, market: Market, profile: Profile) -> list[Violation]:
     """Hand the tables of a decision to the contracts of L0, L2, L3 and L4, as a run's steps do."""
     from assay.alpha.synthesis import synthetic_frame
-    from assay.contracts import check_l0, check_l2, check_l3, check_l4
+    from assay.gates import check_l0, check_l2, check_l3, check_l4
 
     if decision.selection is None:
         return []

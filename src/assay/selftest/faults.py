@@ -1,4 +1,4 @@
-"""A disk that dies, tears, refuses and forgets: in place of :data:`assay.files.disk`, at one operation of many.
+"""A disk that dies, tears, refuses and forgets: in place of :data:`assay.base.files.disk`, at one operation of many.
 
 Kinds of faults, each at the k-th operation of a piece of work:
 
@@ -48,7 +48,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal, NoReturn
 
-from assay import files
+from assay.base import files
 
 Kind = Literal["kill", "tear", "power", "eio", "full"]
 KINDS: tuple[Kind, ...] = ("kill", "tear", "power", "eio", "full")
@@ -102,7 +102,7 @@ class Fault:
 
 @contextmanager
 def writing_to(disk: files.Disk) -> Iterator[None]:
-    """Let :mod:`assay.files` write to another disk in the block."""
+    """Let :mod:`assay.base.files` write to another disk in the block."""
     before, files.disk = files.disk, disk
     try:
         yield

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from assay import decision
-from assay.context import Request, load_market
-from assay.decision import Decision, history_days
-from assay.domain import DAY
-from assay.evaluation.causality import Verdict, probe
-from assay.evaluation.walk_forward import walk_forward
-from assay.foundation.market import Market
+from assay.backtest import decision
+from assay.backtest.causality import Verdict, probe
+from assay.backtest.decision import Decision, history_days
+from assay.backtest.walk_forward import walk_forward
+from assay.base.domain import DAY
+from assay.market.panel import Market
+from assay.pipeline.request import Request, load_market
 
 
 class Remembering(Market):

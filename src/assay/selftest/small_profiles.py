@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from assay.profile import load
-from assay.profile.model import Profile, Scanner
 from assay.selftest.universes import Universe
+from assay.settings import load
+from assay.settings.model import Profile, Scanner
 
 SMALL: Mapping[str, Any] = {
     "data": {"lookback": 80, "floor": 20, "estimation_rows": 40, "min_rows": 15, "coverage": 0.5},
     "selection": {"feature_bars": 30, "cluster_windows": (10, 20, 40)},
     "walk_forward": {"train": 25, "hold": 10, "step": 10, "days": 20},
 }
-"""Settings that let few days carry a decision; each within the ranges of :mod:`assay.profile.model`."""
+"""Settings that let few days carry a decision; each within the ranges of :mod:`assay.settings.model`."""
 
 LENIENT = {"entropy": 10.0, "efficiency": 0.0, "kurtosis": 1e9, "volatility": 1e9}
 FREE = {"fee": 0.0, "slippage": 0.0, "borrow": 0.0}

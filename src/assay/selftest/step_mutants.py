@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from assay import artifacts, layout
-from assay.artifacts import Document, Flattened, Optimized, Winners
-from assay.context import Context
+from assay.pipeline.request import Context
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.documents import Document, Flattened, Optimized, Winners
 from assay.selftest.workshop import LONG, SHORT, Mutation, Workshop, mutated
 
 Json = dict[str, Any]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay import layout
-from assay.audit.ledger import read_ledger
-from assay.audit.verify import REGISTRY, canonical, registration, verify
-from assay.files import sha256
+from assay.base.files import sha256
+from assay.runs import artifacts as layout
+from assay.runs.ledger import read_ledger
+from assay.runs.verify import REGISTRY, canonical, registration, verify
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from assay.domain import DAY, UTC
-from assay.foundation.barcheck import Checked, check
-from assay.foundation.difference import compare
-from assay.foundation.lake import Head
-from assay.foundation.market import Market
-from assay.foundation.place import Folder
-from assay.foundation.ratings import rate
-from assay.foundation.stand import Stand
-from assay.foundation.tables import BARS, INSTRUMENTS
+from assay.base.domain import DAY, UTC
+from assay.lake.compare import compare
+from assay.lake.lake import Head
+from assay.lake.stand import Stand
+from assay.lake.storage import Folder
+from assay.market.bars import Checked, check
+from assay.market.panel import Market
+from assay.market.schema import BARS, INSTRUMENTS
+from assay.ratings import rate
 from assay.selftest.universes import FIRST, Universe
 
 NOW = dt.datetime(2025, 1, 1, tzinfo=UTC)

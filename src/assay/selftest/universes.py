@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.domain import BENCHMARK, DAY, UTC
+from assay.base.domain import BENCHMARK, DAY, UTC
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

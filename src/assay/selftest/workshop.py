@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from assay.context import Context, Request
-from assay.errors import InternalError
-from assay.flow import Foundation, lay_foundation, requests
-from assay.pipeline import STEPS, Step
-from assay.profile import load
-from assay.runner import Outcome, execute
-from assay.runs import Home
+from assay.base.errors import InternalError
+from assay.pipeline.flow import Foundation, lay_foundation, requests
+from assay.pipeline.request import Context, Request
+from assay.pipeline.runner import Outcome, execute
+from assay.pipeline.tables import STEPS, Step
+from assay.runs.home import Home
+from assay.settings import load
 
 AS_OF = "2023-10-20"
 """A day of the sample on which both sides hold many coins."""

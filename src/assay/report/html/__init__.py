@@ -25,9 +25,9 @@ def render_page(run_dir: Path) -> str:
     from assay.meta.request import is_meta
 
     if is_meta(run_dir):
-        from assay.report.html.meta_page import render_meta_page
+        from assay.report.html.html_meta_page import render_meta_page
 
         return render_meta_page(run_dir)
-    from assay.report.html.run_page import render_run_page
+    from assay.report.html.html_run_page import render_run_page
 
     return render_run_page(run_dir)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from assay.report.html.environment import environment
-from assay.report.html.run_page import head_of
+from assay.report.figures.figure import colours
+from assay.report.html.html_environment import environment
+from assay.report.html.html_run_page import head_of
 from assay.report.markdown import percent
-from assay.report.plots.figure import colours
 from assay.report.view import open_run
 
 LISTED = 12

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from assay.report.plots import canvas
+from assay.report.figures import canvas
 
 canvas.load()
 for _name in (
-    "assay.report.html.run_page",
+    "assay.report.html.html_run_page",
     "jinja2",
     "markdown_it",
     "matplotlib.backends.backend_svg",

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.alpha.clusters import correlation
-from assay.errors import DataError
-from assay.estimator import Estimator
+from assay.base.errors import DataError
+from assay.base.estimator import Estimator
 from assay.risk.caps import Polytope
 from assay.risk.covariance import DAYS_PER_YEAR, Covariance, estimate_covariance
-from assay.risk.events import SOLVER_FALLBACK, RiskEvent
-from assay.risk.means import bayes_stein
+from assay.risk.risk_events import SOLVER_FALLBACK, RiskEvent
+from assay.risk.risk_means import bayes_stein
 from assay.risk.solve import ALL_CASH, SolverReport
 
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Decisions on past days, the book that holds them, and what both are worth."""

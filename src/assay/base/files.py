@@ -1,0 +1,334 @@
+"""Bytes on disk: one atomic writer, one appender, canonical JSON and content hashes.
+
+Every file of a run passes through :func:`write`, so that a reader sees the old bytes or the new ones and never a part.
+Whatever changes the disk (:func:`write`, :func:`append`, :func:`truncate`, :func:`remove`, :func:`make_folders`,
+:func:`locked`) does it by the operations of one object, :data:`disk`: that is the place to inject faults into.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rfc8785
+
+from assay.base.errors import DiskError, IntegrityError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Json = Any
+"""A JSON value: what :func:`json.loads` returns."""
+
+
+class Disk:
+    """The operations by which files and folders change, each as the system does it."""
+
+    def make_folder(self, path: Path) -> None:
+        """Create one folder; FileExistsError if its name is taken."""
+        os.mkdir(path)
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, perhaps creating or emptying it, and return its descriptor."""
+        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write all bytes."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def truncate(self, descriptor: int, size: int) -> None:
+        """Cut a file to a size."""
+        os.ftruncate(descriptor, size)
+
+    def sync(self, descriptor: int) -> None:
+        """Bring a file's bytes to the disk."""
+        os.fsync(descriptor)
+
+    def sync_folder(self, path: Path) -> None:
+        """Bring a folder's names to the disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in place of whatever has it."""
+        os.replace(old, new)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def lock(self, descriptor: int) -> None:
+        """Wait for the exclusive advisory lock of an open file; closing the file releases it."""
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+disk = Disk()
+"""Where this process writes."""
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of a write into a :class:`DiskError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"cannot write: {error.strerror or error}",
+            where=str(path),
+            hint="free space or mend permissions, then resume the run",
+        ) from error
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = disk.open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, data: bytes) -> str:
+    """Write a file atomically and durably.
+
+    Parameters
+    ----------
+    path : Path
+        Final name; its folder is created.
+    data : bytes
+        The whole content.
+
+    Returns
+    -------
+    str
+        SHA-256 of the bytes.
+
+    Raises
+    ------
+    DiskError
+        If any byte did not reach the disk; the old file, if any, or the new one is there, whole.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        make_folders(path.parent)
+        try:
+            with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as descriptor:
+                disk.write(descriptor, data)
+                disk.sync(descriptor)
+            disk.rename(temporary, path)
+        except BaseException:  # whatever cut the writing, an interrupt too, no temporary file stays
+            with suppress(FileNotFoundError):
+                disk.remove(temporary)
+            raise
+        sync_folder(path.parent)
+    return sha256(data)
+
+
+def make_folders(path: Path) -> None:
+    """Create a folder and those above it that are missing, durably.
+
+    Raises
+    ------
+    DiskError
+        If that fails, or a file has the name.
+    """
+    missing = []
+    folder = path
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    with disk_errors(path):
+        for folder in reversed(missing):
+            try:
+                disk.make_folder(folder)
+            except FileExistsError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
+            sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames, creations and removals in a folder durable."""
+    with disk_errors(folder):
+        disk.sync_folder(folder)
+
+
+def append(path: Path, line: bytes) -> None:
+    """Append one line durably; the caller holds whatever lock orders the writers, and syncs the folder of a new file.
+
+    Raises
+    ------
+    DiskError
+        If that fails; a part of the line, or all of it, may be there.
+    """
+    if not line.endswith(b"\n") or line.count(b"\n") != 1:
+        raise ValueError("append takes exactly one line that ends with a newline")
+    with disk_errors(path), _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
+        disk.write(descriptor, line)
+        disk.sync(descriptor)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file to a size, durably."""
+    with disk_errors(path), _opened(path, os.O_WRONLY) as descriptor:
+        disk.truncate(descriptor, size)
+        disk.sync(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably: a name whose removal never reached the disk would come back."""
+    with disk_errors(path):
+        disk.remove(path)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive advisory lock on ``path`` (created if missing) between processes and threads."""
+    with disk_errors(path):
+        make_folders(path.parent)
+        descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        with disk_errors(path):
+            disk.lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sha256(data: bytes) -> str:
+    """Hex SHA-256 of bytes.
+
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def canonical_json(value: Json) -> bytes:
+    """Serialise as RFC 8785 says, so that equal values are equal bytes.
+
+    >>> canonical_json({"b": 1.0, "a": [True, None]})
+    b'{"a":[true,null],"b":1}'
+    """
+    return rfc8785.dumps(value)
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON file.
+
+    Raises
+    ------
+    IntegrityError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise IntegrityError("file is missing", where=str(path), hint="the run is incomplete; resume it") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"file is not JSON: {error}", where=str(path), hint="run: assay verify") from error
+
+
+def write_json(path: Path, value: Json) -> str:
+    """Write a JSON document for people and machines: sorted keys, two spaces, a final newline; return its SHA-256."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2, sort_keys=True)
+    return write(path, text.encode() + b"\n")
+
+
+def write_table(path: Path, table: pl.DataFrame) -> str:
+    """Write a frame as Parquet through the atomic writer; return the SHA-256 of the bytes."""
+    buffer = io.BytesIO()
+    table.write_parquet(buffer, compression="zstd")
+    return write(path, buffer.getvalue())
+
+
+def content_hash_json(value: Json) -> str:
+    """Content hash of a JSON value: SHA-256 of its canonical form."""
+    return sha256(canonical_json(value))
+
+
+def content_hash_table(table: pl.DataFrame, keys: Sequence[str]) -> str:
+    """Content hash of a table, independent of row order, file format and compression.
+
+    Rows are sorted by ``keys``; then schema, validity and little-endian values are hashed column by column, with one
+    NaN and one zero.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> a = pl.DataFrame({"k": [1, 2], "v": [0.0, float("nan")]})
+    >>> b = pl.DataFrame({"k": [2, 1], "v": [-float("nan"), -0.0]})
+    >>> content_hash_table(a, ["k"]) == content_hash_table(b, ["k"])
+    True
+    """
+    import numpy as np
+    import polars as pl
+
+    ordered = table.sort(list(keys)) if keys else table
+    digest = hashlib.sha256()
+    digest.update(canonical_json({"rows": table.height, "columns": [[n, str(t)] for n, t in table.schema.items()]}))
+    for column in ordered.iter_columns():
+        valid = column.is_not_null()
+        digest.update(np.packbits(valid.to_numpy()).tobytes())
+        if column.dtype.is_float():
+            values = column.cast(pl.Float64).fill_null(0.0).to_numpy().astype("<f8", copy=True)
+            values[np.isnan(values)] = np.nan
+            values += 0.0  # turns -0.0 into 0.0
+            digest.update(values.tobytes())
+        elif column.dtype.is_integer() or column.dtype.is_temporal() or column.dtype == pl.Boolean:
+            digest.update(column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())
+        elif column.dtype == pl.String:
+            for text in column.fill_null("").to_list():
+                encoded = text.encode()
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        else:
+            raise TypeError(f"content hash does not know the type of {column.name}: {column.dtype}")
+    return digest.hexdigest()
+
+
+def content_hash(path: Path, keys: Sequence[str] = ()) -> str:
+    """Content hash of an artifact by its kind: canonical JSON, canonical table, else the bytes themselves."""
+    if path.suffix == ".json":
+        return content_hash_json(read_json(path))
+    if path.suffix == ".parquet":
+        import polars as pl
+
+        return content_hash_table(pl.read_parquet(path), keys)
+    return sha256_file(path)
+
+
+def as_json(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a mapping with every non-finite float turned into None, so that it can be written as JSON."""
+    return {key: _plain(value) for key, value in mapping.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return as_json(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):  # a NumPy scalar
+        value = value.item()
+    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
+        return None
+    return value

@@ -1,0 +1,366 @@
+"""``assay orders``: a run's target weights as a list of orders; none is sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.base import files
+from assay.base.domain import DAY, INTERVALS, Instrument, format_instant, parse_as_of
+from assay.base.errors import DataError, IntegrityError, UsageError
+from assay.cli import do_output as output
+from assay.market.schema import INSTANT
+from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_prices
+from assay.orders.rebalance import rebalance
+from assay.orders.records import Rebalance, Task, dust_fields, line_fields, order_fields, plain, to_csv
+from assay.orders.sizes import REASONS, STEP
+from assay.orders.tracking import tracking_error
+from assay.runs import artifacts as layout
+from assay.runs import documents as artifacts
+from assay.runs.home import Home, Status
+from assay.settings.model import Costs, DataSettings, Universe
+from assay.sources.rules import RuleBook, read_exchange_info, rules_from_instruments
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+
+    from assay.lake.lake import Snapshot
+
+    Floats = npt.NDArray[np.float64]
+
+STALE_DAYS = 10
+"""How far back a last close is looked for; an older one is no price."""
+RULES_DAYS = 7
+"""Distance in days between exchange rules and decision beyond which a reader is told."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    run: str
+    nav: str
+    holdings: Path
+    risk_profile: str
+    order_type: str
+    instruments: Path | None
+    prices: Path | None
+    leave_out: Sequence[str]
+    out: Path | None
+
+
+def orders(home: Home, options: Options, as_json: bool) -> None:
+    """Write the orders that bring an account to a run's weights, and print them."""
+    folder = _valid(home, options.run)
+    target = _output_folder(home, folder, options.out)
+    document, result = _prepare(home, folder, options)
+    stem = f"orders_{options.risk_profile}"
+    table = to_csv(result.orders)
+    files.write_json(target / f"{stem}.json", document)
+    files.write(target / f"{stem}.csv", table.encode())
+    if as_json:
+        output.as_json(document | {"files": [str(target / f"{stem}.json"), str(target / f"{stem}.csv")]})
+        return
+    for text in _told(document):
+        output.line(text)
+    output.line(f"written, not sent: {target / stem}.json and .csv")
+
+
+def _prepare(home: Home, folder: Path, options: Options) -> tuple[dict[str, Any], Rebalance]:
+    nav = net_asset_value(options.nav)
+    if options.order_type not in ("limit", "market"):
+        raise UsageError(f"unknown order type {options.order_type!r}", where="--type", hint="limit or market")
+    origin = Origin.of(home, folder)
+    weights = _weights(folder, options.risk_profile)
+    book, rules_from = _rules(origin, options.instruments)
+    holdings = read_holdings(options.holdings, book)
+    left_out = _left_out(options.leave_out, book, {*weights, *holdings})
+    _check_known({*weights, *holdings} - left_out, book)
+    _check_quotes({*weights, *holdings}, book)
+    needed = frozenset({*(weights.keys() - left_out), *holdings})
+    prices, prices_from, stale = _prices(origin, options.prices, book, needed)
+    costs, same = origin.costs()
+    task = Task(nav, weights, holdings, prices, book.rules, costs, options.order_type, left_out)  # type: ignore[arg-type]  # checked above
+    result = rebalance(task)
+    differences = {line.instrument: float(line.difference) for line in result.lines}
+    off = {symbol for symbol, difference in differences.items() if difference}
+    findings = [*result.findings, *_dated(book, origin.as_of), *_prices_finding(stale), *_costs_finding(same)]
+    document = {
+        "run": folder.name,
+        "risk_profile": options.risk_profile,
+        "as_of": format_instant(origin.as_of),
+        "order_type": options.order_type,
+        "sources": {
+            "weights_sha256": files.sha256_file(folder / layout.FLATTENED),
+            "holdings_sha256": files.sha256_file(options.holdings),
+            "prices": prices_from,
+            "rules": rules_from | {"valid_from": format_instant(book.valid_from)},
+            "costs": costs.model_dump(include={"fee", "slippage", "borrow"}),
+        },
+        "orders": [order_fields(order) for order in result.orders],
+        "positions": [line_fields(line) for line in result.lines],
+        "dust": [dust_fields(line, REASONS) for line in result.lines if line.after != line.target],
+        "funds": {name: float(value) for name, value in result.funds.items()},
+        "costs": {name: float(value) for name, value in result.costs.items()},
+        "tracking_error": tracking_error(differences, _returns(origin, off)),
+        "findings": [artifacts.as_plain(finding) for finding in findings],
+    }
+    return document, result
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def _valid(home: Home, name: str) -> Path:
+    """Return the directory of a run whose weights can be trusted."""
+    from assay.runs.verify import verify
+
+    folder = home.run(name)
+    state = Status.read(folder).seen().state
+    if state != "VALID":
+        raise UsageError(f"the run is {state}", where=folder.name, hint="orders are made from valid runs only")
+    verdict = verify(folder, registry=home.registry)
+    if not verdict.ok:
+        raise IntegrityError(str(verdict.problems[0]), where=folder.name, hint="see: assay verify")
+    return folder
+
+
+def _output_folder(home: Home, folder: Path, out: Path | None) -> Path:
+    target = (out if out is not None else home.reports / "orders" / folder.name).resolve()
+    for parent in (target, *target.parents):
+        if (parent / layout.LEDGER).is_file():
+            raise UsageError(
+                "a sealed run is not written to", where=str(target), hint="choose another folder for --out"
+            )
+    if target.exists() and not target.is_dir():
+        raise UsageError("not a folder", where=str(target), hint="choose another folder for --out")
+    return target
+
+
+def _weights(folder: Path, risk_profile: str) -> dict[str, Decimal]:
+    profiles = artifacts.load(artifacts.Flattened, folder / layout.FLATTENED).profiles
+    if risk_profile not in profiles:
+        raise UsageError(f"the run has no risk profile {risk_profile!r}", hint=f"one of {', '.join(sorted(profiles))}")
+    assets = profiles[risk_profile].assets
+    return {asset.Symbol: Decimal(repr(asset.Net_Weight)) for asset in assets if asset.Net_Weight}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run's numbers come from: the sleeves below it, which are the run itself where it is one."""
+
+    home: Home
+    as_of: dt.datetime
+    leaves: tuple[tuple[Path, Mapping[str, Any]], ...]
+
+    @classmethod
+    def of(cls, home: Home, folder: Path) -> Origin:
+        """Read the manifests of a run and of the sleeves below it."""
+        manifest = files.read_json(folder / layout.MANIFEST)
+        try:
+            return cls(home, parse_as_of(manifest["as_of"]), tuple(_leaves(home, folder, manifest)))
+        except (KeyError, TypeError) as error:
+            where = str(folder / layout.MANIFEST)
+            raise IntegrityError(f"manifest is incomplete: {error}", where=where, hint="run: assay verify") from error
+
+    def snapshot(self) -> Snapshot:
+        """Pin the lake at the latest head that a sleeve read."""
+        from assay.lake.lake import pin
+
+        lakes = {manifest["lake"]["folder"] for _, manifest in self.leaves}
+        if len(lakes) != 1:
+            hint = "give --prices and --instruments"
+            raise UsageError(f"the sleeves read {len(lakes)} lakes", where=", ".join(sorted(lakes)), hint=hint)
+        return pin(self.home.path / lakes.pop(), max(manifest["lake"]["head"] for _, manifest in self.leaves))
+
+    def costs(self) -> tuple[Costs, bool]:
+        """Return the profile's costs; of sleeves that differ the dearest, and whether all are the same."""
+        each = [Costs.model_validate(manifest["profile"]["costs"]) for _, manifest in self.leaves]
+        dearest = {name: max(getattr(costs, name) for costs in each) for name in Costs.model_fields}
+        return Costs.model_validate(dearest), all(costs == each[0] for costs in each)
+
+
+def _leaves(home: Home, folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Walk from a meta-portfolio down to its sleeves; a sleeve is its own leaf. The seals exclude a cycle."""
+    if "sleeves" not in manifest:
+        yield folder, manifest
+        return
+    for sleeve in manifest["sleeves"]:
+        below = home.runs / sleeve["run_id"]
+        yield from _leaves(home, below, files.read_json(below / layout.MANIFEST))
+
+
+def _returns(origin: Origin, wanted: Collection[str]) -> dict[str, Floats]:
+    """Return the daily returns that the run, or the sleeves below it, decided by; other coins' from the pinned lake."""
+    import polars as pl
+
+    merged = pl.DataFrame(schema={"date": INSTANT})
+    for folder, _ in origin.leaves:
+        merged = _joined(merged, pl.read_parquet(folder / layout.RETURNS), wanted)
+    lacking = set(wanted) - set(merged.columns)
+    if lacking:
+        merged = _joined(merged, _lake_returns(origin, lacking), wanted)
+    return {column.name: column.fill_null(float("nan")).to_numpy() for column in merged.sort("date").drop("date")}
+
+
+def _joined(merged: pl.DataFrame, frame: pl.DataFrame, wanted: Collection[str]) -> pl.DataFrame:
+    names = sorted(name for name in frame.columns if name in wanted and name not in merged.columns)
+    return merged.join(frame.select("date", *names), on="date", how="full", coalesce=True)
+
+
+def _lake_returns(origin: Origin, symbols: Collection[str]) -> pl.DataFrame:
+    import polars as pl
+
+    empty = pl.DataFrame(schema={"date": INSTANT})
+    try:
+        market = origin.snapshot().market(origin.as_of, DataSettings().lookback)
+    except (DataError, UsageError):
+        return empty  # the lake is gone: the tracking error names the coins that it has no returns of
+    held = sorted(set(symbols) & market.index.keys())
+    returns = market.returns()
+    days = pl.Series("date", market.days.astype("datetime64[us]")).dt.replace_time_zone("UTC")
+    return pl.DataFrame([days, *(pl.Series(name, returns[:, market.column(name)]) for name in held)])
+
+
+# --- rules and prices -------------------------------------------------------------------------------------------------
+
+
+def _rules(origin: Origin, path: Path | None) -> tuple[RuleBook, dict[str, str]]:
+    if path is not None:
+        return read_exchange_info(path), {"from": "file", "sha256": files.sha256_file(path)}
+    table = origin.snapshot().instruments()
+    if table is None:
+        raise UsageError(
+            "the exchange's rules are unknown: the run's source has no table of instruments",
+            where=str(origin.leaves[0][1].get("source", "")),
+            hint="record https://api.binance.com/api/v3/exchangeInfo and give the file with --instruments",
+            code="INSTRUMENTS_UNKNOWN",
+        )
+    return rules_from_instruments(table, origin.as_of), {"from": "the run's pinned lake"}
+
+
+def _left_out(names: Sequence[str], book: RuleBook, known: set[str]) -> frozenset[str]:
+    symbols = {canonical(name, book, "--leave-out")[0] for name in names}
+    strange = sorted(symbols - known)
+    if strange:
+        raise UsageError(f"{', '.join(strange)}: neither held nor a target", where="--leave-out", hint="take it out")
+    return frozenset(symbols)
+
+
+def _check_known(symbols: set[str], book: RuleBook) -> None:
+    absent = [f"{s} ({book.unreadable[s]})" if s in book.unreadable else s for s in sorted(symbols - book.rules.keys())]
+    if absent:
+        raise UsageError(
+            f"not in the exchange's metadata of {format_instant(book.valid_from)}: {', '.join(absent)}",
+            where="holdings or targets",
+            hint="give metadata of the day with --instruments, mend the holdings (cash is no row: it is NAV less the "
+            "holdings), or keep a symbol as it is with --leave-out",
+            code="INSTRUMENT_ABSENT",
+        )
+
+
+def _check_quotes(symbols: set[str], book: RuleBook) -> None:
+    dollars = Universe().quotes
+    quotes = {s: book.rules[s].instrument.quote if s in book.rules else Instrument.parse(s).quote for s in symbols}
+    others = [f"{symbol} ({quote})" for symbol, quote in sorted(quotes.items()) if quote not in dollars]
+    if others:
+        what = f"not quoted in dollars, as NAV is: {', '.join(others)}"
+        raise UsageError(what, where="holdings or targets", hint=f"name pairs quoted in {', '.join(dollars)}")
+
+
+def _prices(
+    origin: Origin, path: Path | None, book: RuleBook, needed: frozenset[str]
+) -> tuple[dict[str, Decimal], dict[str, str], list[str]]:
+    """Return prices, where they are from, and the symbols whose last close is not the latest."""
+    stale: list[str] = []
+    if path is not None:
+        found = read_prices(path, book, needed)
+        told = {"from": "file", "sha256": files.sha256_file(path)}
+        hint = f"add them to {path}"
+    else:
+        found, stale = _last_closes(origin, needed)
+        told = {"from": f"last close of the run's pinned lake at its as_of, {format_instant(origin.as_of)}"}
+        hint = "give prices with --prices"
+    lacking = sorted(needed - found.keys())
+    if lacking:
+        raise UsageError(f"no price of {', '.join(lacking)}", where=str(path or "the run's lake"), hint=hint)
+    return found, told, stale
+
+
+def _last_closes(origin: Origin, needed: frozenset[str]) -> tuple[dict[str, Decimal], list[str]]:
+    snapshot = origin.snapshot()
+    columns = ("symbol", "open_time", "close")
+    bars = snapshot.bars(origin.as_of - STALE_DAYS * DAY, origin.as_of, needed, columns)
+    last = bars.sort("symbol", "open_time").unique("symbol", keep="last", maintain_order=True)
+    two = 2 * INTERVALS[snapshot.interval]
+    stale = [symbol for symbol, opened, _ in last.iter_rows() if opened + two <= origin.as_of]
+    return {symbol: Decimal(repr(close)) for symbol, _, close in last.iter_rows()}, stale
+
+
+# --- what a reader must know ------------------------------------------------------------------------------------------
+
+
+def _dated(book: RuleBook, as_of: dt.datetime) -> Iterator[artifacts.Finding]:
+    days = (book.valid_from - as_of) / DAY
+    if abs(days) > RULES_DAYS and book.complete:
+        side = "after" if days > 0 else "before"
+        what = f"the exchange's rules were recorded {abs(days):.0f} days {side} the decision: they may have changed"
+        yield artifacts.Finding(code="RULES_DATED", what=what)
+    if not book.complete:
+        what = "the lake's table has no greatest quantities and no rules of market orders: these are not checked"
+        yield artifacts.Finding(code="RULES_PARTIAL", what=what)
+
+
+def _prices_finding(stale: list[str]) -> Iterator[artifacts.Finding]:
+    if stale:
+        what = "the last close is older than the decision"
+        yield artifacts.Finding(code="PRICE_STALE", what=what, count=len(stale), names=stale)
+
+
+def _costs_finding(same: bool) -> Iterator[artifacts.Finding]:
+    if not same:
+        yield artifacts.Finding(code="COSTS_DIFFER", what="the sleeves' costs differ: the dearest are used")
+
+
+def _told(document: Mapping[str, Any]) -> Iterator[str]:
+    funds, costs, tracking = document["funds"], document["costs"], document["tracking_error"]
+    yield f"{document['run']}: {document['risk_profile']}, as of {document['as_of']}, NAV {funds['nav']:,.2f}"
+    yield f"prices: {document['sources']['prices']['from']}"
+    yield f"exchange's rules: {document['sources']['rules']['from']}, of {document['sources']['rules']['valid_from']}"
+    head = ["side", "symbol", "type", "amount", "price", "value", "effect", "how"]
+    rows = [
+        (o["side"], o["symbol"], o["type"], _digits(o["amount"]), _digits(o["price"]), *_about(o["info"]))
+        for o in document["orders"]
+    ]
+    yield output.table(head, rows) if rows else "no orders"
+    yield (
+        f"free cash {funds['free_before']:,.2f}, {funds['free_for_opening']:,.2f} after what closes; "
+        f"what opens takes {funds['needed']:,.2f}; {funds['free_after']:,.2f} is left"
+    )
+    yield (f"fees {costs['fees']:,.2f}, slippage {costs['slippage']:,.2f}, borrow {costs['borrow_per_day']:,.2f} a day")
+    yield f"tracking error {tracking['value']:.4%}: {tracking['explanation']}"
+    yield f"sum of absolute differences of weight: {tracking['absolute']:.4%}"
+    rounded = [dust for dust in document["dust"] if list(dust["reasons"]) == [STEP]]
+    if rounded:
+        total = sum(abs(dust["value"]) for dust in rounded)
+        yield f"left by rounding: {total:,.2f} over {len(rounded)} of the coins, each {REASONS[STEP]}"
+    for dust in (dust for dust in document["dust"] if dust not in rounded):
+        value = "" if dust["value"] is None else f" {dust['value']:+,.2f}"
+        yield f"left: {dust['instrument']}{value}: {'; '.join(dust['reasons'].values())}"
+    for finding in document["findings"]:
+        names = f" ({', '.join(finding['names'])})" if finding["names"] else ""
+        yield f"{finding['code']}: {finding['what']}{names}"
+
+
+def _digits(number: float | None) -> str:
+    return "" if number is None else plain(Decimal(repr(number)))
+
+
+def _about(info: Mapping[str, Any]) -> tuple[str, str, str]:
+    return f"{info['value']:,.2f}", info["effect"], info["venue"]

@@ -1,0 +1,272 @@
+"""``assay ingest --every``: phase 1 after each close, in one process, for as long as it is let.
+
+Rounds are due at fixed instants, multiples of the period since 1970 plus a grace, whatever a round took: there is no
+drift. A round that fails is tried again, later and later, and never past the next instant. A signal ends the schedule
+between two stages of a round, before anything is written, or at once while it waits.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from assay.base.domain import DAY, UTC
+from assay.base.errors import AssayError, Exit, UsageError
+from assay.cli import do_output as output
+
+if TYPE_CHECKING:
+    from assay.cli.do_ingestion import Phase
+    from assay.runs.home import Home
+    from assay.settings import Catalog
+    from assay.settings.model import Schedule
+
+LOCK = ".schedule.lock"
+WORDS = {"day": DAY, "hour": dt.timedelta(hours=1)}
+UNITS = {"m": dt.timedelta(minutes=1), "h": dt.timedelta(hours=1), "d": DAY}
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
+
+Work = Callable[[Callable[[], None]], dict[str, Any]]
+"""One round; it calls what it is given wherever it may stop, and returns what it did."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked the schedule to end
+    """The schedule was asked to end."""
+
+
+class Clock(Protocol):
+    """The edge of time."""
+
+    def now(self) -> dt.datetime:
+        """Return the instant, UTC."""
+        ...
+
+    def wait(self, until: dt.datetime) -> None:
+        """Wait for an instant; raise :class:`Stopped` if asked to end meanwhile."""
+        ...
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` if asked to end."""
+        ...
+
+
+class WallClock:
+    """The clock of this machine, and the signals that end a schedule."""
+
+    longest_nap = 60.0
+    """Seconds; the clock may be set while we wait, and a sleeping machine wakes late."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self.signal = 0
+
+    def now(self) -> dt.datetime:
+        """Return the instant, UTC."""
+        return dt.datetime.now(UTC)
+
+    def wait(self, until: dt.datetime) -> None:
+        """Wait for an instant."""
+        while (left := (until - self.now()).total_seconds()) > 0:
+            self._stop.wait(min(left, self.longest_nap))
+            self.check()
+        self.check()
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` after a signal."""
+        if self._stop.is_set():
+            raise Stopped
+
+    def stop(self, number: int, _frame: FrameType | None = None) -> None:
+        """Note a signal."""
+        self.signal = number
+        self._stop.set()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT as requests to end."""
+        before = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def read_period(text: str) -> dt.timedelta:
+    """Read ``day``, ``hour`` or an interval such as ``15m``, ``4h``, ``2d``.
+
+    >>> read_period("4h")
+    datetime.timedelta(seconds=14400)
+    """
+    found = re.fullmatch(r"([1-9]\d{0,3})([mhd])", text)
+    if text in WORDS:
+        return WORDS[text]
+    if found is None:
+        raise UsageError(f"cannot read {text!r} as a period", where="--every", hint="write day, hour, or 15m, 4h, 2d")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def next_due(after: dt.datetime, period: dt.timedelta, grace: dt.timedelta) -> dt.datetime:
+    """Return the first instant after another one at which a round is due.
+
+    >>> close = dt.datetime(2024, 3, 1, tzinfo=UTC)
+    >>> next_due(close, DAY, dt.timedelta(minutes=5)).isoformat()
+    '2024-03-01T00:05:00+00:00'
+    """
+    rounds = math.floor((after - _EPOCH - grace) / period) + 1
+    return _EPOCH + rounds * period + grace
+
+
+@dataclass
+class Scheduler:
+    """Runs rounds until it is stopped.
+
+    Attributes
+    ----------
+    period : timedelta
+        Between two rounds.
+    settings : Schedule
+        Grace and patience.
+    work : callable
+        One round.
+    clock : Clock
+        The edge of time.
+    tell : callable
+        Takes one line for each round.
+    """
+
+    period: dt.timedelta
+    settings: Schedule
+    work: Work
+    clock: Clock
+    tell: Callable[[dict[str, Any]], None]
+    failures: int = 0
+
+    def run(self) -> None:
+        """Work at once, then at every instant that is due; return when stopped."""
+        try:
+            while True:
+                self.clock.wait(self._round())
+        except Stopped:
+            self.tell({"at": _text(self.clock.now()), "outcome": "stopped"})
+
+    def _round(self) -> dt.datetime:
+        """Do one round and return when the next one is due."""
+        began = self.clock.now()
+        told: dict[str, Any] = {"at": _text(began)}
+        try:
+            self.clock.check()
+            did = self.work(self.clock.check)
+        except UsageError:
+            raise  # no repetition mends what was asked for
+        except AssayError as error:
+            self.failures += 1
+            told |= {"outcome": "failed", "code": error.code, "what": str(error), "failures": self.failures}
+        else:
+            failed = did.get("outcome") == "failed"
+            self.failures = self.failures + 1 if failed else 0
+            told |= {"outcome": "ok"} | did | ({"failures": self.failures} if failed else {})
+        ended = self.clock.now()
+        due = self._due(ended)
+        self.tell(told | {"seconds": round((ended - began).total_seconds(), 1), "next": _text(due)})
+        return due
+
+    def _due(self, ended: dt.datetime) -> dt.datetime:
+        regular = next_due(ended, self.period, dt.timedelta(seconds=self.settings.grace))
+        if not self.failures:
+            return regular
+        patience = min(self.settings.retry * 2.0 ** min(self.failures - 1, 30), self.settings.retry_limit)
+        return min(regular, ended + dt.timedelta(seconds=patience))
+
+
+def _text(instant: dt.datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Hold the lock of a home's schedule; refuse where another process holds it."""
+    import fcntl
+
+    path = home / LOCK
+    home.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as stream:
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                "another schedule works on this home folder",
+                where=str(path),
+                hint="stop it first, or choose another home folder",
+                code="LOCKED",
+            ) from None
+        yield
+
+
+def every(home: Home, catalog: Catalog, source: str, scan: bool, period: str, as_json: bool) -> int:
+    """Run phase 1 on a schedule until a signal ends it; return the exit code."""
+    clock = WallClock()
+
+    def work(check: Callable[[], None]) -> dict[str, Any]:
+        return _work(home, catalog, source, scan, check)
+
+    tell = _tell_json if as_json else _tell_text
+    with alone(home.path), clock.listening():
+        Scheduler(read_period(period), catalog.schedule(), work, clock, tell).run()
+    return int(Exit.INTERRUPTED) if clock.signal == signal.SIGINT else int(Exit.OK)
+
+
+def _work(home: Home, catalog: Catalog, source: str, scan: bool, check: Callable[[], None]) -> dict[str, Any]:
+    """Do one round of phase 1; between its stages it may be stopped, and nothing has been written then."""
+    from assay.cli.do_ingestion import bring_up
+
+    def progress(_stage: str, _done: int, _total: int) -> None:
+        check()
+
+    return _did(bring_up(home, catalog, source, scan=scan, progress=progress), catalog.scan().fallback)
+
+
+def _did(phase: Phase, fallback: bool) -> dict[str, Any]:
+    bars = phase.bars
+    told: dict[str, Any] = {
+        "head": bars.head,
+        "last_close": _text(bars.last_close),
+        "added": bars.added,
+        "repaired": bars.repaired,
+        "findings": {finding.code: finding.count for finding in bars.findings} if bars.changed else {},
+        **bars.cost,
+    }
+    if phase.superset is not None:
+        told |= {"atoms": phase.superset.unique_atoms, "invalid": len(phase.superset.invalid_records)}
+    if phase.reconciliation is not None:
+        told |= {"compared": phase.reconciliation.compared, "agree": phase.reconciliation.equal}
+    if phase.scan_error is not None:
+        told |= {"code": phase.scan_error.code, "what": str(phase.scan_error)}
+        told |= {} if fallback else {"outcome": "failed"}
+    return told
+
+
+def _tell_json(told: dict[str, Any]) -> None:
+    output.line(json.dumps(told, ensure_ascii=False, allow_nan=False))
+
+
+def _tell_text(told: dict[str, Any]) -> None:
+    """Print a round as one line: instant, outcome, and the rest as name=value."""
+    rest = " ".join(f"{name}={_plain(value)}" for name, value in told.items() if name not in ("at", "outcome"))
+    output.line(f"{told['at']} {told['outcome']} {rest}".rstrip())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}:{number}" for name, number in value.items()) or "none"
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if " " in text else text

@@ -1,1 +1,0 @@
-"""What each command does, one module for each kind; the command line only parses."""

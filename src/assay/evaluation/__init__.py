@@ -1,1 +1,0 @@
-"""Walk-forward, book, statistics, capital preservation."""

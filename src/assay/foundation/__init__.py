@@ -1,1 +1,0 @@
-"""L0 and L1: market data, lake, ratings, scanners, audits."""

@@ -1,1 +1,0 @@
-"""Live data: exchange, archive and screener."""

@@ -1,0 +1,1 @@
+"""Tables whose versions become visible together."""

@@ -1,0 +1,365 @@
+"""Bring a lake up to its source: bars, then ratings, then one line that makes both visible.
+
+What a source gives is compared with what the lake holds. New bars are appended and rated from where the ratings
+stopped; bars that changed, were inserted or are gone make their symbols' ratings anew. The result is the same, value
+by value, as a lake filled from nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from assay.base.domain import INTERVALS, format_instant
+from assay.base.errors import SourceError, UsageError
+from assay.executors import Executor, Serial
+from assay.lake import delta
+from assay.lake.compare import Difference, compare, rerate, tails
+from assay.lake.lake import Change, Head, Lake, persistently
+from assay.lake.snapshot import Snapshot
+from assay.market.schema import BARS
+from assay.runs.documents import Finding
+from assay.sources.base import Held, ParquetSource
+
+if TYPE_CHECKING:
+    from assay.sources.base import Source, SourceRead
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total): ``read``, ``compare``, ``ratings``, ``write``, for which done and total count rows,
+and ``fetch``, for which they count what a live source asks for."""
+
+
+_GONE = "bars that were there before are gone from the source, and from the lake's new state"
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one ingestion did.
+
+    Attributes
+    ----------
+    head : int
+        The lake's state now.
+    changed : bool
+        False where the source had nothing new: then nothing was written.
+    source, interval : str
+    rows, symbols : int
+        Bars and symbols in the lake now.
+    added, repaired, removed, quarantined : int
+        Rows; repaired are those whose values changed.
+    first_open, last_close : datetime
+        Span of the bars.
+    findings : tuple of Finding
+        What a reader must know about the data.
+    cost : dict of str to int
+        Requests, and their weight, that a live source was asked.
+    seconds : dict of str to float
+        Duration of each stage, for the terminal; never compared and never part of an artifact.
+    """
+
+    head: int
+    changed: bool
+    source: str
+    interval: str
+    rows: int
+    symbols: int
+    added: int
+    repaired: int
+    removed: int
+    quarantined: int
+    first_open: dt.datetime
+    last_close: dt.datetime
+    findings: tuple[Finding, ...]
+    cost: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values, without durations."""
+        plain = asdict(self)
+        del plain["seconds"]
+        plain["findings"] = [finding.model_dump(mode="json") for finding in self.findings]
+        plain["first_open"], plain["last_close"] = format_instant(self.first_open), format_instant(self.last_close)
+        return plain
+
+
+def ingest(
+    lake: Lake, source: Source | None = None, progress: Progress | None = None, executor: Executor | None = None
+) -> IngestReport:
+    """Bring the lake up to its source; a second call without news writes nothing.
+
+    The lake's lock is held from before the source is read, so that two writers never undo each other's work.
+
+    Parameters
+    ----------
+    lake : Lake
+        Where to.
+    source : Source, optional
+        The lake's own where None.
+    progress : callable, optional
+        See :data:`Progress`.
+    executor : Executor, optional
+        Where the shards of a large file are read and rated, see :mod:`assay.lake.shards`; here where None.
+
+    Raises
+    ------
+    SourceError
+        If the source cannot be read or holds no usable bar; the lake is untouched.
+    UsageError
+        If the source is another lake's.
+    DiskError
+        If a write did not succeed; readers see what they saw before.
+    """
+    source = source or lake.source
+    if source.identity != lake.source.identity:
+        raise UsageError(
+            f"the lake belongs to {lake.source.name}, not to {source.name}",
+            where=str(lake.folder),
+            hint="each source has a lake of its own",
+        )
+    clock = _Clock(progress)
+
+    def work() -> IngestReport:
+        with lake.locked():
+            return _ingest(lake, source, executor or Serial(), clock)
+
+    return persistently(work)
+
+
+def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock) -> IngestReport:
+    lake.place.mend()
+    head = lake.latest_head()
+    snapshot = Snapshot(lake.folder, head, lake.place) if head is not None else None
+    if head is not None and snapshot is not None and head.fingerprint == source.fingerprint() and _is_rated(snapshot):
+        return _report(head, clock)
+    if isinstance(source, ParquetSource) and lake.place.folder is not None:
+        sharded = _by_shards(lake, snapshot, source, executor, clock)
+        if sharded is not None:
+            return sharded
+    with clock.stage("read"):
+        read = source.read(Held(lake.folder, snapshot, clock.tell))
+    report = _Ingestion(lake, snapshot, source, read, clock).run()
+    read.settle()
+    return report
+
+
+class _Clock:
+    """Measures stages and tells their progress."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.tell = progress or (lambda _stage, _done, _total: None)
+
+    @contextmanager
+    def stage(self, name: str, rows: int = 0) -> Iterator[None]:
+        self.tell(name, 0, rows)
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - began
+        self.tell(name, rows, rows)
+
+
+@dataclass(frozen=True)
+class _Ingestion:
+    """One ingestion, under the lock."""
+
+    lake: Lake
+    snapshot: Snapshot | None
+    source: Source
+    read: SourceRead
+    clock: _Clock
+
+    def run(self) -> IngestReport:
+        base = self._base()
+        rows = self.read.bars.height
+        with self.clock.stage("compare", rows):
+            difference = compare(self._held(base), self.read.bars, complete=self.read.complete)
+        side = self._side_changes()
+        if base is not None and self._is_nothing(difference, side):
+            return _report(base.record, self.clock, None, self.read)
+        with self.clock.stage("ratings", rows):
+            changes = _first_load(difference, self.read) if base is None else self._update(base, difference)
+        upon = self.snapshot.head if self.snapshot is not None else 0
+        with self.clock.stage("write", rows):
+            head = self.lake.commit([*changes, *side], upon=upon, **self._facts(difference))
+        return _report(head, self.clock, difference, self.read)
+
+    def _base(self) -> Snapshot | None:
+        """Return the state that can be built upon: of the same interval, and rated by this version's columns."""
+        snapshot = self.snapshot
+        usable = snapshot is not None and snapshot.interval == self.read.interval and _is_rated(snapshot)
+        return snapshot if usable else None
+
+    def _held(self, base: Snapshot | None) -> pl.DataFrame:
+        """Return the bars that the reading adds to; of a lake whose ratings alone are outdated, where it gives news."""
+        snapshot = base if base is not None or self.read.complete else self.snapshot
+        return snapshot.bars() if snapshot is not None else pl.DataFrame(schema=BARS)
+
+    def _is_nothing(self, difference: Difference, side: list[Change]) -> bool:
+        """Tell whether a source that gives news had none."""
+        return not self.read.complete and difference.since.is_empty() and not side
+
+    def _update(self, base: Snapshot, difference: Difference) -> list[Change]:
+        interval = self.read.interval
+        tail = tails(difference)
+        if difference.appends:
+            previous = base.ratings(since=_time(tail["open_time"].min())) if tail.height else base.ratings().clear()
+            _, new = rerate(difference, tail, previous, interval)
+            changes = [Change("bars", difference.added), Change("ratings", new)]
+            return [change for change in changes if change.rows.height]
+        kept, new = rerate(difference, tail, base.ratings(), interval)
+        scope = None if self.read.complete else interval
+        return [
+            Change("bars", difference.bars, replace=True, interval=scope),
+            Change("ratings", pl.concat([kept, new.select(kept.columns)]), replace=True, interval=scope),
+        ]
+
+    def _side_changes(self) -> list[Change]:
+        """Return what to write of quarantine and instruments."""
+        changes = []
+        held = self.snapshot.versions if self.snapshot is not None else {}
+        rejected, instruments = self._rejected(), self.read.instruments
+        if rejected.height or (self.read.complete and "quarantine" in held):
+            changes.append(Change("quarantine", rejected, replace=self.read.complete))
+        old = self.snapshot.instruments() if self.snapshot is not None else None
+        if instruments is not None and not (old is not None and instruments.equals(old)):
+            changes.append(Change("instruments", instruments, replace=True))
+        return changes
+
+    def _rejected(self) -> pl.DataFrame:
+        """Return the rows for quarantine: of news, those that are not there yet, numbered on."""
+        rejected = self.read.rejected
+        if self.read.complete or self.snapshot is None or rejected.is_empty():
+            return rejected
+        there = self.snapshot.quarantine()
+        new = rejected.join(there, on=["symbol", "open_time", "reason", "raw"], how="anti")
+        return new.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + _next_row(there))
+
+    def _facts(self, difference: Difference) -> dict[str, Any]:
+        from assay.ratings import EDITION
+
+        bars = difference.bars
+        return {
+            "edition": EDITION,
+            "source": self.source.name,
+            "fingerprint": self.read.fingerprint,
+            "interval": self.read.interval,
+            "first_open": _time(bars["open_time"].min()),
+            "last_close": _time(bars["open_time"].max()) + INTERVALS[self.read.interval],
+            "symbols": bars["symbol"].n_unique(),
+            "findings": [finding.model_dump() for finding in _findings(self.read, difference)],
+        }
+
+
+def _by_shards(
+    lake: Lake, snapshot: Snapshot | None, source: ParquetSource, executor: Executor, clock: _Clock
+) -> IngestReport | None:
+    """Ingest a large file in which symbols lie together; None for any other, which is to be read whole."""
+    from assay.lake import shards
+    from assay.ratings import EDITION
+
+    cuts = shards.plan(source.path)
+    if cuts is None:
+        return None
+    state, fingerprint = shards.state_of(source.path), source.fingerprint()
+    total = sum(rows for _, rows in cuts)
+    base = None if snapshot is None else snapshot.head
+    first = shards.Shard(source.path, source.name, source.kind, 0, 0, source.clock(), lake.folder, base, "")
+    try:
+        with clock.stage("ratings", total):
+            found = shards.load(first, cuts, executor)
+    except SourceError:
+        return None
+    if shards.state_of(source.path) != state:
+        raise SourceError(
+            "the file changed while it was read", where=source.name, hint="ingest again", code="SOURCE_CHANGED"
+        )
+    with clock.stage("write", total):
+        versions = shards.commit(lake.folder, found)
+        rows = {name: found.rows(name) for name in versions}
+        held = ({}, {}) if snapshot is None else (snapshot.versions, snapshot.record.rows)
+        gone = [Finding(code="VANISHED", what=_GONE, count=found.removed)] if found.removed else []
+        head = lake.commit(
+            [],
+            tables=held[0] | versions,
+            rows=held[1] | rows,
+            edition=EDITION,
+            source=source.name,
+            fingerprint=fingerprint,
+            interval=found.interval,
+            first_open=found.first_open,
+            last_close=found.last_open + INTERVALS[found.interval],
+            symbols=found.symbols,
+            findings=[finding.model_dump() for finding in (*found.findings, *gone)],
+        )
+    report = _report(head, clock)
+    return replace(report, changed=True, added=found.added, repaired=found.repaired, removed=found.removed)
+
+
+def _first_load(difference: Difference, read: SourceRead) -> list[Change]:
+    from assay.ratings import rate
+
+    rated = rate(difference.bars, read.interval)
+    return [Change("bars", difference.bars, replace=True), Change("ratings", rated, replace=True)]
+
+
+def _is_rated(snapshot: Snapshot) -> bool:
+    """Tell whether the ratings have the columns, and are by the rules, of this version of the package."""
+    from assay.ratings import EDITION, RATING_SCHEMA
+
+    version = snapshot.versions.get("ratings")
+    if version is None or snapshot.record.edition != EDITION:
+        return False
+    return dict(delta.content(snapshot.place.table("ratings"), version).schema) == dict(RATING_SCHEMA)
+
+
+def _next_row(quarantine: pl.DataFrame) -> int:
+    """Return the number of the next row, after all that are there."""
+    return 0 if quarantine.is_empty() else int(quarantine.select(pl.col("row").max()).item()) + 1
+
+
+def _findings(read: SourceRead, difference: Difference) -> list[Finding]:
+    """Return what the reading found, and what its comparison with the lake shows."""
+    revised = 0 if read.complete else difference.repaired
+    what = "bars that the lake had have other values at the source now; the new ones hold, ratings were made again"
+    news = [Finding(code="REVISED", what=what, count=revised)] if revised else []
+    return [*read.findings, *news, *_vanished(difference)]
+
+
+def _vanished(difference: Difference) -> list[Finding]:
+    if not difference.removed:
+        return []
+    return [Finding(code="VANISHED", what=_GONE, count=difference.removed)]
+
+
+def _time(value: Any) -> dt.datetime:
+    assert isinstance(value, dt.datetime)
+    return value
+
+
+def _report(
+    head: Head, clock: _Clock, difference: Difference | None = None, read: SourceRead | None = None
+) -> IngestReport:
+    found = head.findings if difference is not None or read is None else read.findings
+    return IngestReport(
+        head=head.head,
+        changed=difference is not None,
+        source=head.source,
+        interval=head.interval,
+        rows=head.rows["bars"],
+        symbols=head.symbols,
+        added=difference.added.height if difference else 0,
+        repaired=difference.repaired if difference else 0,
+        removed=difference.removed if difference else 0,
+        quarantined=head.rows.get("quarantine", 0),
+        first_open=head.first_open,
+        last_close=head.last_close,
+        findings=tuple(found),
+        cost=dict(read.cost) if read is not None else {},
+        seconds=clock.seconds,
+    )

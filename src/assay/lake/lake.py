@@ -1,0 +1,348 @@
+"""The lake of one source: Delta tables whose versions become visible together.
+
+``heads.jsonl`` holds one line for each state of the lake: the version of every table, and what is in it. A writer,
+under the lake's lock, first writes new versions of tables and then appends one line: that append is the commit. A
+reader pins a line and sees these versions for ever, whatever is written later. A writer that dies leaves versions
+that no line names, or a line without its newline; readers see neither, and the next writer starts from what the last
+whole line names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import polars as pl
+from pydantic import AfterValidator, ValidationError
+
+from assay.base import files
+from assay.base.domain import UTC
+from assay.base.errors import ConflictError, DataError, IntegrityError, UsageError
+from assay.lake import delta
+from assay.lake.snapshot import Snapshot
+from assay.lake.storage import HEADS, Place, conflict, introduce, place_of, settle
+from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
+from assay.runs.documents import Document, Finding
+from assay.sources.base import lake_name, open_source
+
+if TYPE_CHECKING:
+    from assay.sources.base import Source
+
+__all__ = ["HEADS", "LOCK", "Change", "Head", "Lake", "Snapshot", "persistently", "pin", "read_heads"]
+
+LOCK = ".lock"
+SOURCE = "source.json"
+
+ATTEMPTS = 25
+"""How often a writer begins again because another was faster."""
+
+PATIENCE = 5.0
+"""Seconds that a slower writer waits at most before it begins again."""
+
+MANY_FILES = 64
+"""An append to a table of so many files writes them together into one; a daily sync does so every two months."""
+
+_SCHEMAS = {"bars": BARS, "instruments": INSTRUMENTS, "candidates": CANDIDATES, "quarantine": QUARANTINE}
+
+
+T = TypeVar("T")
+Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
+
+
+class Head(Document):
+    """One line of ``heads.jsonl``: a state of the lake that readers may pin."""
+
+    head: int
+    """Ordinal, from 1."""
+    tables: dict[str, int]
+    """Version of every table that the source has."""
+    rows: dict[str, int]
+    source: str
+    fingerprint: str
+    """SHA-256 of the content that was read last."""
+    interval: str
+    first_open: Instant
+    last_close: Instant
+    """Close of the last bar: the default as_of."""
+    symbols: int
+    findings: list[Finding]
+    """What the reading found, for the data-quality section of reports."""
+    edition: int = 1
+    """Edition of the rules by which the bars are rated, see :data:`assay.ratings.EDITION`."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """New rows of one table.
+
+    Attributes
+    ----------
+    table : str
+        Name of a table.
+    rows : DataFrame
+        With all of the table's columns.
+    replace : bool
+        The rows take the place of what the table holds, else they are added to it.
+    interval : str, optional
+        Interval to replace; all where None.
+    """
+
+    table: str
+    rows: pl.DataFrame
+    replace: bool = False
+    interval: str | None = None
+
+
+class Lake:
+    """The lake of one source.
+
+    Parameters
+    ----------
+    home : Path or str
+        Folder that holds ``lake/``; created by the first write.
+    source : Source or str
+        Names the folder; text is read as :func:`assay.sources.base.open_source` does. Nothing is read from it
+        here.
+    at : str, optional
+        Where the tables shall lie if not in the folder: ``s3://bucket/prefix``. Asked for once; the folder remembers.
+
+    Attributes
+    ----------
+    folder : Path
+        ``<home>/lake/<kind>-<sha8>``, absolute.
+    place : Place
+        Where the tables lie: the folder, or a bucket.
+
+    Examples
+    --------
+    >>> Lake("/srv/assay-home", "sample").folder.name
+    'sample-c08875fa'
+    """
+
+    def __init__(self, home: Path | str, source: Source | str, at: str | None = None) -> None:
+        self.source: Source = open_source(source) if isinstance(source, str) else source
+        self.folder = delta.check_path(Path(home).expanduser().resolve() / "lake" / lake_name(self.source))
+        self.place: Place = settle(self.folder, at)
+        self._mutex = threading.RLock()
+        self._held = False
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self.folder)!r})"
+
+    def heads(self) -> list[Head]:
+        """Return every state; see :func:`read_heads`."""
+        return _states(self.place)
+
+    def latest_head(self) -> Head | None:
+        """Return the last state, or None where nothing was ingested."""
+        lines = self.place.heads()
+        return _parse(lines[-1], len(lines), self.place) if lines else None
+
+    def latest(self) -> Snapshot:
+        """Pin the last state.
+
+        Raises
+        ------
+        DataError
+            If nothing was ingested.
+        """
+        return self.pin(None)
+
+    def pin(self, head: int | None) -> Snapshot:
+        """Return a state by its number; see :func:`pin`."""
+        return _pin(self.folder, self.place, head)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lake's lock, between processes and threads; one object may take it again inside."""
+        with self._mutex:
+            if self._held:
+                yield
+                return
+            with files.locked(self.folder / LOCK):
+                self._held = True
+                try:
+                    yield
+                finally:
+                    self._held = False
+
+    def commit(self, changes: Sequence[Change], *, upon: int | None = None, **facts: Any) -> Head:
+        """Write changes to tables and make them visible together as a new state.
+
+        Parameters
+        ----------
+        changes : sequence of Change
+            At most one for a table.
+        upon : int, optional
+            Number of the state that the changes were computed from, 0 for none; they are for no other.
+        **facts
+            Fields of :class:`Head` that differ from the state before; all of them for the first.
+
+        Returns
+        -------
+        Head
+            The new state.
+
+        Raises
+        ------
+        ConflictError
+            If another writer was faster, which a lock prevents in a folder, and nothing does in a bucket.
+        DiskError
+            If a write did not succeed; the lake is then what it was.
+        IntegrityError
+            If the place does not hold what the last state names.
+        """
+        with self.locked():
+            self.place.mend()
+            base = self.latest_head()
+            last = base.head if base is not None else 0
+            if upon is not None and upon != last:
+                raise conflict(self.place.uri, f"the lake is at head {last}, the changes are for head {upon}")
+            self._introduce()
+            fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
+            fields |= facts
+            for change in changes:
+                version, height = self._apply(change, base)
+                fields["tables"][change.table], fields["rows"][change.table] = version, height
+            fields["head"] += 1
+            head = Head.model_validate(fields)
+            self.place.add_head(head.head, head.model_dump_json().encode())
+            return head
+
+    def record(self, table: str, rows: pl.DataFrame) -> Head:
+        """Add rows to one table, such as a scan to ``candidates``, as a new state."""
+        return persistently(lambda: self.commit([Change(table, rows)]))
+
+    def _introduce(self) -> None:
+        path = self.folder / SOURCE
+        if not path.exists():
+            about = {"format": 1, "identity": self.source.identity, "kind": self.source.kind, "name": self.source.name}
+            files.write_json(path, about)
+        introduce(self.folder, self.place)
+
+    def _apply(self, change: Change, base: Head | None) -> tuple[int, int]:
+        """Write one change upon what the last state names; return the table's new version and height."""
+        table = self.place.table(change.table)
+        rows = _in_order(change)
+        version = base.tables.get(change.table) if base else None
+        if base is None or version is None:  # whatever is there was never visible
+            return delta.write(table, rows, replace=True, upon=delta.current_version(table)), rows.height
+        upon = delta.rewind(table, version)
+        if change.replace:
+            kept = self._kept(change, base)
+            return delta.write(table, rows, replace=True, upon=upon, interval=change.interval), rows.height + kept
+        height = base.rows[change.table] + rows.height
+        if len(delta.content(table, version).files) < MANY_FILES:
+            return delta.write(table, rows, replace=False, upon=upon), height
+        return delta.write(table, self._merged(change, base, rows), replace=True, upon=upon), height
+
+    def _kept(self, change: Change, base: Head) -> int:
+        """Count rows of other intervals, which a replacement of one interval leaves."""
+        if change.interval is None:
+            return 0
+        table, version = self.place.table(change.table), base.tables[change.table]
+        gone = delta.content(table, version, change.interval).scan().select(pl.len()).collect().item()
+        return base.rows[change.table] - int(gone)
+
+    def _merged(self, change: Change, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
+        old = Snapshot(self.folder, base, self.place).table(change.table)
+        return rows if old is None else pl.concat([old.select(rows.columns), rows]).sort(ORDER[change.table])
+
+
+def persistently(work: Callable[[], T]) -> T:
+    """Do work, and again while another writer is faster; only writers of a bucket meet, and seldom.
+
+    Raises
+    ------
+    ConflictError
+        If another was faster every time.
+    """
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except ConflictError:
+            # Writers who begin again at the same moment meet again: each waits a random while, and longer each time.
+            time.sleep(random.uniform(0.0, min(0.1 * 2.0**attempt, PATIENCE)))  # noqa: S311 - no secret
+    return work()
+
+
+def read_heads(folder: Path) -> list[Head]:
+    """Return every state of the lake in a folder, oldest first.
+
+    A last line without its newline is a torn write, and no state.
+
+    Raises
+    ------
+    IntegrityError
+        If a line is not what a writer writes.
+    """
+    return _states(place_of(folder))
+
+
+def pin(folder: Path, head: int | None = None) -> Snapshot:
+    """Return a state of the lake in a folder; it stays as it is whatever is written later.
+
+    Parameters
+    ----------
+    folder : Path
+        A lake's folder. The source that fills it need not exist any more.
+    head : int, optional
+        Number of the state; the last where None.
+
+    Raises
+    ------
+    DataError
+        If nothing was ingested.
+    UsageError
+        If there is no such state.
+    """
+    return _pin(folder, place_of(folder), head)
+
+
+def _pin(folder: Path, place: Place, head: int | None) -> Snapshot:
+    lines = place.heads()
+    if not lines:
+        raise DataError("the lake is empty", where=place.uri, hint="run: assay ingest")
+    number = len(lines) if head is None else head
+    if not 1 <= number <= len(lines):
+        raise UsageError(f"the lake has no head {head}", where=place.uri, hint=f"it has 1 to {len(lines)}")
+    return Snapshot(folder, _parse(lines[number - 1], number, place), place)
+
+
+def _states(place: Place) -> list[Head]:
+    return [_parse(line, number, place) for number, line in enumerate(place.heads(), start=1)]
+
+
+def _in_order(change: Change) -> pl.DataFrame:
+    rows, schema = change.rows, _SCHEMAS.get(change.table)
+    if schema is not None:
+        rows = rows.select(list(schema)).cast(pl.Schema(schema))
+    order = ORDER[change.table]
+    return rows if _is_ordered(rows, order) else rows.sort(order)
+
+
+def _is_ordered(rows: pl.DataFrame, order: Sequence[str]) -> bool:
+    """Tell whether rows are in order already, as bars mostly are: looking costs a tenth of sorting."""
+    follows = pl.lit(True)
+    for column in map(pl.col, reversed(order)):
+        follows = (column > column.shift()) | ((column == column.shift()) & follows)
+    return bool(rows.select(follows.slice(1).all()).item())
+
+
+def _parse(line: bytes, number: int, place: Place) -> Head:
+    where = f"{place.uri}/{HEADS}"
+    hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
+    try:
+        head = Head.model_validate_json(line)
+    except ValidationError as error:
+        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=hint) from error
+    if head.head != number:
+        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=hint)
+    return head

@@ -1,0 +1,286 @@
+"""One pinned state of a lake, and what a decision reads of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from assay.base.domain import DAY, INTERVALS, UTC, format_instant, parse_as_of
+from assay.base.errors import DataError, IntegrityError, UsageError
+from assay.lake import delta
+from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
+from assay.market.schema import BARS, ORDER, QUARANTINE
+
+if TYPE_CHECKING:
+    from assay.lake.lake import Head
+    from assay.lake.storage import Place
+
+_BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
+_DAY_US = DAY // dt.timedelta(microseconds=1)
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state of the lake that stays as it is; made by :meth:`assay.lake.lake.Lake.pin`.
+
+    It holds a path and version numbers, no rows, so that it is cheap to hand to another process.
+
+    Attributes
+    ----------
+    folder : Path
+        The lake's folder.
+    record : Head
+        The line of ``heads.jsonl`` that is pinned.
+    place : Place
+        Where the tables lie: the folder, or a bucket.
+    """
+
+    folder: Path
+    record: Head
+    place: Place
+
+    @property
+    def head(self) -> int:
+        """Number of the state."""
+        return self.record.head
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Version of every table."""
+        return dict(self.record.tables)
+
+    @property
+    def interval(self) -> str:
+        """Interval of the bars."""
+        return self.record.interval
+
+    def first_open(self) -> dt.datetime:
+        """Return the opening time of the first bar."""
+        return self.record.first_open
+
+    def last_close(self) -> dt.datetime:
+        """Return the close of the last bar."""
+        return self.record.last_close
+
+    def bars(
+        self,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        symbols: Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Return bars, sorted by (open_time, symbol).
+
+        Parameters
+        ----------
+        since : datetime, optional
+            Earliest opening time.
+        until : datetime, optional
+            An as_of: bars that have closed by then.
+        symbols, columns : collection of str, optional
+            All where None.
+        """
+        wanted = self._window(since, until, symbols)
+        found = self._rows("bars", wanted, columns)
+        return found if found is not None else pl.DataFrame(schema=BARS)
+
+    def ratings(
+        self,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        symbols: Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Return ratings of the bars that :meth:`bars` returns and that had volume, sorted by (open_time, symbol)."""
+        found = self._rows("ratings", self._window(since, until, symbols), columns)
+        if found is None:
+            raise DataError("the lake has no ratings", where=str(self.folder), hint="run: assay ingest")
+        return found
+
+    def instruments(self) -> pl.DataFrame | None:
+        """Return the exchange's facts with the dates they were valid, or None where the source has no such table."""
+        return self.table("instruments")
+
+    def candidates(self, as_of: dt.datetime | None = None) -> pl.DataFrame | None:
+        """Return the scans that were recorded, of one instant or all, or None where the lake has no such table."""
+        return self._rows("candidates", [] if as_of is None else [pl.col("as_of") == as_of], None)
+
+    def quarantine(self) -> pl.DataFrame:
+        """Return the rows that were rejected, with reasons; none where all were good."""
+        found = self.table("quarantine")
+        return found if found is not None else pl.DataFrame(schema=QUARANTINE)
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """Return a whole table in its order, or None where the lake has none of that name."""
+        return self._rows(name, [], None)
+
+    def market(self, until: dt.datetime | None = None, days: int | None = None) -> Market:
+        """Return the panel of daily bars and ratings known at an instant.
+
+        Parameters
+        ----------
+        until : datetime, optional
+            The as_of; the close of the last bar where None.
+        days : int, optional
+            Calendar days, ending with the last day that has closed; all where None.
+
+        Returns
+        -------
+        Market
+            Symbols are those with a bar in these days.
+
+        Raises
+        ------
+        DataError
+            If the bars are not daily, or none has closed by then.
+        """
+        as_of = self.last_close() if until is None else until.astimezone(UTC)
+        if self.interval != "1d":
+            raise DataError(
+                f"the bars are of {self.interval}; decisions need daily bars",
+                where=self.record.source,
+                hint="give a source of daily bars",
+            )
+        last = _day(min(as_of, self.last_close()) - DAY)
+        first = max(_day(self.first_open()), last - days + 1) if days is not None else _day(self.first_open())
+        since = dt.datetime.fromtimestamp(first * 86_400, UTC)
+        bars = self._rows("bars", self._window(since, as_of, None), _BAR_COLUMNS, ordered=False)
+        if bars is None or bars.is_empty():
+            raise DataError(
+                f"no bar has closed by {format_instant(as_of)}", where=self.record.source, hint="choose a later date"
+            )
+        grid = _Grid(first, last - first + 1, bars["symbol"].unique().sort())
+        keys = ("symbol", "open_time")
+        ratings = self._rows("ratings", self._window(since, as_of, None), (*keys, *RATING_FIELDS), ordered=False)
+        tables = {"instruments": self._known_instruments(as_of), "quarantine": self._known_rejections(as_of)}
+        return grid.market(bars, ratings, as_of, **tables)
+
+    def _known_instruments(self, as_of: dt.datetime) -> pl.DataFrame | None:
+        table = self.instruments()
+        return None if table is None else table.filter(pl.col("valid_from") <= as_of)
+
+    def _known_rejections(self, as_of: dt.datetime) -> pl.DataFrame:
+        """Return rows of days that have closed; one without a readable time cannot be placed, and is left out."""
+        known = self.quarantine().filter(pl.col("open_time") <= as_of - DAY)
+        return known.select("symbol", "open_time", "reason")
+
+    def _window(
+        self, since: dt.datetime | None, until: dt.datetime | None, symbols: Collection[str] | None
+    ) -> list[pl.Expr]:
+        wanted = []
+        if since is not None:
+            wanted.append(pl.col("open_time") >= since)
+        if until is not None:
+            wanted.append(pl.col("open_time") <= until - INTERVALS[self.interval])
+        if symbols is not None:
+            wanted.append(pl.col("symbol").is_in(sorted(symbols)))
+        return wanted
+
+    def _rows(
+        self, name: str, wanted: Sequence[pl.Expr], columns: Sequence[str] | None, *, ordered: bool = True
+    ) -> pl.DataFrame | None:
+        """Read rows of a table; None where this state has no such table."""
+        version = self.record.tables.get(name)
+        if version is None:
+            return None
+        table = self.place.table(name)
+        interval = self.interval if name in ("bars", "ratings") else None
+        content = delta.content(table, version, interval)
+        asked = list(columns or content.schema)
+        order = [column for column in ORDER[name] if ordered and len(content.files) > 1]
+        frame = content.scan().filter(*wanted) if wanted else content.scan()
+        try:
+            rows = frame.select(list(dict.fromkeys([*asked, *order]))).collect()
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise IntegrityError(
+                f"table {name} cannot be read: {error}",
+                where=table.uri,
+                hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
+            ) from error
+        return rows.sort(order).select(asked) if order else rows
+
+
+def resolve_as_of(snapshot: Snapshot, text: str | None) -> dt.datetime:
+    """Read an as_of and check that the data reach it.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Data.
+    text : str or None
+        A date or instant as :func:`assay.base.domain.parse_as_of` reads it; None for the close of the last bar.
+
+    Raises
+    ------
+    UsageError
+        If it lies before the first close or after the last: a decision there would be about data that nobody has.
+    """
+    last = snapshot.last_close()
+    if text is None:
+        return last
+    as_of = parse_as_of(text)
+    first = snapshot.first_open() + INTERVALS[snapshot.interval]
+    if not first <= as_of <= last:
+        raise UsageError(
+            f"{text} (as of {format_instant(as_of)}) is outside the data",
+            where=snapshot.record.source,
+            hint=f"bars are known from {format_instant(first)} to {format_instant(last)}; a bare date means its end",
+        )
+    return as_of
+
+
+def _day(instant: dt.datetime) -> int:
+    """Return the day's number since 1970."""
+    return int(instant.timestamp() // 86_400)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Days x symbols, and where a row of a long table lands in it."""
+
+    first: int
+    n_days: int
+    symbols: pl.Series
+
+    def places(self, rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """Return the flat index of every row."""
+        day = (rows["open_time"].to_physical() // _DAY_US - self.first).to_numpy()
+        # A symbol's code in this type is its rank among the sorted names.
+        column = rows["symbol"].cast(pl.Enum(self.symbols)).to_physical().cast(pl.Int64).to_numpy()
+        return np.asarray(day * len(self.symbols) + column, dtype=np.int64)
+
+    def market(
+        self, bars: pl.DataFrame, ratings: pl.DataFrame | None, as_of: dt.datetime, **tables: pl.DataFrame | None
+    ) -> Market:
+        """Scatter long tables into panels."""
+        names = (*BAR_FIELDS, *RATING_FIELDS)
+        shape = (self.n_days, len(self.symbols))
+        block = np.full((len(names), *shape), np.nan)
+        flat = dict(zip(names, block.reshape(len(names), -1), strict=True))
+        traded = pl.coalesce("quote_volume", pl.col("close") * pl.col("volume")).alias("value_traded")
+        _scatter(flat, BAR_FIELDS, bars.with_columns(traded), places := self.places(bars))
+        listing = np.full(shape, -1, dtype=np.int32)
+        listing.reshape(-1)[places] = bars["listing"].to_numpy()
+        if ratings is not None:
+            _scatter(flat, RATING_FIELDS, ratings, self.places(ratings))
+        return Market(
+            days=np.arange(self.first, self.first + self.n_days).astype("datetime64[D]"),
+            symbols=tuple(self.symbols.to_list()),
+            fields=dict(zip(names, block, strict=True)),
+            listing=listing,
+            as_of=as_of,
+            **tables,
+        )
+
+
+def _scatter(flat: dict[str, Any], names: Sequence[str], rows: pl.DataFrame, places: npt.NDArray[np.int64]) -> None:
+    for name in names:
+        flat[name][places] = rows[name].to_numpy()

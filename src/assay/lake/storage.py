@@ -1,0 +1,301 @@
+"""Where a lake's tables lie: in a folder, or in a bucket that speaks S3.
+
+A lake always has a folder in the home. Either the tables are in it, or ``location.json`` in it says in which bucket
+they are. The two differ in how a state becomes visible. In a folder, writers hold a lock, and a state is a line that
+is appended to ``heads.jsonl``. In a bucket nobody can hold a lock that outlives its holder safely; there a state is an
+object ``heads/<number>.json`` that is created only if it does not exist, which one writer alone can do, and a writer
+who was slower finds out and begins again.
+
+Credentials and the address of the service come from the environment (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``,
+``AWS_REGION``, ``AWS_ENDPOINT_URL``), where Delta Lake and Polars look for them too; nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+from assay.base import files
+from assay.base.errors import ConflictError, DiskError, IntegrityError, UsageError
+
+HEADS = "heads.jsonl"
+POINTER = "location.json"
+_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*")
+_RETRY = {"max_retries": 3, "retry_timeout": dt.timedelta(seconds=20)}
+_CLIENT = {"connect_timeout": "5s", "timeout": "30s"}
+
+
+class Place(Protocol):
+    """Where tables lie.
+
+    Attributes
+    ----------
+    uri : str
+        As Delta Lake and Polars write it: an absolute path, or ``s3://bucket/prefix``.
+    folder : Path or None
+        The folder; None for a bucket.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Absolute path, or address."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder, where it is one."""
+        ...
+
+    def table(self, name: str) -> Place:
+        """Return where a table of the lake lies."""
+        ...
+
+    def heads(self) -> Sequence[bytes]:
+        """Return the lines of all states, oldest first; a torn last line is none."""
+        ...
+
+    def mend(self) -> None:
+        """Remove what a killed writer left at the end of the list of states; the caller is the only writer."""
+        ...
+
+    def add_head(self, number: int, line: bytes) -> None:
+        """Make a state visible, durably.
+
+        Raises
+        ------
+        ConflictError
+            If another writer made a state of that number.
+        DiskError
+            If it could not be written.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Tables in a folder of a file system that has locks, appends and atomic renames."""
+
+    path: Path
+
+    @property
+    def uri(self) -> str:
+        """The absolute path."""
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder."""
+        return self.path
+
+    def table(self, name: str) -> Folder:
+        """Return the folder of a table."""
+        return Folder(self.path / name)
+
+    def heads(self) -> Sequence[bytes]:
+        """Return the whole lines of ``heads.jsonl``."""
+        data = self._bytes()
+        return data[: data.rfind(b"\n") + 1].splitlines()
+
+    def mend(self) -> None:
+        """Cut a last line that has no newline: a torn write, and no state."""
+        data = self._bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            files.truncate(self.path / HEADS, whole)
+
+    def add_head(self, number: int, line: bytes) -> None:
+        """Append the line; the caller holds the lake's lock, so that ``number`` is the next for certain."""
+        assert number == len(self.heads()) + 1
+        files.append(self.path / HEADS, line + b"\n")
+        files.sync_folder(self.path)
+
+    def _bytes(self) -> bytes:
+        path = self.path / HEADS
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise DiskError(f"cannot read: {error.strerror}", where=str(path), hint="mend permissions") from error
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Tables below a prefix of an S3-compatible bucket.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://bucket/prefix``, without credentials.
+    """
+
+    url: str
+
+    @property
+    def uri(self) -> str:
+        """The address."""
+        return self.url
+
+    @property
+    def folder(self) -> Path | None:
+        """None."""
+        return None
+
+    def table(self, name: str) -> Bucket:
+        """Return the prefix of a table."""
+        return Bucket(f"{self.url}/{name}")
+
+    def heads(self) -> Sequence[bytes]:
+        """Return the states; each is fetched when it is asked for."""
+        with self._unreachable():
+            names = sorted(item["path"] for batch in _obstore().list(self._store, "heads/") for item in batch)
+        wanted = [_object(number) for number in range(1, len(names) + 1)]
+        if names != wanted:
+            odd = next(name for name in [*names, *wanted] if (name in names) != (name in wanted))
+            raise IntegrityError(
+                f"the states are not numbered from 1 without a gap: see {odd}",
+                where=self.url,
+                hint="restore the bucket's heads/ from a copy, or ingest to a new prefix",
+            )
+        return _Lines(self, len(names))
+
+    def mend(self) -> None:
+        """Do nothing: an object is there or is not."""
+
+    def add_head(self, number: int, line: bytes) -> None:
+        """Create the state's object, if nobody has."""
+        obstore = _obstore()
+        with self._unreachable():
+            try:
+                obstore.put(self._store, _object(number), line, mode="create", use_multipart=False)
+            except obstore.exceptions.AlreadyExistsError:
+                # An answer that was lost on the way is asked for again by the client, and then meets its own object.
+                if self.line(number) != line:
+                    raise conflict(self.url, f"state {number} was written by another writer") from None
+
+    def line(self, number: int) -> bytes:
+        """Return the bytes of one state."""
+        with self._unreachable():
+            return bytes(_obstore().get(self._store, _object(number)).bytes())
+
+    @cached_property
+    def _store(self) -> Any:
+        local = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        client = {**_CLIENT, "allow_http": local or os.environ.get("AWS_ALLOW_HTTP") == "true"}
+        return _obstore().store.from_url(self.url, client_options=client, retry_config=_RETRY)
+
+    @contextmanager
+    def _unreachable(self) -> Iterator[None]:
+        obstore = _obstore()
+        try:
+            yield
+        except obstore.exceptions.BaseError as error:
+            raise DiskError(
+                f"the bucket does not answer as asked: {str(error).splitlines()[0]}",
+                where=self.url,
+                hint="check AWS_ENDPOINT_URL, the credentials in the environment, and that the bucket exists",
+                code="LAKE_UNREACHABLE",
+            ) from error
+
+
+class _Lines(Sequence[bytes]):
+    """The states in a bucket, read one by one: a reader mostly needs only the last."""
+
+    def __init__(self, bucket: Bucket, size: int) -> None:
+        self._bucket, self._size = bucket, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        chosen = range(self._size)[index]
+        return self._bucket.line(chosen + 1) if isinstance(chosen, int) else [self._bucket.line(i + 1) for i in chosen]
+
+
+def conflict(where: str, what: str) -> ConflictError:
+    """Return the error of a writer who was slower than another."""
+    return ConflictError(what, where=where, hint="run it again: what the other wrote is kept")
+
+
+def place_of(folder: Path) -> Place:
+    """Return where the tables of the lake of a folder lie.
+
+    Raises
+    ------
+    IntegrityError
+        If ``location.json`` is not what Assay writes.
+    """
+    pointer = folder / POINTER
+    if not pointer.exists():
+        return Folder(folder)
+    told = files.read_json(pointer)
+    if not isinstance(told, dict) or not isinstance(told.get("url"), str) or not _URL.fullmatch(told["url"]):
+        raise IntegrityError("not the address of a bucket", where=str(pointer), hint="restore the file from a copy")
+    return Bucket(told["url"])
+
+
+def settle(folder: Path, at: str | None) -> Place:
+    """Return where a lake's tables lie or shall lie, from what its folder says and what the user asks for.
+
+    Parameters
+    ----------
+    folder : Path
+        The lake's folder in the home; its name is the last part of the address.
+    at : str or None
+        ``s3://bucket/prefix``; None for what the folder says, or the folder itself. A first write stores it.
+
+    Raises
+    ------
+    UsageError
+        If the address is not one, or the lake is elsewhere already.
+    """
+    held = place_of(folder)
+    if at is None:
+        return held
+    wanted = Bucket(f"{at.rstrip('/')}/{folder.name}")
+    if not _URL.fullmatch(wanted.url):
+        raise UsageError(f"not a place for a lake: {at!r}", where="--lake", hint="write s3://bucket/prefix")
+    here = isinstance(held, Bucket) or (folder / HEADS).exists()
+    if here and held != wanted:
+        raise UsageError(
+            f"this lake is in {held.uri} already", where=str(folder), hint="leave --lake out, or use another --home"
+        )
+    return wanted
+
+
+def introduce(folder: Path, place: Place) -> None:
+    """Note in the lake's folder where its tables are, if they are elsewhere."""
+    if place.folder is None and not (folder / POINTER).exists():
+        files.write_json(folder / POINTER, {"format": 1, "url": place.uri})
+
+
+def _object(number: int) -> str:
+    return f"heads/{number:020d}.json"
+
+
+def _obstore() -> Any:
+    try:
+        module = import_module("obstore")
+        import_module("obstore.store")
+        import_module("obstore.exceptions")
+    except ImportError:
+        raise UsageError(
+            "the lake is in a bucket, and the package for that is not installed",
+            where="obstore",
+            hint="install the extra: pip install 'assay-portfolio[s3]'",
+        ) from None
+    return module

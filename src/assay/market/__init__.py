@@ -1,0 +1,1 @@
+"""The panel of bars: returns, health, universe, instrument facts."""

@@ -1,0 +1,339 @@
+"""Audits of the bars that a decision reads: each symbol's health, who is missing and why, and what a reader must know.
+
+Nothing is mended here and nothing is filled: a day without a bar is no observation.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.base.domain import DAY, QUOTES, UTC, Instrument, format_instant, rating_column
+from assay.base.errors import UsageError
+from assay.market.panel import Floats, Market
+from assay.market.returns import TOXIC_RETURN, ReturnsMatrix
+from assay.market.universe import excluded
+from assay.market.vitals import Vitals, closes_of, expected_row, speaks_against, toxic_or_stale
+from assay.runs.documents import Candidate, DataHealth, Drop, Finding, MergedQuote, SymbolHealth
+from assay.sources.rules import TRADING
+
+__all__ = ["Vitals", "data_health", "missing_audit", "symbol_health", "toxic_or_stale"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+def symbol_health(market: Market, symbols: Iterable[str], quarantined: Mapping[str, str]) -> list[SymbolHealth]:
+    """Audit symbols one by one, with the cause in words.
+
+    Where several hold, the status is the first of MISSING, TOXIC, DELISTED, STALE, GAPS; the cause tells all of them.
+
+    Parameters
+    ----------
+    market : Market
+        The window that the decision sees; staleness is measured from its ``as_of``.
+    symbols : iterable of str
+        What to audit; each once, in order.
+    quarantined : mapping of str to str
+        Symbol to the reasons of its rows in quarantine, as ``Market.rejections()`` gives them.
+    """
+    vitals = toxic_or_stale(market, quarantined)
+    return [_symbol_health(market, vitals, symbol, quarantined.get(symbol)) for symbol in sorted(set(symbols))]
+
+
+def _symbol_health(market: Market, vitals: Vitals, symbol: str, quarantine: str | None) -> SymbolHealth:
+    column = market.index.get(symbol)
+    if column is None or vitals.last[column] < 0:
+        return _missing_health(market, symbol, quarantine)
+    rows = np.flatnonzero(market.listing[:, column] >= 0)
+    overdue = max(int(vitals.overdue[column]), 0)
+    gaps = int(rows[-1] - rows[0]) + 1 - rows.size
+    findings: list[tuple[str, str]] = []
+    if vitals.toxic[column]:
+        findings.append(("TOXIC", _toxic_cause(market, vitals, column, quarantine)))
+    if overdue:
+        findings.append(("DELISTED" if vitals.delisted[column] else "STALE", _overdue_cause(market, rows[-1], overdue)))
+    if gaps:
+        findings.append(("GAPS", _gaps_cause(market, column, rows, gaps)))
+    whole = f"{rows.size} bars from {market.days[rows[0]]} to {market.days[rows[-1]]}, none missing"
+    return SymbolHealth.model_validate(
+        {
+            "symbol": symbol,
+            "status": findings[0][0] if findings else "OK",
+            "cause": "; ".join(cause for _, cause in findings) or whole,
+            "observations": rows.size,
+            "first": str(market.days[rows[0]]),
+            "last": str(market.days[rows[-1]]),
+            "missing_days": gaps + overdue,
+        }
+    )
+
+
+def _window(market: Market) -> str:
+    return f"the {market.days.size} days to {market.days[-1]}"
+
+
+def _missing_health(market: Market, symbol: str, quarantine: str | None) -> SymbolHealth:
+    cause = f"no bar in {_window(market)}"
+    if quarantine:
+        cause += f"; rows in quarantine: {quarantine}"
+    return SymbolHealth(
+        symbol=symbol,
+        status="MISSING",
+        cause=cause,
+        observations=0,
+        first=None,
+        last=None,
+        missing_days=expected_row(market) + 1,
+    )
+
+
+def _toxic_cause(market: Market, vitals: Vitals, column: int, quarantine: str | None) -> str:
+    causes = []
+    if vitals.jumps[column]:
+        returns = closes_of(market, np.array([column])).returns()[:, 0]
+        row = int(np.nanargmax(np.abs(returns)))
+        close = market["close"][:, column]
+        causes.append(
+            f"return of {returns[row]:.0%} on {market.days[row]} ({close[row - 1]:.6g} to {close[row]:.6g}), "
+            f"beyond {TOXIC_RETURN:.0%}"
+        )
+    if vitals.broken[column]:
+        causes.append(f"broken prices: {_broken_cause(market, column, quarantine)}")
+    if vitals.flat[column]:
+        causes.append(_flat_cause(market, column))
+    return "; ".join(causes)
+
+
+def _broken_cause(market: Market, column: int, quarantine: str | None) -> str:
+    prices = {field: market[field][:, column : column + 1] for field in ("open", "high", "low", "close")}
+    with np.errstate(invalid="ignore"):
+        faults = (prices["low"] <= 0) | (prices["low"] > prices["high"])
+        for field in ("open", "close"):
+            faults |= (prices[field] > prices["high"]) | (prices[field] < prices["low"])
+    days = market.days[faults[:, 0]]
+    seen = [f"{days.size} bars with non-positive or inconsistent prices, the last on {days[-1]}"] if days.size else []
+    if quarantine and speaks_against(quarantine):
+        seen.append(f"rows in quarantine: {quarantine}")
+    return "; ".join(seen)
+
+
+def _flat_cause(market: Market, column: int) -> str:
+    rows = np.flatnonzero(market.listing[:, column] >= 0)
+    close, volume = market["close"][rows, column], market["volume"][rows, column]
+    listing = market.listing[rows, column]
+    same = (close == close[-1]) & (volume > 0) & (listing == listing[-1])
+    run = int(np.argmin(same[::-1])) if not same.all() else same.size
+    return f"{run} identical closes of {close[-1]:.6g} with volume, from {market.days[rows[-run]]} to the end"
+
+
+def _overdue_cause(market: Market, row: np.intp, overdue: int) -> str:
+    closed = dt.datetime.combine(market.days[row].astype("datetime64[D]").item(), dt.time(), UTC) + DAY
+    hours = (market.as_of - closed) / dt.timedelta(hours=1)
+    days = "1 day is" if overdue == 1 else f"{overdue} days are"
+    return (
+        f"{days} missing at the end: the last bar, of {market.days[row]}, closed {hours:.0f} h before "
+        f"{format_instant(market.as_of)}"
+    )
+
+
+def _gaps_cause(market: Market, column: int, rows: npt.NDArray[np.intp], gaps: int) -> str:
+    breaks = np.flatnonzero(np.diff(rows) > 1)
+    spans = [f"{market.days[rows[i] + 1]} to {market.days[rows[i + 1] - 1]}" for i in breaks[:3]]
+    more = f" and {breaks.size - 3} more" if breaks.size > 3 else ""
+    listings = np.unique(market.listing[rows, column]).size
+    told = f"{gaps} of {rows[-1] - rows[0] + 1} days are missing: {', '.join(spans)}{more}"
+    return told if listings == 1 else f"{told}; {listings} listings, returns do not cross from one to the next"
+
+
+def missing_audit(
+    market: Market,
+    candidates: Iterable[Candidate],
+    merged: Sequence[MergedQuote] = (),
+    quarantined: Mapping[str, str] | None = None,
+) -> list[Drop]:
+    """Name every candidate without bars or without its rating at the decision, and why.
+
+    Parameters
+    ----------
+    market : Market
+        The window that the decision sees.
+    candidates : iterable of Candidate
+        What the scanners found, whoever answered.
+    merged : sequence of MergedQuote
+        Pairs that gave way to another quote; those without bars are named too.
+    quarantined : mapping of str to str, optional
+        Symbol to the reasons of its rows in quarantine.
+
+    Returns
+    -------
+    list of Drop
+        Reasons ``MERGED``, ``EXCLUDED``, ``DELISTED``, ``NO_SUCH_PAIR``, ``NO_BARS``, ``NO_BAR_AT_DECISION``,
+        ``TOO_YOUNG`` and ``NO_RATING``; sorted by name. What the exchange itself says of a pair, where the market has
+        its table, is part of the detail.
+    """
+    wanted = {(candidate.symbol, rating_column(candidate.logic)) for candidate in candidates}
+    into = {record.symbol: record.into for record in merged}
+    told = _statuses(market)
+    drops: dict[str, Drop] = {}
+    for symbol, rating in sorted(wanted) + [(symbol, "") for symbol in sorted(into)]:
+        said = told.get(symbol)
+        drop = _missing(market, symbol, rating, into.get(symbol), (quarantined or {}).get(symbol), said)
+        if drop is not None:
+            drops.setdefault(symbol, drop)
+    return [drops[symbol] for symbol in sorted(drops)]
+
+
+def _statuses(market: Market) -> dict[str, str]:
+    """Map symbols to their trading status in the exchange's words, as last known at the market's instant."""
+    if market.instruments is None:
+        return {}
+    known = market.instruments.sort("valid_from").select("symbol", "status").drop_nulls()
+    return dict(known.iter_rows())
+
+
+def _missing(
+    market: Market, symbol: str, rating: str, into: str | None, quarantine: str | None, status: str | None
+) -> Drop | None:
+    aside = f"; the exchange says {status}" if status not in (None, TRADING) else ""
+    aside += f"; rows in quarantine: {quarantine}" if quarantine else ""
+    gone = "DELISTED" if status not in (None, TRADING) else None
+    column = market.index.get(symbol)
+    if column is None:
+        if into is not None:
+            return Drop(name=symbol, reason="MERGED", detail=f"no such pair at the source; merged into {into}")
+        return _absent(market, symbol, gone, aside)
+    rows = np.flatnonzero(market.listing[:, column] >= 0)
+    if not rows.size:
+        return Drop(name=symbol, reason=gone or "NO_BARS", detail=f"no bar in {_window(market)}{aside}")
+    if not rating or not np.isnan(market[rating][-1, column]):
+        return None
+    if rows[-1] != market.days.size - 1:
+        detail = f"the last bar is of {market.days[rows[-1]]}, not of {market.days[-1]}{aside}"
+        return Drop(name=symbol, reason=gone or "NO_BAR_AT_DECISION", detail=detail)
+    return _unrated(market, symbol, column, rows, rating)
+
+
+def _absent(market: Market, symbol: str, gone: str | None, aside: str) -> Drop:
+    """Return why a symbol is none of the market's."""
+    detail = _no_such_pair(market, symbol) + aside
+    try:
+        exclusion = excluded(Instrument.parse(symbol).base, market.days[-1].astype("datetime64[D]").item())
+    except UsageError:
+        exclusion = None
+    if exclusion is not None:
+        return Drop(name=symbol, reason="EXCLUDED", detail=f"{exclusion.base} is no coin to trade: {exclusion.reason}")
+    return Drop(name=symbol, reason=gone or "NO_SUCH_PAIR", detail=detail)
+
+
+def _unrated(market: Market, symbol: str, column: int, rows: npt.NDArray[np.intp], rating: str) -> Drop:
+    """Return why the last bar of a symbol has no rating."""
+    if not market["volume"][-1, column] > 0:
+        detail = f"the bar of {market.days[-1]} has no volume, and only traded bars are rated"
+        return Drop(name=symbol, reason="NO_RATING", detail=detail)
+    own = rows[market.listing[rows, column] == market.listing[-1, column]]
+    traded = int((market["volume"][own, column] > 0).sum())
+    detail = f"{traded} traded bars of its listing in the window are too few for {rating}"
+    begun = own[0] > 0  # a listing that was there before the window is not young
+    return Drop(name=symbol, reason="TOO_YOUNG" if begun else "NO_RATING", detail=detail)
+
+
+def _no_such_pair(market: Market, symbol: str) -> str:
+    """Say that the source has no such pair, and which pairs of the same base it has."""
+    absent = f"no such pair at the source in {_window(market)}"
+    try:
+        pair = Instrument.parse(symbol)
+    except UsageError as error:
+        return f"{absent}: {error.what}"
+    others = [other for quote in QUOTES if (other := f"{pair.exchange}:{pair.base}{quote}") in market.index]
+    return f"{absent}; it has {', '.join(others)}" if others else absent
+
+
+def data_health(
+    market: Market,
+    matrix: ReturnsMatrix,
+    symbols: Iterable[str],
+    missing: list[Drop],
+    quarantined: Mapping[str, str],
+    findings: Sequence[Finding] = (),
+) -> DataHealth:
+    """Put the audits of a decision's data together.
+
+    Parameters
+    ----------
+    market : Market
+        The window that the decision sees.
+    matrix : ReturnsMatrix
+        Cut from it.
+    symbols : iterable of str
+        Candidates' symbols; the benchmark is added.
+    missing : list of Drop
+        From :func:`missing_audit`.
+    quarantined : mapping of str to str
+        Symbol to the reasons of its rows in quarantine.
+    findings : sequence of Finding
+        What the source itself had to say; told first.
+    """
+    wanted = sorted({*symbols, matrix.benchmark})
+    health = symbol_health(market, wanted, quarantined)
+    return DataHealth(
+        as_of=format_instant(market.as_of),
+        rows=matrix.values.shape[0],
+        columns=matrix.values.shape[1],
+        first=str(matrix.days[0]),
+        last=str(matrix.days[-1]),
+        benchmark=matrix.benchmark,
+        symbols=health,
+        dropped=matrix.dropped,
+        missing=missing,
+        findings=[*findings, *_findings(market, health, quarantined)],
+    )
+
+
+def _findings(market: Market, health: list[SymbolHealth], quarantined: Mapping[str, str]) -> list[Finding]:
+    named = [record.symbol for record in health]
+    found = [_instruments_finding(market), *_volume_findings(market, named)]
+    rejected = [symbol for symbol in named if symbol in quarantined]
+    found.append(_named("QUARANTINED", "rows of these symbols are in quarantine", rejected))
+    for status in ("TOXIC", "DELISTED", "STALE", "GAPS", "MISSING"):
+        having = [record.symbol for record in health if record.status == status]
+        found.append(_named(status, f"symbols with status {status}; the cause of each stands with the symbol", having))
+    return [finding for finding in found if finding is not None]
+
+
+def _named(code: str, what: str, names: list[str], count: int | None = None) -> Finding | None:
+    return Finding(code=code, what=what, count=len(names) if count is None else count, names=names) if names else None
+
+
+def _instruments_finding(market: Market) -> Finding | None:
+    if market.instruments is not None:
+        return None
+    what = "the source has no table of instruments: exchange filters, margin permission and status are unknown"
+    return Finding(code="INSTRUMENTS_UNKNOWN", what=what)
+
+
+def _volume_findings(market: Market, symbols: list[str]) -> list[Finding | None]:
+    columns = [market.index[symbol] for symbol in symbols if symbol in market.index]
+    fields: dict[str, Floats] = {name: market[name][:, columns] for name in ("high", "low", "close", "volume")}
+    with np.errstate(invalid="ignore"):
+        idle = fields["volume"] == 0
+        # A recorded quote volume is close x volume only where the bar has one price: equality tells an estimate.
+        estimate = (market["value_traded"][:, columns] == fields["close"] * fields["volume"]) & (
+            fields["high"] > fields["low"]
+        )
+    names = [market.symbols[column] for column in columns]
+    return [
+        _named("ZERO_VOLUME", "bars without volume", _where(idle, names), int(idle.sum())),
+        _named(
+            "QUOTE_VOLUME_ESTIMATED",
+            "bars without quote volume: value traded is close x volume",
+            _where(estimate & ~idle, names),
+            int((estimate & ~idle).sum()),
+        ),
+    ]
+
+
+def _where(mask: Mask, names: list[str]) -> list[str]:
+    return [names[i] for i in np.flatnonzero(mask.any(axis=0))]

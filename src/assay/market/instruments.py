@@ -1,0 +1,82 @@
+"""What an exchange says of a symbol at an instant: known, unknown, or that it has no such symbol.
+
+UNKNOWN means that the source has no table of instruments, as the sample and files have none; ABSENT that it has one,
+and not this symbol at that instant. Only ABSENT keeps a candidate out; UNKNOWN is told as a finding, and orders
+refuse it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from assay.market.panel import Market
+
+FactState = Literal["KNOWN", "UNKNOWN", "ABSENT"]
+
+_FACTS = ("status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentFact:
+    """Facts of one symbol at one instant; all None unless KNOWN, and None where the exchange does not say.
+
+    Attributes
+    ----------
+    state : str
+        ``KNOWN``, ``UNKNOWN`` or ``ABSENT``.
+    tick_size : float or None
+        Step of prices, in quote currency.
+    step_size : float or None
+        Step of quantities, in base currency.
+    min_qty : float or None
+        Least quantity of an order, in base currency.
+    min_notional : float or None
+        Least value of an order, in quote currency.
+    margin_allowed : bool or None
+        Whether the pair may be sold short with borrowed coins.
+    status : str or None
+        Trading status in the exchange's words, such as ``TRADING``.
+    """
+
+    state: FactState
+    tick_size: float | None = None
+    step_size: float | None = None
+    min_qty: float | None = None
+    min_notional: float | None = None
+    margin_allowed: bool | None = None
+    status: str | None = None
+
+
+def facts(market: Market, symbols: Iterable[str]) -> dict[str, InstrumentFact]:
+    """Return what is known of symbols at the market's instant.
+
+    Facts hold from ``valid_from`` up to, not including, ``valid_to``; of several rows the one that began last counts.
+
+    Parameters
+    ----------
+    market : Market
+        ``as_of`` and ``instruments``.
+    symbols : iterable of str
+        In any order; the result keeps it.
+    """
+    wanted = list(dict.fromkeys(symbols))
+    if market.instruments is None:
+        return dict.fromkeys(wanted, InstrumentFact("UNKNOWN"))
+    ended = pl.col("valid_to").is_not_null() & (pl.col("valid_to") <= market.as_of)
+    valid = (
+        market.instruments.filter(pl.col("symbol").is_in(wanted) & (pl.col("valid_from") <= market.as_of) & ~ended)
+        .sort("symbol", "valid_from")
+        .unique("symbol", keep="last", maintain_order=True)
+    )
+    known = {row.pop("symbol"): InstrumentFact("KNOWN", **row) for row in valid.select("symbol", *_FACTS).to_dicts()}
+    return {symbol: known.get(symbol, InstrumentFact("ABSENT")) for symbol in wanted}
+
+
+def fact(market: Market, symbol: str) -> InstrumentFact:
+    """Return what is known of one symbol at the market's instant; see :func:`facts`."""
+    return facts(market, [symbol])[symbol]

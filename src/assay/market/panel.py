@@ -1,0 +1,127 @@
+"""The panel that decisions read: days x symbols, cut at an instant.
+
+A :class:`Market` holds only what is known at its ``as_of``. Decisions receive one and nothing else, so that the future
+is not merely unused but absent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from assay.base.domain import DAY, UTC
+from assay.base.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+
+BAR_FIELDS = ("open", "high", "low", "close", "volume", "value_traded")
+RATING_FIELDS = ("recommend_all", "recommend_ma", "recommend_other", "adx")
+
+
+@dataclass(frozen=True)
+class Market:
+    """Daily bars and ratings known at ``as_of``.
+
+    Attributes
+    ----------
+    days : (n_days,) datetime64[D] array
+        Open days of the bars: every calendar day between the first and the last, ascending.
+    symbols : tuple of str
+        Sorted.
+    fields : mapping of str to (n_days, n_symbols) float64 array
+        :data:`BAR_FIELDS`, :data:`RATING_FIELDS`; NaN where there is no bar or no rating. ``value_traded`` is quote
+        volume, else close x volume.
+    listing : (n_days, n_symbols) int32 array
+        Ordinal of the listing that a bar belongs to, -1 where there is no bar.
+    as_of : datetime
+        UTC; every bar has closed by then.
+    instruments : DataFrame or None
+        Rows of the lake's ``instruments`` table whose validity began by ``as_of``; None where the source has no such
+        table, so that every fact is UNKNOWN.
+    quarantine : DataFrame or None
+        ``symbol``, ``open_time`` and ``reason`` of rows that were refused.
+    """
+
+    days: npt.NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    fields: Mapping[str, Floats]
+    listing: npt.NDArray[np.int32]
+    as_of: dt.datetime
+    instruments: pl.DataFrame | None = None
+    quarantine: pl.DataFrame | None = None
+
+    def __getitem__(self, name: str) -> Floats:
+        """Return one field as a (n_days, n_symbols) array."""
+        return self.fields[name]
+
+    def column(self, symbol: str) -> int:
+        """Return the column of a symbol."""
+        try:
+            return self.index[symbol]
+        except KeyError:
+            raise DataError("symbol has no bars", where=symbol, hint="look at: assay doctor") from None
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Map of symbol to column, built once."""
+        cached: dict[str, int] | None = self.__dict__.get("_index")
+        if cached is None:
+            cached = {symbol: i for i, symbol in enumerate(self.symbols)}
+            self.__dict__["_index"] = cached
+        return cached
+
+    def until(self, as_of: dt.datetime, lookback: int | None = None) -> Market:
+        """Return what was known at an earlier instant, at most the last ``lookback`` days of it.
+
+        The arrays are views that end before the cut: a decision cannot reach what comes later.
+        """
+        last_open = np.datetime64((as_of.astimezone(UTC) - DAY).replace(tzinfo=None), "D")
+        end = int(np.searchsorted(self.days, last_open, side="right"))
+        begin = 0 if lookback is None else max(0, end - lookback)
+        if end == 0:
+            raise DataError(
+                f"no bar has closed by {as_of:%Y-%m-%d %H:%M}Z", hint="choose a later date, or load earlier bars"
+            )
+        cut = slice(begin, end)
+        instruments = self.instruments
+        if instruments is not None:
+            instruments = instruments.filter(instruments["valid_from"] <= as_of)
+        return Market(
+            days=self.days[cut],
+            symbols=self.symbols,
+            fields={name: values[cut] for name, values in self.fields.items()},
+            listing=self.listing[cut],
+            as_of=as_of,
+            instruments=instruments,
+            quarantine=self.quarantine,
+        )
+
+    def rejections(self) -> dict[str, str]:
+        """Map each symbol with refused rows in these days to their reasons.
+
+        A row without a readable time cannot be placed before or after a decision, and is left to the lake's audits.
+        """
+        if self.quarantine is None or self.quarantine.is_empty():
+            return {}
+        first = self.days[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
+        rows = self.quarantine.drop_nulls(["symbol", "open_time"])
+        rows = rows.filter((rows["open_time"] >= first) & (rows["open_time"] + DAY <= self.as_of))
+        reasons: dict[str, set[str]] = {}
+        for symbol, reason in rows.select("symbol", "reason").iter_rows():
+            reasons.setdefault(symbol, set()).add(reason)
+        return {symbol: ", ".join(sorted(found)) for symbol, found in sorted(reasons.items())}
+
+    def returns(self) -> Floats:
+        """Return simple close-to-close returns, (n_days, n_symbols); NaN unless both days are of one listing."""
+        close = self.fields["close"]
+        result = np.full_like(close, np.nan)
+        same = (self.listing[1:] == self.listing[:-1]) & (self.listing[1:] >= 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            change = close[1:] / close[:-1] - 1.0
+        result[1:][same] = change[same]
+        return result

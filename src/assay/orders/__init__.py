@@ -1,0 +1,1 @@
+"""Rebalance lists that pass the exchange's filters; nothing is sent."""

@@ -1,0 +1,236 @@
+"""What goes into a rebalance and what comes out of it, and how that is written for machines and for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from assay.base.errors import InternalError
+from assay.runs.documents import Finding
+
+if TYPE_CHECKING:
+    from assay.orders.sizes import OrderType
+    from assay.settings.model import Costs
+    from assay.sources.rules import TradingRules
+
+Side = Literal["buy", "sell"]
+Effect = Literal["open", "close"]
+Venue = Literal["spot", "margin", "perpetual"]
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the account holds of one pair: base quantity, negative for a short; a short may be held by the perpetual."""
+
+    quantity: Decimal
+    perpetual: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be turned into orders; maps are keyed by TradingView notation.
+
+    Attributes
+    ----------
+    nav : Decimal
+        Net asset value of the account in dollars, > 0.
+    weights : mapping of str to Decimal
+        Signed target weights, shares of NAV.
+    holdings : mapping of str to Holding
+    prices : mapping of str to Decimal
+        Reference price of every symbol above that is held or may be traded.
+    rules : mapping of str to TradingRules
+        Likewise.
+    costs : Costs
+        Fee, slippage and borrow of the profile.
+    order_type : str
+        ``limit`` or ``market``.
+    left_out : frozenset of str
+        Symbols that stay as they are.
+    """
+
+    nav: Decimal
+    weights: Mapping[str, Decimal]
+    holdings: Mapping[str, Holding]
+    prices: Mapping[str, Decimal]
+    rules: Mapping[str, TradingRules]
+    costs: Costs
+    order_type: OrderType = "limit"
+    left_out: frozenset[str] = frozenset()
+
+    def held(self, symbol: str) -> Decimal:
+        """Quantity held, 0 for none."""
+        return self.holdings[symbol].quantity if symbol in self.holdings else _ZERO
+
+    def target(self, symbol: str) -> Decimal:
+        """Quantity wanted."""
+        weight = self.weights.get(symbol, _ZERO)
+        return weight * self.nav / self.prices[symbol] if weight else _ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order in ccxt's terms, with what a reader wants to know of it.
+
+    ``price`` is None for a market order; ``value`` is amount x the limit (or the reference with slippage against the
+    trader), ``fee`` the profile's fee on it.
+    """
+
+    symbol: str
+    side: Side
+    type: OrderType
+    amount: Decimal
+    price: Decimal | None
+    params: Mapping[str, Any]
+    instrument: str
+    effect: Effect
+    venue: Venue
+    value: Decimal
+    fee: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One symbol before and after; quantities in base currency, ``reasons`` why ``after`` is not ``target``."""
+
+    instrument: str
+    price: Decimal | None
+    held: Decimal
+    target: Decimal | None
+    after: Decimal
+    weight_before: Decimal
+    weight_target: Decimal
+    weight_after: Decimal
+    venue: Venue | None
+    reasons: tuple[str, ...]
+
+    @property
+    def difference(self) -> Decimal:
+        """Weight that is held less weight that is wanted."""
+        return self.weight_after - self.weight_target
+
+
+@dataclass(frozen=True)
+class Rebalance:
+    """Orders in the order of sending (sells first), and what they leave.
+
+    ``funds`` and ``costs`` are in dollars; see :func:`rebalance` for the meaning of each name.
+    """
+
+    orders: tuple[Order, ...]
+    lines: tuple[Line, ...]
+    funds: Mapping[str, Decimal]
+    costs: Mapping[str, Decimal]
+    findings: tuple[Finding, ...]
+
+
+# --- as documents -----------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "symbol",
+    "side",
+    "type",
+    "amount",
+    "price",
+    "params",
+    "instrument",
+    "effect",
+    "venue",
+    "value",
+    "fee",
+)
+
+
+def order_fields(order: Order) -> dict[str, Any]:
+    """Return an order as ccxt takes it, with what is not ccxt's below ``info``.
+
+    Amount and price are JSON numbers whose shortest digits are exactly the decimal ones.
+
+    Raises
+    ------
+    InternalError
+        If a number has more digits than a float holds.
+    """
+    return {
+        "symbol": order.symbol,
+        "side": order.side,
+        "type": order.type,
+        "amount": _exact(order.amount),
+        "price": None if order.price is None else _exact(order.price),
+        "params": dict(order.params),
+        "info": {
+            "instrument": order.instrument,
+            "effect": order.effect,
+            "venue": order.venue,
+            "value": float(order.value),
+            "fee": float(order.fee),
+        },
+    }
+
+
+def _exact(number: Decimal) -> float:
+    if Decimal(repr(float(number))) != number:
+        raise InternalError(f"{number} has more digits than a float holds", hint="report this")
+    return float(number)
+
+
+def line_fields(line: Line) -> dict[str, Any]:
+    """Return one symbol before and after as a JSON object."""
+    short = {"margin": "borrowed on margin, which the exchange permits for this pair", "perpetual": "by the perpetual"}
+    return {
+        "instrument": line.instrument,
+        "price": None if line.price is None else float(line.price),
+        "held": float(line.held),
+        "target": None if line.target is None else float(line.target),
+        "after": float(line.after),
+        "weight_before": float(line.weight_before),
+        "weight_target": float(line.weight_target),
+        "weight_after": float(line.weight_after),
+        "short_held": short.get(line.venue or "") if min(line.after, line.weight_target) < 0 else None,
+        "reasons": list(line.reasons),
+    }
+
+
+def dust_fields(line: Line, why: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is left between a holding and its target: > 0 where more is held than wanted."""
+    left = None if line.target is None else line.after - line.target
+    return {
+        "instrument": line.instrument,
+        "quantity": None if left is None else float(left),
+        "value": None if left is None or line.price is None else float(left * line.price),
+        "reasons": {reason: why[reason] for reason in line.reasons},
+    }
+
+
+def to_csv(orders: tuple[Order, ...]) -> str:
+    r"""Return orders as CSV: one row each in the order of sending, decimal numbers in full, params as JSON.
+
+    >>> to_csv(())
+    'symbol,side,type,amount,price,params,instrument,effect,venue,value,fee\n'
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for order in orders:
+        params = json.dumps(dict(order.params), sort_keys=True)
+        price = "" if order.price is None else plain(order.price)
+        head = [order.symbol, order.side, order.type, plain(order.amount), price, params]
+        writer.writerow([*head, order.instrument, order.effect, order.venue, f"{order.value:.8f}", f"{order.fee:.8f}"])
+    return stream.getvalue()
+
+
+def plain(number: Decimal) -> str:
+    """Return a number in full, without an exponent or trailing zeros.
+
+    >>> plain(Decimal("100.0")), plain(Decimal("1E-8"))
+    ('100', '0.00000001')
+    """
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,1 @@
+"""The steps of sleeves and portfolios, and what runs them."""

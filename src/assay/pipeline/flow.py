@@ -1,0 +1,265 @@
+"""From a command to finished runs: phase 1 with one writer, phase 2 with many readers on one warm executor.
+
+Imported by spawned workers before their first task, so nothing heavy is imported at the top.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.base.domain import UTC
+from assay.base.errors import DataError
+from assay.runs.artifacts import LEDGER, MANIFEST
+from assay.runs.home import Home, Status, claim
+
+if TYPE_CHECKING:
+    from assay.executors import Executor
+    from assay.lake.ingest import Progress
+    from assay.lake.lake import Lake, Snapshot
+    from assay.pipeline.request import Request
+    from assay.pipeline.runner import Outcome
+    from assay.runs.documents import Superset
+    from assay.settings import Catalog
+
+SCAN_DAYS = 500
+"""Days that a scanner may look at."""
+
+WARM = (
+    "assay.pipeline.runner",
+    "assay.backtest.decision",
+    "assay.gates",
+    "assay.backtest.walk_forward",
+    "assay.report.html.ready",
+)
+"""Modules that every run needs."""
+
+LOCK_PAUSE = 0.5
+"""Seconds between two looks at a run that another worker is still at."""
+
+Watch = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Foundation:
+    """What phase 1 leaves for runs: a pinned head, an instant and the superset at that instant.
+
+    Attributes
+    ----------
+    superset, path : Superset, Path
+        All scanners' candidates and where they are written.
+    """
+
+    source: str
+    lake: Lake
+    snapshot: Snapshot
+    as_of: dt.datetime
+    superset: Superset
+    path: Path
+
+
+def lay_foundation(
+    home: Home,
+    catalog: Catalog,
+    source: str,
+    as_of: str | None = None,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> Foundation:
+    """Pin the last state of a source's lake, and make sure that the superset of the instant exists.
+
+    A file is ingested first, if it has changed; shards of a large one by the executor. A live source is not asked: runs
+    read what ``assay ingest`` last brought, so that they need no network and do not depend on when they are started.
+
+    Raises
+    ------
+    SourceError
+        If the source is missing or unreadable.
+    UsageError
+        If the date lies outside the data.
+    """
+    from assay.lake.ingest import ingest
+    from assay.lake.lake import Lake
+    from assay.lake.snapshot import resolve_as_of
+    from assay.screening.provider import Scanning, is_live
+    from assay.screening.shelf import ensure_superset
+    from assay.sources.base import open_source
+
+    opened = open_source(source)
+    lake = Lake(home.path, opened, home.lake_at)
+    if not is_live(opened):
+        ingest(lake, opened, progress, executor)
+    elif lake.latest_head() is None:
+        hint = f"run: assay ingest --source {opened.name}"
+        raise DataError(f"nothing was ingested from {opened.name} yet", where=str(lake.folder), hint=hint)
+    snapshot = lake.latest()
+    instant = resolve_as_of(snapshot, as_of)
+    scanners = catalog.scanners()
+    snapshot, answerer = Scanning(lake, scanners, catalog.scan()).answerer(snapshot, instant)
+    path, superset = ensure_superset(
+        lake.folder,
+        lambda: snapshot.market(instant, SCAN_DAYS),
+        instant,
+        snapshot.head,
+        scanners,
+        answerer,
+    )
+    return Foundation(source, lake, snapshot, instant, superset, path)
+
+
+def requests(
+    home: Home,
+    catalog: Catalog,
+    foundation: Foundation,
+    names: Sequence[str],
+    run_id: str | None = None,
+    *,
+    again: bool = False,
+) -> list[Request]:
+    """Claim a run directory for each profile; settings are resolved first, so that a bad one claims nothing.
+
+    What is asked for is written into the directory at once, so that a run that dies can be resumed. ``again`` takes
+    over the directory of a run that died before that.
+    """
+    from assay.base.files import sha256_file, write_json
+    from assay.pipeline.request import Request
+    from assay.runs.registry import trials
+
+    now = dt.datetime.now(UTC)
+    resolved = [catalog.profile(name) for name in names]
+    scanners = catalog.scanners()
+    made = []
+    for profile in resolved:
+        request = Request(
+            home=home.path,
+            run=claim(home.runs, profile.name, run_id, now, again=again),
+            profile=profile,
+            scanners=scanners,
+            provenance=catalog.provenance(profile.name),
+            source=foundation.source,
+            lake=foundation.lake.folder.relative_to(home.path).as_posix(),
+            head=foundation.snapshot.head,
+            tables=foundation.snapshot.versions,
+            superset=foundation.path.relative_to(home.path).as_posix(),
+            superset_sha256=sha256_file(foundation.path),
+            provider=foundation.superset.provider,
+            as_of=foundation.as_of,
+            trials={},
+            resume=again,
+        )
+        request = replace(request, trials=trials(home.registry, besides=request.key))
+        write_json(request.run / MANIFEST, request.manifest())
+        Status.begin(request.run.name, profile.name, now).write(request.run)
+        made.append(request)
+    return made
+
+
+def resumption(
+    home: Home,
+    catalog: Catalog,
+    profile: str,
+    source: str,
+    as_of: str | None,
+    run_id: str,
+    progress: Progress | None = None,
+) -> Request:
+    """Return the request of a run that ended early: what its manifest records.
+
+    A run that died before it had a manifest begins again in its directory, with what is asked for now.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run.
+    """
+    from assay.pipeline.request import Request
+
+    folder = home.run(run_id)
+    if (folder / MANIFEST).is_file():
+        return replace(Request.of(home.path, folder), resume=True)
+    foundation = lay_foundation(home, catalog, source, as_of, progress)
+    [request] = requests(home, catalog, foundation, [profile], run_id, again=True)
+    return request
+
+
+@contextmanager
+def workforce(setting: str, workers: int | None, home: Home) -> Iterator[Executor]:
+    """Start an executor whose workers import what runs need while the caller ingests.
+
+    Parameters
+    ----------
+    setting : str
+        ``serial``, ``pool`` or ``ray[:ADDRESS]``.
+    workers : int or None
+        Tasks at a time.
+    home : Home
+        Every worker must see it.
+    """
+    from assay import executors
+
+    with executors.opened(executors.parse(setting), workers, home.path, WARM) as executor:
+        yield executor
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A run to be executed, as it crosses the borders of processes and machines: its manifest says everything else."""
+
+    home: Path
+    run: Path
+    resume: bool
+
+
+def _execute(errand: Errand) -> Outcome:
+    """Execute a run, or go on with it where an earlier attempt of the same flow left it.
+
+    A worker or a node that dies makes another begin the same errand; what the first wrote is there, and its ledger is
+    locked for as long as it lives. So an attempt that was only cut off ends the run itself, and this one waits for it.
+    """
+    from assay.pipeline.request import Request
+    from assay.pipeline.runner import execute
+    from assay.runs.ledger import LOCKED
+
+    request = Request.of(errand.home, errand.run)
+    until = time.monotonic() + request.profile.limits.walk_forward
+    while True:
+        begun = errand.resume or (errand.run / LEDGER).is_file()
+        outcome = execute(replace(request, resume=begun))
+        if outcome.error is None or outcome.error["code"] != LOCKED or time.monotonic() > until:
+            return outcome
+        time.sleep(LOCK_PAUSE)
+
+
+def run_all(executor: Executor, wanted: Sequence[Request], watch: Watch | None = None) -> list[Outcome]:
+    """Execute requests by an executor and return their outcomes in order.
+
+    Only a run that kills its worker each time is lost; whatever is begun a second time goes on where it was.
+    """
+    errands = [Errand(request.home, request.run, request.resume) for request in wanted]
+    return executor.map(_execute, errands, lost=_lost, watch=watch)
+
+
+def _lost(errand: Errand) -> Outcome:
+    from assay.base.errors import Exit
+    from assay.executors.base import worker_died
+    from assay.pipeline.runner import Outcome
+
+    error = worker_died(errand.run).as_dict()
+    status = Status.read(errand.run)
+    replace(status, state="FAILED", error=error).write(errand.run)
+    return Outcome(errand.run.name, status.profile, "FAILED", int(Exit.INTERNAL), error, None)
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return a flow's outcomes as JSON values."""
+    return {"runs": [outcome.as_dict() for outcome in outcomes], "exit_code": worst(outcomes)}
+
+
+def worst(outcomes: Sequence[Outcome]) -> int:
+    """Return the exit code of a flow: the largest of its runs'."""
+    return max((outcome.exit_code for outcome in outcomes), default=0)

@@ -1,0 +1,302 @@
+"""Executes the table of steps for one run: intents and outcomes, time limits, resumption, the seal."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from assay.base import files
+from assay.base.domain import UTC
+from assay.base.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
+from assay.executors import Executor
+from assay.pipeline.request import Job, Workspace
+from assay.pipeline.tables import STEPS, Step
+from assay.runs import artifacts as layout
+from assay.runs import signing
+from assay.runs.home import Home, Status
+from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
+from assay.runs.verify import Entry
+
+Watch = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    run_id: str
+    profile: str
+    state: str
+    exit_code: int
+    error: dict[str, Any] | None
+    report: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as a JSON object."""
+        return {**asdict(self), "verdict": self.verdict}
+
+    @property
+    def verdict(self) -> str:
+        """Return one word, and the reason of a failure."""
+        return self.state if self.error is None else f"{self.state} {self.error['code']}"
+
+
+def execute(
+    request: Job,
+    watch: Watch | None = None,
+    steps: Sequence[Step] = STEPS,
+    redo_from: int | None = None,
+    executor: Executor | None = None,
+) -> Outcome:
+    """Execute one run in this process and return how it ended.
+
+    Everything that goes wrong is written to the run's ledger and status before it is returned. Only a run of all steps
+    is sealed and registered; a replay stops before. A resumed run does again what changed, and whatever it is told to.
+
+    Parameters
+    ----------
+    request : Job
+        What to execute.
+    watch : callable, optional
+        Told at each step.
+    steps : sequence of Step
+        The table of steps, or its beginning.
+    redo_from : int, optional
+        First step that a resumed run does again even where nothing changed.
+    executor : Executor, optional
+        Where the parts of a step may be done; in this process where None.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if request.resume and _is_sealed(request.run):
+        return _completed_before(request)
+    status = Status.begin(request.run.name, request.profile.name, dt.datetime.now(UTC))
+    clock = time.monotonic()
+    error: AssayError | None = None
+    state, code = "VALID", Exit.OK
+    try:
+        # BLAS sums in an order that depends on its threads; with one, equal inputs give equal content hashes.
+        with threadpool_limits(1):
+            _steps(request, status, clock, watch, steps, redo_from, executor)
+    except AssayError as known:
+        error, state, code = known, "FAILED", known.exit_code
+    except KeyboardInterrupt:
+        state, code = "INTERRUPTED", Exit.INTERRUPTED
+    except Exception as unknown:  # noqa: BLE001 - the edge of a run: a fault of ours is recorded, and ends as exit code 5
+        error, state, code = _internal(request.run, unknown), "FAILED", Exit.INTERNAL
+    if not _is_anothers(request.run, status, error):
+        status = Status.read(request.run) if (request.run / layout.STATUS).is_file() else status
+        body = None if error is None else error.as_dict()
+        elapsed = round(time.monotonic() - clock, 3)
+        try:
+            replace(status, state=state, elapsed=elapsed, error=body).write(request.run)
+        except DiskError as full:  # must not hide an error that is being reported
+            if error is None:
+                error, state, code = full, "FAILED", full.exit_code
+    return _outcome(request, state, code, error)
+
+
+def _is_anothers(run: Path, mine: Status, error: AssayError | None) -> bool:
+    """Tell whether another process writes the run, or has ended it, since this one was cut off: it is not touched."""
+    if error is None or error.code not in (LOCKED, SEALED, CHANGED):
+        return False
+    return error.code != CHANGED or not mine.same_process(Status.read(run))
+
+
+def _outcome(request: Job, state: str, code: Exit, error: AssayError | None) -> Outcome:
+    body = None if error is None else error.as_dict()
+    report = str(request.run / layout.REPORT) if state == "VALID" else None
+    return Outcome(request.run.name, request.profile.name, state, int(code), body, report)
+
+
+def _is_sealed(run: Path) -> bool:
+    path = run / layout.LEDGER
+    entries = read_ledger(path) if path.is_file() else []
+    return bool(entries) and entries[-1].kind == "seal"
+
+
+def _completed_before(request: Job) -> Outcome:
+    """Answer for a sealed run: nothing is done again, but a run that died before it was entered is entered now."""
+    from assay.runs import registry
+
+    run = request.run
+    try:
+        registry.complete(Home(request.home).registry, run / layout.LEDGER)
+        status = Status.read(run)
+        if status.state != "VALID":
+            replace(status, state="VALID", error=None).write(run)
+    except AssayError as error:
+        return _outcome(request, "FAILED", error.exit_code, error)
+    return _outcome(request, "VALID", Exit.OK, None)
+
+
+def _internal(run: Path, fault: Exception) -> InternalError:
+    log = run / "logs" / "error.txt"
+    with suppress(AssayError):
+        files.write(log, "".join(traceback.format_exception(fault)).encode())
+    return InternalError(
+        f"{type(fault).__name__}: {fault}", where=str(log), hint="report it with that file; no result was made"
+    )
+
+
+def _steps(
+    request: Job,
+    status: Status,
+    clock: float,
+    watch: Watch | None,
+    steps: Sequence[Step],
+    redo_from: int | None,
+    executor: Executor | None,
+) -> None:
+    # Before any work is done: a key that cannot be used ends the run, it does not leave it unsigned.
+    signer = signing.from_environment() if steps[-1].seals else None
+    with _ledger(request) as ledger:
+        status.write(request.run)  # not before the ledger is ours: another process may be at work here
+        context = request.open(ledger)
+        context.executor = executor or context.executor
+        done = _completed(ledger.entries) if request.resume else {}
+        for step in steps:
+            status = replace(status, step=step.number, stage=step.title, elapsed=round(time.monotonic() - clock, 3))
+            status.write(request.run)
+            if watch is not None:
+                watch()
+            again = redo_from is not None and step.number >= redo_from
+            if again or not _is_current(request.run, step, done.get(step.number)):
+                _perform(request, context, step)
+        if steps[-1].seals:
+            _seal(request, context, signer)
+
+
+def _ledger(request: Job) -> Ledger:
+    from assay.runs import registry
+
+    path = request.run / layout.LEDGER
+    if path.exists():
+        ledger = Ledger.open(path)
+        ledger.resume({"run_id": request.run.name})
+        return ledger
+    # The registry's head is noted in the first line: a registry that is cut later shows in every run after it.
+    head = registry.head(Home(request.home).registry)
+    return Ledger.create(path, {"run_id": request.run.name, "profile": request.profile.name, "registry": head})
+
+
+def _perform(request: Job, context: Workspace, step: Step) -> None:
+    ledger, run = context.ledger, request.run
+    context.number, context.written = step.number, {}
+    inputs = hashes(run, step.reads)
+    ledger.intent(step.number, step.name, inputs)
+    limits = request.profile.limits
+    try:
+        with time_limit(limits.walk_forward if step.name == "walk_forward" else limits.step, step.title):
+            step.work(context)
+    except BaseException as error:  # also an interrupt is an outcome; it goes on upwards
+        known = error if isinstance(error, AssayError) else InternalError(f"{type(error).__name__}: {error}")
+        ledger.outcome(step.number, step.name, "failed", inputs, _outputs(context), known.as_dict())
+        raise
+    missing = [name for name in step.writes if not any(path.startswith(name) for path in context.written)]
+    if missing:
+        raise InternalError(f"step wrote nothing to {', '.join(missing)}", where=step.title, hint="report this")
+    ledger.outcome(step.number, step.name, "ok", inputs, _outputs(context), None)
+
+
+def _outputs(context: Workspace) -> dict[str, dict[str, str]]:
+    return {
+        name: {
+            "sha256": digest,
+            "content": files.content_hash(context.path(name), layout.TABLE_KEYS.get(name, ())),
+        }
+        for name, digest in sorted(context.written.items())
+    }
+
+
+def hashes(run: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Map each existing file among ``names`` (and below those that are folders) to its SHA-256."""
+    found = {}
+    for name in names:
+        path = run / name
+        for file in sorted(path.rglob("*")) if name.endswith("/") else [path]:
+            if file.is_file():
+                found[file.relative_to(run).as_posix()] = files.sha256_file(file)
+    return found
+
+
+def _completed(entries: list[Entry]) -> dict[int, dict[str, Any]]:
+    """Return the last outcome of each step, where it was ok."""
+    last = {entry.body["step"]: entry.body for entry in entries if entry.kind == "outcome"}
+    return {number: body for number, body in last.items() if body["state"] == "ok"}
+
+
+def _is_current(run: Path, step: Step, outcome: dict[str, Any] | None) -> bool:
+    """Return whether a step's recorded inputs and outputs are what lies on disk."""
+    if outcome is None or outcome["inputs"] != hashes(run, step.reads):
+        return False
+    return all(
+        (run / name).is_file() and files.sha256_file(run / name) == record["sha256"]
+        for name, record in outcome["outputs"].items()
+    )
+
+
+def _seal(request: Job, context: Workspace, signer: signing.Signer | None) -> None:
+    from assay.pipeline.steps import performance
+    from assay.runs import registry
+    from assay.runs.seal import seal
+
+    registration = seal(
+        request.run,
+        context.ledger,
+        manifest=request.key,
+        verdict="VALID",
+        performance=performance(context),
+        signer=signer,
+    )
+    registry.append(Home(request.home).registry, registration)
+
+
+@contextmanager
+def time_limit(seconds: float, where: str) -> Iterator[None]:
+    """Raise :class:`StepTimeout` in the block when it takes longer than ``seconds``.
+
+    Only a main thread can be interrupted; elsewhere the limit is checked when the block ends.
+    """
+    import threading
+
+    error = StepTimeout(
+        f"took longer than {seconds:g} s",
+        where=where,
+        hint="raise limits.step or limits.walk_forward, or use less data",
+    )
+    begin = time.monotonic()
+    if threading.current_thread() is threading.main_thread():
+        with _alarm(seconds, error):
+            yield
+    else:
+        yield
+    if time.monotonic() - begin > seconds:
+        raise error
+
+
+@contextmanager
+def _alarm(seconds: float, error: StepTimeout) -> Iterator[None]:
+    """Raise an error in the block after some seconds, and every second from then on.
+
+    An error that is raised while a finalizer or the garbage collector runs is swallowed by the interpreter.
+    """
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,6 +1,0 @@
-"""What the user asked for: models of settings, the canon, and layered resolution."""
-
-from assay.profile.model import RISK_PROFILES, MetaProfile, Profile, Scanner, Universe
-from assay.profile.resolve import Catalog, load
-
-__all__ = ["RISK_PROFILES", "Catalog", "MetaProfile", "Profile", "Scanner", "Universe", "load"]

@@ -1,0 +1,363 @@
+"""What is wrong with a lake, and what to run: every check reads, none writes.
+
+A lake is looked at as it lies on the disk, torn or not, so that nothing here goes through a writer. Each finding has a
+severity: INTEGRITY where bytes are not what they should be, ACTION where somebody has to do something, NOTE where it is
+only good to know.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from assay.base.domain import DAY, INTERVALS, format_instant
+from assay.base.errors import DataError, DiskError, IntegrityError
+from assay.lake import delta
+from assay.lake.lake import HEADS, LOCK, SOURCE, read_heads
+from assay.lake.snapshot import Snapshot
+from assay.lake.storage import place_of
+from assay.market.health import symbol_health
+from assay.runs.home import process_started
+from assay.screening.reconcile import Reconciliation, agreements
+
+Severity = Literal["INTEGRITY", "ACTION", "NOTE"]
+LIVE_KINDS_EXCLUDED = ("sample", "parquet")
+"""Kinds of sources that do not go on."""
+WINDOW = 500
+"""Days of bars that symbols are audited over: what a decision may see."""
+LATE = dt.timedelta(hours=6)
+"""After a close, by when its bars should be in a lake that is kept up."""
+OLD_SCAN = 2 * DAY
+LEAST_EQUAL = 0.99
+"""Share of the screener's values below which the difference is more than rounding or a late bar."""
+
+
+@dataclass(frozen=True)
+class Ailment:
+    """One line of a check-up.
+
+    Attributes
+    ----------
+    severity : {"INTEGRITY", "ACTION", "NOTE"}
+    code : str
+        Stable name.
+    where : str
+        Lake, file or run.
+    what : str
+        With its numbers.
+    command : str
+        What to run; empty where nothing is to be done.
+    names : tuple of str
+        Symbols, files or runs.
+    """
+
+    severity: Severity
+    code: str
+    where: str
+    what: str
+    command: str = ""
+    names: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self) | {"names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What a lake looks like.
+
+    Attributes
+    ----------
+    folder : Path
+        The lake's.
+    source : str
+        As users write it.
+    facts : dict
+        Head, span, counts.
+    ailments : list of Ailment
+        In the order of the checks.
+    agreements : list of Reconciliation
+        The screener against the lake, one for each scanned instant.
+    """
+
+    folder: Path
+    source: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    ailments: list[Ailment] = field(default_factory=list)
+    agreements: list[Reconciliation] = field(default_factory=list)
+
+
+def examine(folder: Path, now: dt.datetime) -> Checkup:
+    """Examine the lake in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        ``<home>/lake/<kind>-<sha8>``.
+    now : datetime
+        Bars are overdue by this clock.
+    """
+    patient = _Patient(folder, now)
+    for check in (_heads, _tables, _leftovers, _edition, _coverage, _health, _quarantine, _scans):
+        try:
+            patient.found.ailments.extend(check(patient))
+        except DataError:
+            break  # an empty lake: the first check has said so
+        except IntegrityError as error:
+            patient.found.ailments.append(
+                Ailment("INTEGRITY", error.code, folder.name, str(error), patient.ingest("restore it from a copy, or"))
+            )
+            break
+        except DiskError as error:  # a bucket that does not answer says nothing of what is in it
+            patient.found.ailments.append(Ailment("ACTION", error.code, folder.name, error.what, error.hint))
+            break
+    return patient.found
+
+
+class _Patient:
+    """A lake, and what the checks have learned of it."""
+
+    def __init__(self, folder: Path, now: dt.datetime) -> None:
+        self.folder, self.now = folder, now
+        self.kind = folder.name.rpartition("-")[0]
+        self.found = Checkup(folder, _source_name(folder))
+        self._snapshot: Snapshot | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.kind not in LIVE_KINDS_EXCLUDED
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The last state.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        if self._snapshot is None:
+            heads = read_heads(self.folder)
+            if not heads:
+                raise DataError("the lake is empty", where=str(self.folder), hint=self.ingest())
+            self._snapshot = Snapshot(self.folder, heads[-1], place_of(self.folder))
+        return self._snapshot
+
+    def ingest(self, before: str = "", more: str = "") -> str:
+        """Return the command that fills this lake."""
+        command = f"assay ingest --source {self.found.source}{more}"
+        return f"{before} move {self.folder} away and run: {command}" if before else command
+
+    def say(
+        self, severity: Severity, code: str, what: str, command: str = "", names: Sequence[str] = ()
+    ) -> Iterator[Ailment]:
+        yield Ailment(severity, code, self.folder.name, what, command, tuple(names))
+
+
+def _source_name(folder: Path) -> str:
+    try:
+        about = json.loads((folder / SOURCE).read_bytes())
+        return str(about["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.name.rpartition("-")[0]
+
+
+def _heads(patient: _Patient) -> Iterator[Ailment]:
+    """Look for a torn last line, lines that nobody wrote, and a lake without a state."""
+    path = patient.folder / HEADS
+    data = path.read_bytes() if path.is_file() else b""
+    torn = len(data) - (data.rfind(b"\n") + 1)
+    if torn:
+        what = f"the last line of {HEADS} is torn ({torn} bytes): a writer died, the line is no state"
+        yield from patient.say("ACTION", "TORN_HEADS", what, patient.ingest())
+    if not read_heads(patient.folder):
+        yield from patient.say("ACTION", "EMPTY_LAKE", "nothing was ingested", patient.ingest())
+    record = patient.snapshot.record
+    patient.found.facts.update(
+        head=record.head,
+        symbols=record.symbols,
+        rows=dict(record.rows),
+        first_open=format_instant(record.first_open),
+        last_close=format_instant(record.last_close),
+        edition=record.edition,
+    )
+
+
+def _tables(patient: _Patient) -> Iterator[Ailment]:
+    """Compare every table with the version that the last state names, and open each of its files."""
+    ahead = []
+    for table, version in sorted(patient.snapshot.versions.items()):
+        path = place_of(patient.folder).table(table)
+        try:
+            last = delta.current_version(path)
+        except DiskError as error:
+            yield from patient.say(
+                "INTEGRITY", "TABLE_DAMAGED", str(error), patient.ingest("restore it from a copy, or")
+            )
+            continue
+        if last is None or last < version:
+            what = f"table {table} ends at version {last}, the head names {version}"
+            yield from patient.say("INTEGRITY", "TABLE_BEHIND", what, patient.ingest("restore it from a copy, or"))
+            continue
+        yield from _files(patient, table, version)
+        if last > version:
+            ahead.append(f"{table} {last} > {version}")
+    if ahead:
+        what = "tables are ahead of the last head: a writer died before its commit; the next write leaves that out"
+        yield from patient.say("NOTE", "TABLES_AHEAD", what, "", ahead)
+
+
+def _files(patient: _Patient, table: str, version: int) -> Iterator[Ailment]:
+    content = delta.content(place_of(patient.folder).table(table), version)
+    bad = []
+    for file in content.files:
+        try:
+            pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema()
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            bad.append(f"{Path(file).name}: {str(error).splitlines()[0][:100]}")
+    if bad:
+        what = f"{len(bad)} of {len(content.files)} files of table {table} are missing or damaged"
+        restore = patient.ingest("restore it from a copy, or")
+        yield from patient.say("INTEGRITY", "TABLE_DAMAGED", what, restore, bad)
+
+
+def _leftovers(patient: _Patient) -> Iterator[Ailment]:
+    """Look for files that a writer would have removed, unless one is at work."""
+    yield from leftovers(patient.folder)
+    if _writer_at_work(patient.folder):
+        yield from patient.say(
+            "NOTE", "WRITER_AT_WORK", "an ingestion holds the lake's lock; what it will add is not told"
+        )
+        return
+    spool = sorted(path.name for path in (patient.folder / "spool").glob("*") if path.is_file())
+    if spool:
+        what = (
+            "bars were fetched and are not in the lake yet: an ingestion was cut off; the next one goes on from there"
+        )
+        yield from patient.say("ACTION", "SPOOL_LEFT", what, patient.ingest(), spool)
+
+
+def leftovers(*folders: Path) -> Iterator[Ailment]:
+    """Look for temporary files of processes that are gone."""
+    found = [path for folder in folders if folder.is_dir() for path in folder.rglob(".*.tmp") if path.is_file()]
+    dead = sorted(str(path) for path in found if not _has_owner(path))
+    if dead:
+        what = "temporary files are left of processes that died; they are of no use"
+        yield Ailment("ACTION", "LEFTOVER_FILES", folders[0].name, what, f"rm {shlex.join(dead)}", tuple(dead))
+
+
+def _has_owner(path: Path) -> bool:
+    """Tell whether the process that a temporary file is named after is alive."""
+    pid = path.name.removesuffix(".tmp").rpartition(".")[2]
+    return pid.isdigit() and bool(process_started(int(pid)))
+
+
+def _writer_at_work(folder: Path) -> bool:
+    """Tell whether somebody holds the lake's lock; it is tried in passing, and nobody has to wait for that."""
+    import fcntl
+
+    try:
+        with (folder / LOCK).open("rb") as stream:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _edition(patient: _Patient) -> Iterator[Ailment]:
+    """Compare the rules by which the bars are rated with this package's."""
+    from assay.ratings import EDITION, RATING_SCHEMA
+
+    record, version = patient.snapshot.record, patient.snapshot.versions.get("ratings")
+    if version is None:
+        yield from patient.say("ACTION", "NO_RATINGS", "the lake has bars and no ratings", patient.ingest())
+    elif record.edition != EDITION or _columns(patient.folder, "ratings", version) != dict(RATING_SCHEMA):
+        what = f"bars are rated by edition {record.edition} of the rules, this package has {EDITION}"
+        yield from patient.say("ACTION", "RATINGS_OUTDATED", what, patient.ingest())
+
+
+def _coverage(patient: _Patient) -> Iterator[Ailment]:
+    """Look whether the bars reach up to now, in a lake whose source goes on."""
+    if not patient.live:
+        return
+    length = INTERVALS[patient.snapshot.interval]
+    last = patient.snapshot.last_close()
+    due = (patient.now - LATE - last) // length
+    if due >= 1:
+        what = f"{due} bars of each symbol are due: the last one closed at {format_instant(last)}"
+        yield from patient.say("ACTION", "LAKE_BEHIND", what, patient.ingest(more=" --scan"))
+    failed = [name for item in patient.snapshot.record.findings if item.code == "SYMBOL_FAILED" for name in item.names]
+    if failed:
+        what = f"{len(failed)} symbols could not be fetched the last time"
+        yield from patient.say("ACTION", "SYMBOL_FAILED", what, patient.ingest(), failed)
+
+
+def _health(patient: _Patient) -> Iterator[Ailment]:
+    """Audit every symbol of the last days; what is stale in a lake that goes on can be asked for again."""
+    if patient.snapshot.interval != "1d":
+        return
+    market = patient.snapshot.market(days=WINDOW)
+    health = symbol_health(market, market.symbols, market.rejections())
+    counted: dict[str, list[str]] = {}
+    for entry in health:
+        counted.setdefault(entry.status, []).append(f"{entry.symbol}: {entry.cause}")
+    patient.found.facts["health"] = {status: len(names) for status, names in sorted(counted.items())}
+    meaning: dict[str, tuple[Severity, str, str]] = {
+        "STALE": ("ACTION" if patient.live else "NOTE", "lack their last bar and are vetoed", patient.ingest()),
+        "TOXIC": ("NOTE", "have bars that no market makes and are vetoed", ""),
+        "DELISTED": ("NOTE", "have left the exchange", ""),
+        "GAPS": ("NOTE", "have days without a bar; nothing is filled", ""),
+    }
+    for status, (severity, what, command) in meaning.items():
+        names = counted.get(status, [])
+        if names:
+            told = f"{len(names)} of {len(health)} symbols {what}"
+            yield from patient.say(severity, status, told, command if severity == "ACTION" else "", names)
+
+
+def _quarantine(patient: _Patient) -> Iterator[Ailment]:
+    """Count refused rows by reason."""
+    rows = patient.snapshot.quarantine()
+    counted = rows.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    reasons = {str(reason): int(number) for reason, number in counted.iter_rows()}
+    patient.found.facts["quarantine"] = reasons
+    if reasons:
+        names = [f"{reason}: {number}" for reason, number in reasons.items()]
+        yield from patient.say("NOTE", "QUARANTINE", f"{rows.height} rows were refused; they are no bars", "", names)
+
+
+def _scans(patient: _Patient) -> Iterator[Ailment]:
+    """Look at the age of the last scan, and at how the screener agrees with the lake."""
+    patient.found.agreements.extend(agreements(patient.snapshot))
+    if not patient.found.agreements:
+        if patient.live:
+            command = patient.ingest(more=" --scan")
+            yield from patient.say("NOTE", "NEVER_SCANNED", "the screener was never asked", command)
+        return
+    last = patient.found.agreements[-1]
+    patient.found.facts["last_scan"] = format_instant(last.scanned_at)
+    age = patient.now - last.scanned_at
+    if patient.live and age > OLD_SCAN:
+        what = f"the last scan is {age / DAY:.0f} days old"
+        yield from patient.say("ACTION", "SCAN_OLD", what, patient.ingest(more=" --scan"))
+    finding = last.finding()
+    if finding is not None:
+        share = last.equal / last.compared
+        severity: Severity = "ACTION" if share < LEAST_EQUAL else "NOTE"
+        what = f"{last.compared - last.equal} of {last.compared} values of the last scan differ from the lake's"
+        command = f"assay scan --source {patient.found.source}" if severity == "ACTION" else ""
+        yield from patient.say(severity, finding.code, what, command, finding.names)
+
+
+def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:
+    return dict(delta.content(place_of(folder).table(table), version).schema)

@@ -1,0 +1,175 @@
+"""Figures of a walk-forward that lies in a run directory, of a sleeve or of a portfolio of sleeves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from assay.backtest.statistics import drawdowns
+from assay.report.figures import lines, maps
+from assay.report.figures.figure import Figure
+from assay.report.figures.lines import Days, Floats
+from assay.report.view import RETURN_COLUMNS, read_table
+from assay.runs import artifacts as layout
+
+Drawn = Figure | str
+"""A figure, or why there is none."""
+
+COST_COLUMNS: Mapping[str, pl.DataType] = {
+    **RETURN_COLUMNS,
+    "turnover": pl.Float64(),
+    "cost": pl.Float64(),
+    "borrow": pl.Float64(),
+}
+YARDSTICK_COLUMNS: Mapping[str, pl.DataType] = {
+    "date": pl.Date(),
+    "benchmark": pl.Float64(),
+    "universe": pl.Float64(),
+}
+YARDSTICKS = ("benchmark", "universe")
+
+
+class WalkFigures:
+    """Figures of daily walk-forward rows.
+
+    Parameters
+    ----------
+    folder : Path
+        Run directory.
+    names : sequence of str
+        Risk profiles in their order.
+    measured : Path, optional
+        Run directory that holds the yardsticks of the same days; default: the run's own.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], measured: Path | None = None) -> None:
+        self.folder = folder
+        self.names = tuple(names)
+        self.measured = measured or folder
+
+    def table(self, path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFrame | str:
+        """Return a table of the run, or why there is none."""
+        found = read_table(self.folder, path, columns)
+        return self.absent(path) if found is None else f"{path}: {found}" if isinstance(found, str) else found
+
+    def absent(self, path: str) -> str:
+        """Say why a file is not there."""
+        return f"{path} is not there"
+
+    @cached_property
+    def walk(self) -> pl.DataFrame | str:
+        """Daily rows of every risk profile."""
+        found = self.table(layout.WALK_RETURNS, COST_COLUMNS)
+        if isinstance(found, pl.DataFrame) and found.filter(pl.col("risk_profile").is_in(self.names)).is_empty():
+            return "the walk-forward has no day"
+        return found
+
+    @cached_property
+    def days(self) -> Days:
+        """Days that any risk profile has."""
+        assert isinstance(self.walk, pl.DataFrame)
+        found: Days = self.walk["date"].drop_nulls().unique().sort().to_numpy().astype("datetime64[D]")
+        return found
+
+    def column(self, name: str) -> dict[str, Floats]:
+        """Return one column of the rows, risk profile to one value a day."""
+        assert isinstance(self.walk, pl.DataFrame)
+        return {one: on_days(self.walk.filter(pl.col("risk_profile") == one), name, self.days) for one in self.names}
+
+    @cached_property
+    def yardsticks(self) -> dict[str, Floats]:
+        """Daily returns of benchmark and universe; none where the run has no such table."""
+        found = read_table(self.measured, layout.WALK_YARDSTICKS, YARDSTICK_COLUMNS)
+        if not isinstance(found, pl.DataFrame):
+            return {}
+        return {name: on_days(found, name, self.days) for name in YARDSTICKS}
+
+    @cached_property
+    def returns(self) -> dict[str, Floats]:
+        """Daily returns of risk profiles and yardsticks."""
+        return {**self.column("ret"), **self.yardsticks}
+
+    def equity(self) -> Drawn:
+        """Draw the growth of 1: risk profiles, Bitcoin, all coins in equal weights."""
+        if isinstance(self.walk, str):
+            return self.walk
+        measured = {name: growth_of(series) for name, series in self.yardsticks.items()}
+        return lines.equity(self.days, self.column("nav"), measured)
+
+    def drawdown(self) -> Drawn:
+        """Draw the fall from the highest value so far."""
+        if isinstance(self.walk, str):
+            return self.walk
+        return lines.drawdown(self.days, {name: drawdowns(np.nan_to_num(r)) for name, r in self.returns.items()})
+
+    def rolling_beta(self, window: int = lines.BETA_DAYS) -> Drawn:
+        """Draw the beta to Bitcoin over the last days.
+
+        Parameters
+        ----------
+        window : int
+            Days of each beta, at least 2.
+        """
+        if isinstance(self.walk, str):
+            return self.walk
+        if "benchmark" not in self.yardsticks:
+            return f"{layout.WALK_YARDSTICKS} is not there"
+        if len(self.days) < window:
+            return f"the walk-forward has {len(self.days)} days, fewer than the {window} of the window"
+        benchmark = self.yardsticks["benchmark"]
+        found = {name: rolling_beta(series, benchmark, window) for name, series in self.column("ret").items()}
+        return lines.rolling_beta(self.days[window - 1 :], found, window)
+
+    def monthly(self) -> Drawn:
+        """Draw the return of every month."""
+        if isinstance(self.walk, str):
+            return self.walk
+        months = self.days.astype("datetime64[M]")
+        labels, starts = np.unique(months, return_index=True)
+        found = {
+            name: np.multiply.reduceat(1.0 + np.nan_to_num(series), starts) - 1.0
+            for name, series in self.returns.items()
+        }
+        return maps.monthly([str(label) for label in labels], found)
+
+    def turnover(self) -> Drawn:
+        """Draw what was traded and what it cost."""
+        if isinstance(self.walk, str):
+            return self.walk
+        cost, borrow = self.column("cost"), self.column("borrow")
+        paid = {name: cost[name] + borrow[name] for name in self.names}
+        return lines.turnover(self.days, self.column("turnover"), paid)
+
+
+def growth_of(returns: Floats) -> Floats:
+    """Return what 1 became by each day; a day without a return changes nothing."""
+    return np.asarray(np.cumprod(1.0 + np.nan_to_num(returns)), dtype=np.float64)
+
+
+def on_days(frame: pl.DataFrame, column: str, days: Days) -> Floats:
+    """Return a column by date, NaN on days that it does not have."""
+    values = np.full(len(days), np.nan)
+    own = frame.drop_nulls("date")
+    at = np.searchsorted(days, own["date"].to_numpy().astype("datetime64[D]"))
+    there = (at < len(days)) & (days[np.minimum(at, len(days) - 1)] == own["date"].to_numpy().astype("datetime64[D]"))
+    values[at[there]] = own[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()[there]
+    return values
+
+
+def rolling_beta(returns: Floats, benchmark: Floats, window: int) -> Floats:
+    """Beta to a benchmark over every ``window`` successive days, (n_days - window + 1,).
+
+    NaN where a day of the window is missing, or the benchmark does not move.
+    """
+    own = np.lib.stride_tricks.sliding_window_view(returns, window)
+    other = np.lib.stride_tricks.sliding_window_view(benchmark, window)
+    own = own - own.mean(axis=1, keepdims=True)
+    other = other - other.mean(axis=1, keepdims=True)
+    spread = (other**2).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(spread > 0.0, (own * other).sum(axis=1) / spread, np.nan)
+    return found

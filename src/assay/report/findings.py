@@ -1,0 +1,326 @@
+"""What a reader must know, found by rules: a code, its numbers and, where one follows, a recommendation.
+
+Nothing here is written by hand for a run, and a rule that finds nothing says nothing. Findings and events that steps
+wrote under codes of their own are passed on; :data:`ADVICE` holds what follows from those that this room knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from assay.report.markdown import NOISE, count, finite, integer, names, percent, plain, ratio
+from assay.report.report_shortfall import causes, guarded_book, small_books
+from assay.report.report_verdict import contract_status, error_text, gate_ok, violations
+from assay.report.view import RunView, ending
+from assay.risk import risk_events as events
+from assay.runs.run import STAND_ASIDE
+
+EVIDENCE_DAYS = 252
+"""A walk-forward of fewer days is a demonstration, not evidence: a decision itself is trained on so many."""
+
+CONFIDENCE = 0.95
+"""Level at which a deflated Sharpe ratio counts."""
+
+MERGED = "MERGED"
+"""Reason of a pair that gave way to another quote: it is not missing."""
+
+RELAXED_SHARE = 0.25
+"""From one winner in four on, relaxation fills the portfolio rather than rounds it off."""
+
+BETA_GROSS = 0.3
+"""Average gross from which a beta says something about the side of the book."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that a reader must know.
+
+    Attributes
+    ----------
+    weight : int
+        Order of importance: 90 and more is about validity, 60 about evidence, 40 about the book, 20 about the data.
+    code, what : str
+        Stable name, and what happened with its numbers.
+    advice : str
+        What to do; empty where nothing follows.
+    """
+
+    weight: int
+    code: str
+    what: str
+    advice: str = ""
+
+
+ADVICE: dict[str, str] = {
+    events.CAP_RELAXED: "read the weights as those of a small pool; a longer list of candidates lowers the caps again",
+    events.BUDGET_LIMITED_BY_CAPS: "widen the scan: with more clusters the same caps hold the whole budget",
+    events.NO_POSITIVE_EXPECTED_RETURN: "expect max_sharpe to stay so until a capped portfolio has a positive mean",
+    events.CONDITION_NUMBER_HIGH: "prefer hrp and equal_weight here: they do not invert the covariance",
+    events.ZERO_VARIANCE: "look at the bars of the flat atom before trading it",
+    events.REGIME_UNKNOWN: "load a longer history of the benchmark: without it the regime is taken as NORMAL",
+    "INSTRUMENTS_UNKNOWN": "load the exchange's filters before orders: without them there can be none",
+    "QUARANTINED": "look at the lake's quarantine table and mend the source",
+    "TOXIC": "mend the bars of these symbols at the source; until then they are vetoed",
+    "DELISTED": "do not expect to trade these symbols: they have left the exchange",
+    "STALE": "ingest again: a symbol without its last bar is vetoed",
+    "GAPS": "repair the missing days by ingesting again, or accept them: nothing is filled",
+    "SCAN_FALLBACK": "compare with a later scan: the candidates are those of our own ratings, not the screener's",
+    "QUOTE_VOLUME_ESTIMATED": "prefer a source with quote volume: scanners and liquidity read value traded",
+}
+"""Recommendation for codes that other rooms write."""
+
+
+def notices(view: RunView) -> list[Notice]:
+    """Return all notices, the gravest first; equals keep the order of the rules."""
+    found = [notice for rule in RULES for notice in rule(view)]
+    return sorted(found, key=lambda notice: -notice.weight)
+
+
+def _failure(view: RunView) -> Iterator[Notice]:
+    failure = view.trail.failure
+    if failure is not None and failure.error is not None:
+        error = failure.error
+        advice = str(error.get("hint") or "mend the cause that it names, then resume the run")
+        yield Notice(100, plain(error.get("code")), f"{ending(view.trail)}: {error_text(error)}", advice)
+
+
+def _ledger(view: RunView) -> Iterator[Notice]:
+    if view.trail.fault is not None:
+        yield Notice(98, "LEDGER", view.trail.fault, "find the first wrong line with: assay verify")
+    for path, reason in view.faults.items():
+        yield Notice(97, "INTEGRITY", f"{path} cannot be read: {reason}", "find what changed with: assay verify")
+    for path in view.lost:
+        yield Notice(96, "INTEGRITY", view.absent(path), "find what changed with: assay verify")
+
+
+def _gates(view: RunView) -> Iterator[Notice]:
+    for entry in view.trail.current("gate"):
+        if not gate_ok(view, entry):
+            checked = entry.body.get("checked")
+            what = f"the gate {plain(entry.body.get('gate'))} found {count(violations(entry), 'violation')}"
+            yield Notice(95, "GATE", f"{what}, {plain(checked)} checked", "do not trade this run")
+    for check in view.atomic.checks if view.atomic else []:
+        if not check.ok:
+            yield Notice(94, check.code, check.what, "do not trade this run; repeat the check with: assay validate")
+
+
+def _contracts(view: RunView) -> Iterator[Notice]:
+    for entry in view.trail.current("contract"):
+        layer, action = plain(entry.body.get("layer")), plain(entry.body.get("action"))
+        what = f"{layer} {plain(entry.body.get('schema'))}: {count(violations(entry), 'violation')}, action {action}"
+        if contract_status(entry) == "FAIL":
+            yield Notice(93, f"CONTRACT_{layer}", what, "do not trade this run")
+        elif contract_status(entry) == "FILTERED":
+            yield Notice(30, f"CONTRACT_{layer}", what, "look up what was dropped in the data quality section")
+
+
+def _evidence(view: RunView) -> Iterator[Notice]:
+    if view.days is None:
+        return
+    if view.days < EVIDENCE_DAYS:
+        yield Notice(
+            60,
+            "SHORT_EVIDENCE",
+            f"{count(view.days, 'day')} of walk-forward are not evidence: fewer than {EVIDENCE_DAYS}",
+            "run on longer bars, with an earlier walk_forward.start, before anything is concluded",
+        )
+    best = _best(view, "dsr")
+    if best is not None and best[1] < CONFIDENCE:
+        yield Notice(
+            58,
+            "UNPROVEN_SHARPE",
+            f"no deflated Sharpe reaches {ratio(CONFIDENCE)}: the best is {ratio(best[1])}, of {best[0]}",
+            "treat the Sharpe ratios as luck until more days or fewer trials say otherwise",
+        )
+    losers = [name for name, metrics in view.statistics.items() if (metrics.get("cagr") or 0.0) < 0.0]
+    if losers:
+        yield Notice(
+            56,
+            "WALK_FORWARD_LOSS",
+            f"the walk-forward lost money in {len(losers)} of {count(len(view.statistics), 'risk profile')}: "
+            f"{', '.join(losers)}",
+            "do not allocate to these risk profiles on this evidence",
+        )
+
+
+def _best(view: RunView, metric: str) -> tuple[str, float] | None:
+    known = [(name, value) for name, metrics in view.statistics.items() if (value := metrics.get(metric)) is not None]
+    return max(known, key=lambda pair: pair[1], default=None)
+
+
+def _beta(view: RunView) -> Iterator[Notice]:
+    sign = {"LONG": 1.0, "SHORT": -1.0}.get(view.direction)
+    if sign is None:
+        return
+    wrong = [
+        f"{name} {ratio(beta)} at gross {percent(gross)}"
+        for name, metrics in view.statistics.items()
+        if (beta := metrics.get("beta")) is not None
+        and (gross := metrics.get("average_gross")) is not None
+        and gross >= BETA_GROSS
+        and beta * sign <= 0.0
+    ]
+    if wrong:
+        yield Notice(
+            65,
+            "BETA_SIGN",
+            f"a {view.direction} sleeve has a beta of the other sign: {'; '.join(wrong)}",
+            "do not use this sleeve as a hedge or as exposure; look at its walk-forward decisions first",
+        )
+
+
+def _books(view: RunView) -> Iterator[Notice]:
+    small = small_books(view)
+    if view.stood_aside:
+        what = _causes(view, list(small)) or "no risk profile was weighed"
+        yield Notice(70, STAND_ASIDE, f"the sleeve is all cash: {what}", "choose another date, or a wider scan")
+    elif small and all(book.coins == 0 for book in small.values()) and len(small) == len(view.risk_profiles):
+        yield Notice(70, "ALL_CASH", f"every risk profile is all cash: {_cause_codes(view, list(small))}")
+    elif small:
+        parts = [f"{name} {count(book.coins, 'coin')}, gross {percent(book.gross)}" for name, book in small.items()]
+        yield Notice(
+            50,
+            "SMALL_BOOK",
+            f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold fewer than 5 coins or less than "
+            f"half of the account ({'; '.join(parts)}); causes: {_cause_codes(view, list(small))}",
+            "read the book without the guard beside it in the optimization section before sizing the sleeve",
+        )
+
+
+def _concentration(view: RunView) -> Iterator[Notice]:
+    """Name coins that hold more than the profile's cap of an atom: the pool was too small for it."""
+    cap = finite(view.setting("profile.caps.atom"))
+    if cap is None:
+        return
+    held = {name: book.largest for name in view.risk_profiles if (book := guarded_book(view, name)) is not None}
+    over = [f"{name} {percent(top[1])} in {top[0]}" for name, top in held.items() if top and abs(top[1]) > cap + NOISE]
+    if over:
+        yield Notice(
+            66,
+            "CONCENTRATION",
+            f"a coin holds more than the {percent(cap)} that the profile allows an atom: {'; '.join(over)}",
+            "size the sleeve as the few coins that it is, or widen the scan",
+        )
+
+
+def _causes(view: RunView, profiles: list[str]) -> str:
+    return "; ".join(dict.fromkeys(cause.what for name in profiles for cause in causes(view, name)))
+
+
+def _cause_codes(view: RunView, profiles: list[str]) -> str:
+    codes = dict.fromkeys(cause.code for name in profiles for cause in causes(view, name))
+    return ", ".join(codes)
+
+
+def _guard(view: RunView) -> Iterator[Notice]:
+    risk = view.risk
+    if risk is None or not risk.loss_makers:
+        return
+    losers = len(risk.loss_makers)
+    winners = len(view.winners.winners) if view.winners else losers
+    if view.guarded:
+        who = f"{losers} of {count(winners, 'winner')}"
+        what = f"{who} are loss makers and are not held; the budget is {percent(risk.budget)}"
+        yield Notice(45, "LOSS_MAKERS", what, _pool_advice(view))
+    else:
+        what = f"the guard is off, and {losers} of {count(winners, 'winner')} are loss makers"
+        yield Notice(55, "GUARD_OFF", what, "switch the guard on with: --set guard.enabled=true")
+
+
+def _pool_advice(view: RunView) -> str:
+    inverted = sum(winner.inverted for winner in view.winners.winners) if view.winners else 0
+    if inverted:
+        return f"the pool is polluted: {count(inverted, 'winner')} inverted; use --set pool=own"
+    return ""
+
+
+def _selection(view: RunView) -> Iterator[Notice]:
+    audit = view.selection
+    if audit is not None and audit.relaxed and audit.relaxed_share >= RELAXED_SHARE:
+        yield Notice(
+            48,
+            "RELAXATION",
+            f"{audit.relaxed} of {count(audit.n_winners, 'winner')} ({percent(audit.relaxed_share)}) were admitted by "
+            "relaxation",
+            "lower selection.wanted, or widen the scan: these winners did not pass the quality vetoes",
+        )
+
+
+def _preservation(view: RunView) -> Iterator[Notice]:
+    document = view.preservation
+    if document is None or not document.guard_enabled:
+        return
+    if not document.no_loss_maker_held:
+        yield Notice(
+            75, "LOSS_MAKER_HELD", "the guard is on, and the walk-forward held a loss maker", "do not trade this run"
+        )
+    above = [name for name, profile in document.profiles.items() if not profile.gross_never_above_guard_off]
+    if above:
+        what = f"the guarded book was larger than the unguarded one at some rebalance: {', '.join(above)}"
+        yield Notice(
+            57, "GROSS_ABOVE_GUARD_OFF", what, "compare the books of these rebalances before relying on the guard"
+        )
+
+
+def _solvers(view: RunView) -> Iterator[Notice]:
+    for name, profile in view.optimized.profiles.items() if view.optimized else ():
+        if profile.solver.fallbacks:
+            chain = names(profile.solver.fallbacks)
+            what = f"{name} was solved by {profile.solver.name} ({profile.solver.status}) after {chain}"
+            yield Notice(42, events.SOLVER_FALLBACK, what, "compare its residual in the solver table before trading it")
+
+
+def _events(view: RunView) -> Iterator[Notice]:
+    """Events of the ledger whose code has advice, once each."""
+    counted: dict[str, list[str]] = {}
+    for entry in view.trail.current("event", "fallback"):
+        counted.setdefault(str(entry.body.get("code")), []).append(plain(entry.body.get("what")))
+    for code, texts in counted.items():
+        if code in ADVICE:
+            yield Notice(40, code, names(list(dict.fromkeys(texts)), 3), ADVICE[code])
+
+
+def _data(view: RunView) -> Iterator[Notice]:
+    health = view.health
+    if view.raw is not None and view.raw.invalid_records:
+        who = names([record.symbol for record in view.raw.invalid_records])
+        what = f"{count(len(view.raw.invalid_records), 'invalid candidate record')}: {who}"
+        yield Notice(32, "INVALID_RECORDS", what, "mend or remove these records at the provider, then ingest again")
+    if health is None:
+        return
+    for finding in health.findings:
+        who = f": {names(finding.names)}" if finding.names else ""
+        yield Notice(25, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, ""))
+    missing = [drop for drop in health.missing if drop.reason != MERGED]
+    if missing:
+        who = names([f"{drop.name} ({drop.reason})" for drop in missing])
+        what = f"{count(len(missing), 'candidate')} without bars or ratings: {who}"
+        yield Notice(24, "MISSING_SYMBOLS", what, "load their bars, or accept that they cannot be held")
+
+
+def _enrichment(view: RunView) -> Iterator[Notice]:
+    for finding in view.enrichment.findings if view.enrichment else []:
+        who = f": {names(finding.names)}" if finding.names else ""
+        yield Notice(28, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, ""))
+
+
+Rule = Callable[[RunView], Iterator[Notice]]
+RULES: tuple[Rule, ...] = (
+    _failure,
+    _ledger,
+    _gates,
+    _contracts,
+    _books,
+    _concentration,
+    _beta,
+    _evidence,
+    _guard,
+    _preservation,
+    _selection,
+    _solvers,
+    _events,
+    _enrichment,
+    _data,
+)
+"""Every rule, in the order in which equals are shown."""

@@ -1,0 +1,193 @@
+"""Why a risk profile holds little: causes by name, each with its numbers.
+
+A small book is not a fault, but a reader must learn what kept it small: few candidates, vetoes, the guard, caps, or the
+optimizer's own choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assay.report.markdown import count, integer, names, percent
+from assay.report.view import RunView
+from assay.risk.risk_events import ALL_LOSS_MAKERS, NO_POSITIVE_EXPECTED_RETURN
+from assay.runs.documents import OptimizedProfile, Stage
+from assay.runs.run import STAND_ASIDE
+
+FEWEST_COINS = 5
+LEAST_SHARE = 0.5
+"""A book is small below five coins or half of the budget."""
+
+HOLDING_BACK = frozenset({NO_POSITIVE_EXPECTED_RETURN, ALL_LOSS_MAKERS})
+"""Events after which an optimizer holds less than it might; caps and guard have causes with numbers of their own."""
+
+TOLERANCE = 1e-9
+"""Of weights, as in the contract of the allocation layer."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """What a risk profile holds on coins; ``weights`` are signed and never zero."""
+
+    weights: dict[str, float]
+    gross: float
+    net: float
+    cash: float
+
+    @property
+    def coins(self) -> int:
+        """Coins with a net weight."""
+        return len(self.weights)
+
+    @property
+    def largest(self) -> tuple[str, float] | None:
+        """The coin of the largest absolute net weight; of equals the first by name."""
+        held = sorted((-abs(weight), symbol) for symbol, weight in self.weights.items())
+        return (held[0][1], self.weights[held[0][1]]) if held else None
+
+    @property
+    def small(self) -> bool:
+        """Whether the book holds fewer than five coins or less than half of the budget."""
+        return self.coins < FEWEST_COINS or self.gross < LEAST_SHARE - TOLERANCE
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing that kept a book small."""
+
+    code: str
+    what: str
+
+
+def guarded_book(view: RunView, name: str) -> Book | None:
+    """Return the flattened book of a risk profile."""
+    profile = view.holding(name)
+    if profile is None:
+        return None
+    weights = {asset.Symbol: asset.Net_Weight for asset in profile.assets if asset.Net_Weight}
+    return Book(weights, profile.gross, profile.net, profile.cash)
+
+
+def unguarded_book(view: RunView, name: str) -> Book | None:
+    """Return the same decision with the guard off, netted to coins."""
+    profile = view.optimized.unguarded.get(name) if view.optimized else None
+    if profile is None:
+        return None
+    weights: dict[str, float] = {}
+    for asset in profile.assets:
+        weights[asset.Symbol] = weights.get(asset.Symbol, 0.0) + asset.Net_Weight
+    gross = math.fsum(abs(asset.Weight) for asset in profile.assets)
+    held = {symbol: weight for symbol, weight in weights.items() if weight}
+    return Book(held, gross, math.fsum(held.values()), profile.cash)
+
+
+def small_books(view: RunView) -> dict[str, Book]:
+    """Risk profiles whose book is small."""
+    books = ((name, guarded_book(view, name)) for name in view.risk_profiles)
+    return {name: book for name, book in books if book is not None and book.small}
+
+
+def shared_causes(view: RunView) -> list[Cause]:
+    """Return what kept every book of a run small, from the scan to the guard."""
+    if view.stood_aside:
+        aside = (entry for entry in view.trail.current("event") if entry.body.get("code") == STAND_ASIDE)
+        return [Cause(STAND_ASIDE, str(entry.body.get("what"))) for entry in aside]
+    return [*_supply(view), *_guard(view)]
+
+
+def own_causes(view: RunView, name: str) -> list[Cause]:
+    """Return what kept the book of one risk profile small, beyond what all share."""
+    optimized = view.optimized.profiles.get(name) if view.optimized else None
+    if optimized is None or view.stood_aside:
+        return []
+    return [*_caps(view, optimized), *_choice(view, optimized)]
+
+
+def causes(view: RunView, name: str) -> list[Cause]:
+    """Return what kept a risk profile's book small; never empty."""
+    found = [*shared_causes(view), *own_causes(view, name)]
+    return found or [Cause("UNEXPLAINED", "no artifact names a cause")]
+
+
+def _supply(view: RunView) -> Iterator[Cause]:
+    """Causes before the allocation: too few candidates, drops on the way, vetoes."""
+    audit, wanted = view.selection, view.wanted
+    if audit is None or wanted is None or audit.n_winners >= wanted:
+        return
+    stages = {stage.stage: stage for stage in audit.stages}
+    candidates = len(view.raw.candidates) if view.raw else len(audit.fates)
+    if candidates < wanted:
+        what = f"the scan gave {count(candidates, 'candidate')}, {wanted} winners are wanted"
+        scan = stages.get("discovery")
+        yield Cause("FEW_CANDIDATES", f"{what}; {_dropped(scan)}" if scan and scan.dropped else what)
+    for name in ("normalization", "deduplication"):
+        if name in stages and stages[name].dropped:
+            yield Cause("DROPPED_EARLY", _dropped(stages[name]))
+    if "selection" in stages and stages["selection"].dropped:
+        yield Cause("VETOES", _dropped(stages["selection"]))
+    if view.enrichment is not None and view.enrichment.dropped:
+        dropped = [f"{drop.name} ({drop.reason})" for drop in view.enrichment.dropped]
+        yield Cause("ENRICHMENT", f"enrichment dropped {count(len(dropped), 'winner')}: {names(dropped)}")
+    yield Cause("FEW_WINNERS", f"{count(audit.n_winners, 'winner')} of {wanted} wanted")
+
+
+def _dropped(stage: Stage) -> str:
+    reasons = names([f"{reason} {integer(n)}" for reason, n in stage.dropped_by.items()], 12)
+    return f"{stage.stage} dropped {integer(stage.dropped)} of {integer(stage.n_in)}: {reasons}"
+
+
+def _guard(view: RunView) -> Iterator[Cause]:
+    risk = view.risk
+    if risk is None or not risk.loss_makers or not view.guarded:
+        return
+    losers, atoms = len(risk.loss_makers), _atoms(view)
+    yield Cause(
+        "GUARD",
+        f"{losers} of {count(atoms, 'atom')} ({percent(losers / atoms if atoms else None)}) are loss makers; "
+        f"their share of the budget is cash, which leaves a budget of {percent(risk.budget)}",
+    )
+
+
+def _caps(view: RunView, optimized: OptimizedProfile) -> Iterator[Cause]:
+    room = capacity(view, optimized)
+    budget = max(optimized.budget, view.risk.budget) if view.risk else optimized.budget
+    if room is not None and room < budget - TOLERANCE:
+        yield Cause(
+            "CAPS",
+            f"caps of {percent(optimized.atom_cap)} an atom and {percent(optimized.cluster_cap)} a cluster leave room "
+            f"for {percent(room)} of a budget of {percent(budget)}",
+        )
+
+
+def capacity(view: RunView, optimized: OptimizedProfile) -> float | None:
+    """Return the most that caps and guard let a risk profile hold, as a share of the account."""
+    if view.clusters is None or view.risk is None:
+        return None
+    losers = view.risk.loss_makers if view.guarded else {}
+    sizes = (sum(atom not in losers for atom in atoms) for atoms in view.clusters.clusters.values())
+    return math.fsum(min(optimized.cluster_cap, size * optimized.atom_cap) for size in sizes)
+
+
+def _choice(view: RunView, optimized: OptimizedProfile) -> Iterator[Cause]:
+    """Causes inside the optimizer: its events, and atoms that it could have held and did not."""
+    for event in optimized.events:
+        if event.code in HOLDING_BACK:
+            yield Cause(event.code, event.what)
+    losers = len(view.risk.loss_makers) if view.risk and view.guarded else 0
+    allowed = _atoms(view) - losers
+    held = sum(asset.Weight > 0.0 for asset in optimized.assets)
+    if 0 <= held < allowed:
+        yield Cause(
+            "OPTIMIZER_CHOICE",
+            f"{optimized.solver.name} ({optimized.solver.status}) gave weight to {held} of {count(allowed, 'atom')} "
+            f"that it might hold, at most {percent(optimized.atom_cap)} each",
+        )
+
+
+def _atoms(view: RunView) -> int:
+    """Atoms that the optimizers saw."""
+    if view.clusters is not None:
+        return sum(len(atoms) for atoms in view.clusters.clusters.values())
+    return len(view.winners.winners) if view.winners else 0

@@ -1,0 +1,1 @@
+"""A run's directory: its artifacts, ledger, seal, registry and verifier."""

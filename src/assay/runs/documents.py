@@ -1,0 +1,500 @@
+"""The JSON documents of a run: one schema each, for writer, validator and reader.
+
+Documents of steps 2 to 13 hold no run id, clock, path or duration, so that equal inputs give equal content hashes.
+Field names in capitals are the ones that users of this kind of system already parse.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assay.base.errors import IntegrityError
+from assay.base.files import read_json, write_json
+from assay.settings.model import DirectionName, LogicName
+
+Scalar = float | int | str | bool | None
+
+
+class Document(BaseModel):
+    """Base of every document: nothing unknown, nothing infinite."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Candidate(Document):
+    """One candidate with what the scanner saw."""
+
+    symbol: str
+    logic: LogicName
+    direction: DirectionName
+    scan_direction: DirectionName
+    """Side on which a scanner found it."""
+    inverted: bool = False
+    """Turned to the profile's direction because the profile reads the whole superset."""
+    scanners: list[str]
+    rank: int
+    """Best rank over the scanners that found it, from 1."""
+    fields: dict[str, Scalar]
+    """What the scanner saw: ratings, close, value_traded, volatility_d and whatever else came."""
+
+
+class MergedQuote(Document):
+    """A pair that gave way to another quote of the same base."""
+
+    symbol: str
+    into: str
+    scanner: str
+    reason: str
+
+
+class InvalidRecord(Document):
+    """A candidate record that cannot be used, and why."""
+
+    symbol: str
+    scanner: str
+    reason: str
+
+
+class ScannerCount(Document):
+    """What became of one scanner's universe: bars on the day, then each filter in order, then the limit."""
+
+    scanner: str
+    universe: int
+    matched: int
+    """Before the limit, after merging quotes."""
+    kept: int
+    dropped: dict[str, int]
+    """Reason to count: quote, base_excluded, value_traded, volatility, rating, merged_quote, limit."""
+
+
+class Superset(Document):
+    """``superset/<as_of>/portfolio_candidates.json``: all scanners' candidates, consolidated."""
+
+    as_of: str
+    head: int
+    key: str
+    """SHA-256 of the scanners, the universe, the head and the provider that it answers for."""
+    provider: Literal["ratings", "tradingview"]
+    """Who answered."""
+    asked: Literal["ratings", "tradingview"] = "ratings"
+    """Who was asked."""
+    fallback: str | None = None
+    """Why another provider answered than was asked; None where the same did."""
+    scanners: list[ScannerCount]
+    candidates: list[Candidate]
+    unique_atoms: int
+    duplicates_merged: int
+    merged_quotes: list[MergedQuote]
+    invalid_records: list[InvalidRecord]
+
+
+class RawCandidates(Document):
+    """Step 2, ``data/portfolio_candidates_raw.json``: this profile's share of the superset."""
+
+    as_of: str
+    pool: Literal["own", "superset"]
+    superset_sha256: str
+    provider: Literal["ratings", "tradingview"] = "ratings"
+    """Who answered the scanners."""
+    fallback: str | None = None
+    """Why another provider answered than was asked; None where the same did."""
+    candidates: list[Candidate]
+    scanners: list[ScannerCount]
+    merged_quotes: list[MergedQuote]
+    invalid_records: list[InvalidRecord]
+
+
+class SymbolHealth(Document):
+    """Audit of one symbol."""
+
+    symbol: str
+    status: Literal["OK", "GAPS", "STALE", "MISSING", "TOXIC", "DELISTED"]
+    cause: str
+    observations: int
+    first: str | None
+    last: str | None
+    missing_days: int
+
+
+class Finding(Document):
+    """Something about the data or the run that a reader must know."""
+
+    code: str
+    what: str
+    count: int = 1
+    names: list[str] = Field(default_factory=list)
+
+
+class Drop(Document):
+    """A candidate or column that left, and why."""
+
+    name: str
+    reason: str
+    detail: str = ""
+
+
+class DataHealth(Document):
+    """Step 3, ``data/data_health.json``."""
+
+    as_of: str
+    rows: int
+    columns: int
+    first: str
+    last: str
+    benchmark: str
+    symbols: list[SymbolHealth]
+    dropped: list[Drop]
+    missing: list[Drop]
+    """Candidates without bars or ratings, with causes."""
+    findings: list[Finding]
+
+
+class Winner(Document):
+    """A selected atom."""
+
+    atom_id: str
+    symbol: str
+    logic: LogicName
+    direction: DirectionName
+    scan_direction: DirectionName
+    inverted: bool
+    alpha_score: float
+    rank: int
+    cluster_id: int
+    admitted: Literal["merit", "relaxation"]
+    ratings: dict[str, float | None]
+    features: dict[str, float | None]
+    probabilities: dict[str, float]
+
+
+class Winners(Document):
+    """Step 4, ``data/portfolio_candidates.json``."""
+
+    as_of: str
+    winners: list[Winner]
+
+
+class Stage(Document):
+    """One stage of the funnel; ``out = in + expanded - dropped``."""
+
+    stage: Literal["discovery", "normalization", "deduplication", "selection"]
+    n_in: int
+    expanded: int
+    dropped: int
+    n_out: int
+    expanded_by: dict[str, int]
+    dropped_by: dict[str, int]
+
+
+class Fate(Document):
+    """Where one candidate ended, with exactly one reason."""
+
+    symbol: str
+    logic: LogicName
+    direction: DirectionName
+    stage: Literal["discovery", "normalization", "deduplication", "selection"]
+    reason: str
+    """``winner`` or the reason of the drop."""
+    detail: str
+    alpha_score: float | None = None
+    cluster_id: int | None = None
+    features: dict[str, float | None] = Field(default_factory=dict)
+
+
+class SelectionAudit(Document):
+    """Step 4, ``data/selection_audit.json``."""
+
+    as_of: str
+    stages: list[Stage]
+    fates: list[Fate]
+    n_winners: int
+    wanted: int
+    relaxed: int
+    relaxed_share: float
+    n_clusters: int
+
+
+class Enriched(Document):
+    """Step 5, one winner with what trading it needs."""
+
+    atom_id: str
+    symbol: str
+    facts: Literal["KNOWN", "UNKNOWN", "ABSENT"]
+    filters: dict[str, float | None]
+    margin_allowed: bool | None
+    median_value_traded: float
+    liquidity: float
+    beta: float
+    correlation: float
+
+
+class Enrichment(Document):
+    """Step 5, ``data/portfolio_enriched.json``."""
+
+    as_of: str
+    winners: list[Enriched]
+    dropped: list[Drop]
+    findings: list[Finding]
+
+
+class SignViolation(Document):
+    """One failed sign check."""
+
+    code: str
+    where: str
+    what: str
+
+
+class SignTest(Document):
+    """Steps 7 and 11."""
+
+    stage: Literal["pre_opt", "post_opt"]
+    ok: bool
+    atoms: int
+    longs: int
+    shorts: int
+    values_compared: int
+    weights_compared: int
+    violations: list[SignViolation]
+
+
+class Clusters(Document):
+    """Step 8, ``data/portfolio_clusters.json``: cluster id to atom ids."""
+
+    threshold: float
+    clusters: dict[str, list[str]]
+
+
+class Event(Document):
+    """Something that changed a number on the way: a raised cap, a fallback, a guarded atom."""
+
+    code: str
+    what: str
+    values: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class RiskAnalysis(Document):
+    """Step 8, ``data/risk_analysis.json``."""
+
+    regime: Literal["QUIET", "NORMAL", "TURBULENT", "CRISIS"]
+    regime_inputs: dict[str, float | None]
+    rows_used: int
+    rows_left_out: int
+    condition_number: float
+    shrinkage: float
+    extra_shrinkage: float
+    atom_cap: float
+    cluster_cap: float
+    loss_makers: dict[str, float]
+    """Atom id to mean daily net synthetic return of the guard's window."""
+    budget: float
+    events: list[Event]
+
+
+class OptimizedAsset(Document):
+    """Weight of one atom; ``Weight`` is what the optimizer gave, ``Net_Weight`` carries the sign of the holding."""
+
+    Symbol: str
+    Atom: str
+    Logic: LogicName
+    Direction: DirectionName
+    Weight: float
+    Net_Weight: float
+    Cluster_ID: int
+
+
+class SolverRecord(Document):
+    """How a weight was found."""
+
+    name: str
+    status: str
+    iterations: int
+    residual: float | None
+    gap: float | None
+    fallbacks: list[str]
+    projection_distance: float
+
+
+class OptimizedProfile(Document):
+    """One risk profile on atoms."""
+
+    assets: list[OptimizedAsset]
+    clusters: dict[str, float]
+    cash: float
+    budget: float
+    atom_cap: float
+    cluster_cap: float
+    solver: SolverRecord
+    events: list[Event]
+
+
+class Optimized(Document):
+    """Step 9, ``data/portfolio_optimized_v2.json``; ``unguarded`` is the same decision with the guard off."""
+
+    as_of: str
+    profiles: dict[str, OptimizedProfile]
+    unguarded: dict[str, OptimizedProfile]
+
+
+class Contribution(Document):
+    """An atom's share of a physical holding."""
+
+    Atom: str
+    Logic: LogicName
+    Direction: DirectionName
+    Weight: float
+
+
+class FlattenedAsset(Document):
+    """Weight of one coin; ``Weight`` = ``Gross_Weight`` >= 0, ``Net_Weight`` is signed."""
+
+    Symbol: str
+    Weight: float
+    Net_Weight: float
+    Gross_Weight: float
+    Direction: Literal["LONG", "SHORT", "FLAT"]
+    Cluster_ID: int
+    Market: str
+    Sector: str
+    Atoms: list[Contribution]
+
+
+class FlattenedProfile(Document):
+    """One risk profile on coins."""
+
+    assets: list[FlattenedAsset]
+    cash: float
+    gross: float
+    net: float
+
+
+class Flattened(Document):
+    """Step 10, ``data/portfolio_flattened.json``."""
+
+    as_of: str
+    profiles: dict[str, FlattenedProfile]
+
+
+class Check(Document):
+    """One line of a gate's verdict."""
+
+    code: str
+    ok: bool
+    checked: int
+    what: str
+
+
+class AtomicValidation(Document):
+    """Step 14."""
+
+    run_id: str
+    profile: str
+    ok: bool
+    checks: list[Check]
+
+
+class WorstPeriod(Document):
+    """Period between two rebalances with the lowest return."""
+
+    as_of: str
+    ret: float
+
+
+class LossMakerLosses(Document):
+    """What holdings earned until the next rebalance, in units of the initial account; costs and borrow taken off.
+
+    ``from_*`` sums the losing ones only, ``pnl_*`` all: what the guard leaves out may turn and gain. A later loser was
+    not a loss maker when it was decided on, and lost over the period.
+    """
+
+    from_loss_makers: float
+    pnl_loss_makers: float
+    from_later_losers: float
+    pnl_others: float
+    later_losers: int
+    holdings: int
+
+
+class Preserved(Document):
+    """One book of the walk-forward: weights as decided, exposure and NAV as they were every day."""
+
+    loss_maker_weight_mean: float
+    loss_maker_weight_max: float
+    loss_maker_rebalances: int
+    """Rebalances at which any loss maker of the guard's window was held."""
+    decided_gross_mean: float
+    decided_gross_max: float
+    average_gross: float
+    max_drawdown: float
+    final_wealth: float
+    liquidated: bool
+    """The account's equity was gone at a close."""
+    worst_period: WorstPeriod
+    losses: LossMakerLosses
+
+
+class PreservedProfile(Document):
+    """One risk profile, as run and with the guard off."""
+
+    as_run: Preserved
+    guard_off: Preserved
+    gross_never_above_guard_off: bool
+
+
+class StandingExposure(Document):
+    """The live decision: gross and weight on loss makers, as run and with the guard off."""
+
+    gross: float
+    gross_guard_off: float
+    loss_maker_weight: float
+    loss_maker_weight_guard_off: float
+
+
+class CapitalPreservation(Document):
+    """Step 13, ``data/capital_preservation.json``."""
+
+    guard_enabled: bool
+    guard_days: int
+    rebalances: int
+    rebalances_in_cash: int
+    """Rebalances after which no risk profile held anything."""
+    mean_loss_makers: float
+    """Loss makers among a decision's winners, mean over the rebalances."""
+    no_loss_maker_held: bool
+    """Over every risk profile and rebalance, as run."""
+    standing: dict[str, StandingExposure]
+    profiles: dict[str, PreservedProfile]
+
+
+D = TypeVar("D", bound=Document)
+
+
+def load(kind: type[D], path: Path) -> D:
+    """Read and validate a document.
+
+    Raises
+    ------
+    IntegrityError
+        If the file is missing, is not JSON or breaks its schema.
+    """
+    try:
+        return kind.model_validate(read_json(path), strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(
+            f"document breaks its schema at {place}: {first['msg']}", where=str(path), hint="run: assay verify"
+        ) from error
+
+
+def save(document: Document, path: Path) -> str:
+    """Write a document; return the SHA-256 of its bytes."""
+    return write_json(path, document.model_dump(mode="json"))
+
+
+def as_plain(document: Document) -> dict[str, Any]:
+    """Return a document as plain JSON values."""
+    return document.model_dump(mode="json")

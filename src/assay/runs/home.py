@@ -1,0 +1,216 @@
+"""The home folder and run directories: names, claims, status.
+
+::
+
+    assay-home/
+        lake/<source>-<sha8>/       tables, heads.jsonl, superset/
+        runs/<run id>/              one execution of one profile
+        runs/registry.jsonl         chained list of sealed runs
+        flows/<flow id>/            what a flow printed
+        reports/                    what later commands found about sealed runs
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from assay.base import files
+from assay.base.domain import UTC
+from assay.base.errors import UsageError
+from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+FINAL_STATES = frozenset({"VALID", "FAILED", "INTERRUPTED"})
+
+
+@dataclass(frozen=True)
+class Home:
+    """The one folder in which everything lives.
+
+    Attributes
+    ----------
+    path : Path
+        The folder, absolute.
+    lake_at : str or None
+        Where new lakes keep their tables if not in the folder: ``s3://bucket/prefix``.
+    """
+
+    path: Path
+    lake_at: str | None = None
+
+    @property
+    def runs(self) -> Path:
+        """Folder of run directories."""
+        return self.path / "runs"
+
+    @property
+    def registry(self) -> Path:
+        """Chained list of sealed runs."""
+        return self.runs / "registry.jsonl"
+
+    @property
+    def lake(self) -> Path:
+        """Folder of lakes, one for each source."""
+        return self.path / "lake"
+
+    @property
+    def flows(self) -> Path:
+        """Folder of flows."""
+        return self.path / "flows"
+
+    @property
+    def reports(self) -> Path:
+        """Folder for findings about sealed runs."""
+        return self.path / "reports"
+
+    def run(self, name: str) -> Path:
+        """Return the directory of a run by its id or by a path to it.
+
+        Raises
+        ------
+        UsageError
+            If there is no such run.
+        """
+        if RUN_ID.fullmatch(name) and (self.runs / name).is_dir():
+            return self.runs / name
+        folder = Path(name)
+        if (folder / LEDGER).is_file() or (folder / STATUS).is_file():
+            return folder.resolve()
+        raise UsageError(f"no run {name!r}", where=str(self.runs), hint="list the runs with: assay status")
+
+    def run_ids(self) -> list[str]:
+        """Ids of all runs, oldest name first."""
+        if not self.runs.is_dir():
+            return []
+        return sorted(entry.name for entry in self.runs.iterdir() if entry.is_dir() and RUN_ID.fullmatch(entry.name))
+
+
+def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime, *, again: bool = False) -> Path:
+    """Claim a directory by creating it exclusively, so that two runs never share one.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder of run (or flow) directories.
+    stem : str
+        Profile or flow; the name becomes ``<stem>_<YYYYMMDD-HHMMSS>``, then ``-2``, ``-3``.
+    requested : str or None
+        A name given by the user; taken as it is or refused.
+    again : bool
+        Take over the directory of that name if its run died before it had written its manifest.
+
+    Raises
+    ------
+    UsageError
+        If the requested name is not a run id, or is taken.
+    """
+    if requested is not None and not RUN_ID.fullmatch(requested):
+        raise UsageError(
+            f"{requested!r} cannot name a run", hint="letters, digits, dot, dash and underscore, at most 100, no path"
+        )
+    base = requested or f"{stem}_{now.astimezone(UTC):%Y%m%d-%H%M%S}"
+    if not RUN_ID.fullmatch(base):  # the name of a profile or flow comes from the user's settings
+        hint = "letters, digits, dot, dash and underscore, at most 84"
+        raise UsageError(f"{stem!r} cannot name a folder", hint=hint)
+    files.make_folders(parent)
+    with files.disk_errors(parent):
+        for attempt in range(1, 10_000):
+            folder = parent / (base if attempt == 1 else f"{base}-{attempt}")
+            try:
+                files.disk.make_folder(folder)
+            except FileExistsError:
+                if again and not (folder / MANIFEST).is_file():
+                    return folder
+                if requested is not None:
+                    raise UsageError(
+                        f"run {requested!r} exists", where=str(folder), hint="choose another name, or add --resume"
+                    ) from None
+            else:
+                files.sync_folder(parent)
+                return folder
+    raise UsageError("ten thousand runs share one second", where=str(parent), hint="name the run with --run-id")
+
+
+@dataclass(frozen=True)
+class Status:
+    """``run_status.json``: where a run is, for whoever looks.
+
+    ``state`` is RUNNING, VALID, FAILED or INTERRUPTED on disk; :meth:`seen` says DEAD where the process is gone.
+    """
+
+    run_id: str
+    profile: str
+    state: str
+    step: int
+    stage: str
+    started: str
+    elapsed: float
+    pid: int
+    pid_started: str
+    error: dict[str, Any] | None = None
+    host: str = ""
+
+    @classmethod
+    def begin(cls, run_id: str, profile: str, now: dt.datetime) -> Self:
+        """Return the status of a run that has just been claimed by this process."""
+        return cls(
+            run_id=run_id,
+            profile=profile,
+            state="RUNNING",
+            step=0,
+            stage="Waiting",
+            started=now.astimezone(UTC).isoformat(timespec="milliseconds"),
+            elapsed=0.0,
+            pid=os.getpid(),
+            pid_started=process_started(os.getpid()),
+            host=platform.node(),
+        )
+
+    def write(self, folder: Path) -> Self:
+        """Write the status into a run directory."""
+        files.write_json(folder / STATUS, asdict(self))
+        return self
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the status of a run directory."""
+        return cls(**files.read_json(folder / STATUS))
+
+    def seen(self) -> Self:
+        """Return the status as an onlooker sees it: a run whose process is gone is DEAD.
+
+        Processes of another host of a cluster cannot be seen, and are believed.
+        """
+        if self.state == "RUNNING" and self.host in ("", platform.node()) and not self.is_alive():
+            return replace(self, state="DEAD")
+        return self
+
+    def is_alive(self) -> bool:
+        """Tell whether a process of this host is the one that wrote the status."""
+        return process_started(self.pid) == self.pid_started
+
+    def same_process(self, other: Self) -> bool:
+        """Tell whether two statuses were written by one process."""
+        return (self.host, self.pid, self.pid_started) == (other.host, other.pid, other.pid_started)
+
+
+def process_started(pid: int) -> str:
+    """Return a mark of when a process started, so that a reused pid is not taken for the old one; empty if gone."""
+    try:
+        # Field 22 of /proc/<pid>/stat is the start time; the name in field 2 may hold spaces and parentheses.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return ""
+    return "alive"

@@ -1,0 +1,227 @@
+"""The registry of runs: one chained line for each sealed run, shared by all processes of a home.
+
+A line repeats what the run's seal says, so that an edit of either shows in the other. It is also where the number of
+trials comes from: who looks at many portfolios finds a good one by chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from assay.base import files
+from assay.base.errors import IntegrityError, LedgerError
+from assay.runs.ledger import Clock, broken, chain_line, format_time, read_ledger, utc_now
+from assay.runs.verify import REGISTRY_KINDS, Chain, Entry, Problem, parse_line, read_chain, registration
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the registry holds about a sealed run.
+
+    Attributes
+    ----------
+    run_id, profile : str
+    head : str
+        Hash of the ledger's last line.
+    seal : str
+        Hash of what the seal says and of the head before it; what a signature signs.
+    manifest : str
+        Hash of what was asked for, without the run's name, clock or earlier trials: equal ones are one trial.
+    verdict : str
+    time : str
+        When the run was sealed.
+    performance : dict
+        Risk profile to annual Sharpe ratio of the walk-forward, None where there is none.
+    """
+
+    run_id: str
+    profile: str
+    head: str
+    seal: str
+    manifest: str
+    verdict: str
+    time: str
+    performance: dict[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def sealed(cls, entries: list[Entry]) -> Self:
+        """Return what a sealed ledger says, for entering it, again if need be.
+
+        Raises
+        ------
+        LedgerError
+            If the ledger does not end with a seal.
+        """
+        if not entries or entries[-1].kind != "seal":
+            raise LedgerError("run is not sealed", hint="resume it", code="NOT_SEALED")
+        return cls(**registration(entries[0], entries[-1]), time=entries[-1].time)
+
+    @classmethod
+    def entered(cls, entry: Entry) -> Self:
+        """Read a line of the registry."""
+        try:
+            return cls(**entry.body, time=entry.time)
+        except TypeError as error:
+            what = f"registry line {entry.seq + 1} has missing or unknown fields"
+            raise LedgerError(what, where=str(entry.body.get("run_id")), hint="run: assay verify") from error
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Fields of the line but its time, which every line has."""
+        return {key: value for key, value in asdict(self).items() if key != "time"}
+
+
+def append(path: Path, run: Registration, *, clock: Clock = utc_now) -> str:
+    """Enter a sealed run and return the registry's head; to enter the same run again changes nothing.
+
+    A torn last line is cut, and a ``resume`` line holds its length and hash.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken; the message names the line.
+    IntegrityError
+        If the registry holds another seal of this run.
+    DiskError
+        If the line did not reach the disk; the registry is then what it was before.
+    """
+    with files.locked(path.with_name(path.name + ".lock")):
+        chain, size = _load(path)
+        known = [entry for entry in chain.entries if entry.kind == "run" and entry.body.get("run_id") == run.run_id]
+        if known:
+            _refuse_another(path, known[0], run)
+            return chain.head
+        lines = chain.entries
+        if chain.torn:
+            files.truncate(path, size)
+            body = {"reason": "torn line", "cut": {"bytes": len(chain.torn), "sha256": files.sha256(chain.torn)}}
+            lines = _write(path, lines, chain_line(lines, format_time(clock()), "resume", body))
+        return _write(path, lines, chain_line(lines, run.time, "run", run.body))[-1].hash
+
+
+def complete(path: Path, ledger: Path) -> str:
+    """Enter a run whose process died between its seal and the registry, from its ledger; return the registry's head.
+
+    Raises
+    ------
+    LedgerError
+        If the ledger is broken or not sealed, or the registry is broken.
+    IntegrityError
+        If the registry holds another seal of this run.
+    """
+    return append(path, Registration.sealed(read_ledger(ledger)))
+
+
+def _refuse_another(path: Path, entry: Entry, run: Registration) -> None:
+    if Registration.entered(entry) != run:
+        what = f"registry line {entry.seq + 1} holds another seal of run {run.run_id}"
+        raise IntegrityError(what, where=str(path), hint="run: assay verify")
+
+
+def _write(path: Path, before: list[Entry], line: bytes) -> list[Entry]:
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        files.append(path, line)
+        files.sync_folder(path.parent)  # the first line makes the file
+    except BaseException:  # whatever cut the writing, an interrupt too, half a line must not stay
+        if path.exists():
+            files.truncate(path, size)
+        raise
+    return [*before, parse_line(line[:-1], REGISTRY_KINDS)]
+
+
+def _load(path: Path) -> tuple[Chain, int]:
+    """Return the chain and the number of bytes of its whole lines; a home without runs has no registry yet."""
+    if not path.exists():
+        return Chain([], None, b""), 0
+    data = path.read_bytes()
+    chain = read_chain(data, path.name, REGISTRY_KINDS, ordered=False)
+    if chain.fault is not None:
+        raise broken(path, chain.fault)
+    return chain, len(data) - len(chain.torn)
+
+
+def entries(path: Path) -> list[Registration]:
+    """Return the sealed runs in the order in which they were entered; a torn last line is not one.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken; the message names the line.
+    """
+    return [Registration.entered(entry) for entry in _load(path)[0].entries if entry.kind == "run"]
+
+
+def head(path: Path) -> str:
+    """Return the hash of the registry's last line, for the genesis of a run that begins; 64 zeros for none."""
+    return _load(path)[0].head
+
+
+def check(path: Path) -> int:
+    """Check the registry's lines and links, and that no run stands twice; return how many lines hold.
+
+    Raises
+    ------
+    LedgerError
+        If a line is wrong or torn; the message names the line.
+    """
+    chain, _ = _load(path)
+    if chain.torn:
+        where = f"{path.name} line {len(chain.entries) + 1}"
+        raise broken(path, Problem("TORN", where, "no newline ends it: a write was cut"))
+    seen: dict[str, int] = {}
+    for entry in chain.entries:
+        if entry.kind == "run":
+            run = Registration.entered(entry).run_id
+            if run in seen:
+                what = f"run {run} stands in line {seen[run]} too"
+                raise broken(path, Problem("REGISTRY_RUN", f"{path.name} line {entry.seq + 1}", what))
+            seen[run] = entry.seq + 1
+    return len(chain.entries)
+
+
+def trials(path: Path, besides: str | None = None) -> dict[str, Any]:
+    """Count what has been tried; equal manifests count once.
+
+    Parameters
+    ----------
+    path : Path
+        The registry.
+    besides : str, optional
+        Hash of a manifest that is about to be tried and is not counted: trying the same again is no new trial.
+
+    Returns
+    -------
+    dict
+        ``n``: distinct manifests with a Sharpe ratio. ``sharpes``: ratios, one for each manifest and risk profile.
+        ``sharpe_mean`` and ``sharpe_variance`` over all of them (sample variance of annual ratios; None for fewer than
+        two), and ``risk_profiles``: the same three for each one.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken: a number taken from it would not be evidence.
+    """
+    first: dict[str, dict[str, float]] = {}
+    for run in entries(path):
+        if run.manifest == besides:
+            continue
+        known = {name: sharpe for name, sharpe in run.performance.items() if sharpe is not None}
+        if known:
+            first.setdefault(run.manifest, known)
+    names = sorted({name for known in first.values() for name in known})
+    pooled = [sharpe for known in first.values() for sharpe in known.values()]
+    by_name = {name: [known[name] for known in first.values() if name in known] for name in names}
+    return {"n": len(first), **_spread(pooled), "risk_profiles": {name: _spread(by_name[name]) for name in names}}
+
+
+def _spread(values: list[float]) -> dict[str, float | int | None]:
+    from statistics import fmean, variance  # 10 ms that a command which counts nothing need not pay
+
+    return {
+        "sharpes": len(values),
+        "sharpe_mean": fmean(values) if values else None,
+        "sharpe_variance": variance(values) if len(values) > 1 else None,
+    }

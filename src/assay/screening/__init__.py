@@ -1,0 +1,1 @@
+"""Scanners, the superset of their candidates, and the live screener."""

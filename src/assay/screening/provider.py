@@ -1,0 +1,111 @@
+"""Who answers the scanners at an instant: our ratings, a recorded scan, or the screener itself while it is live."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assay.base.domain import UTC, format_instant
+from assay.base.errors import SourceError, UsageError
+from assay.screening.answers import last_close
+from assay.screening.recorded_scans import PROVIDER, Round, recorded, to_frame
+from assay.screening.sighting import RoundReader
+from assay.screening.superset import Answerer
+from assay.sources.base import ParquetSource, SampleSource
+
+if TYPE_CHECKING:
+    from assay.lake.lake import Head, Lake
+    from assay.lake.snapshot import Snapshot
+    from assay.settings.model import Scanner, ScanSettings
+    from assay.sources.base import Source
+
+Ask = Callable[[Mapping[str, "Scanner"]], Round]
+
+
+def utc_now() -> dt.datetime:
+    """Return the clock's instant."""
+    return dt.datetime.now(UTC)
+
+
+def is_live(source: Source) -> bool:
+    """Tell whether a source is somewhere else and goes on, other than a file or the sample."""
+    return not isinstance(source, (SampleSource, ParquetSource))
+
+
+@dataclass(frozen=True)
+class Scanning:
+    """How scanners are answered in one lake.
+
+    Attributes
+    ----------
+    lake : Lake
+        Where scans are recorded.
+    scanners : mapping of str to Scanner
+        All scanners.
+    settings : ScanSettings
+        Who is to answer.
+    clock : callable
+        The edge of time.
+    """
+
+    lake: Lake
+    scanners: Mapping[str, Scanner]
+    settings: ScanSettings
+    clock: Callable[[], dt.datetime] = utc_now
+
+    def ask(self) -> Round:
+        """Ask the screener now; nothing is recorded.
+
+        Raises
+        ------
+        SourceError
+            If it has no whole, sound answer.
+        """
+        from assay.screening.tradingview import Screener
+
+        return Screener(self.settings.screener, self.clock).ask(self.scanners)
+
+    def record(self, found: Round) -> Head:
+        """Keep a round in the lake, as a new state."""
+        return self.lake.record("candidates", to_frame(found))
+
+    def answerer(self, snapshot: Snapshot, as_of: dt.datetime) -> tuple[Snapshot, Answerer]:
+        """Return who answers at an instant, and the state of the lake that holds the answer.
+
+        A recorded scan of that instant is read; where there is none and the instant is the last close, the screener is
+        asked and its answer recorded.
+
+        Raises
+        ------
+        UsageError
+            If the screener was not recorded at that instant, which is past.
+        SourceError
+            If the screener does not answer and the settings allow no fallback.
+        """
+        if self.settings.provider != PROVIDER:
+            return snapshot, Answerer()
+        found = recorded(snapshot, as_of, self.scanners)
+        if found is None:
+            self._refuse_the_past(as_of)
+            try:
+                found = self.ask()
+            except SourceError as error:
+                if not self.settings.fallback:
+                    raise
+                why = f"the screener gave no answer, our own ratings did: {error.code}: {error.what}"
+                return snapshot, Answerer(asked=PROVIDER, fallback=why)
+            snapshot = self.lake.pin(self.record(found).head)
+        return snapshot, Answerer(PROVIDER, RoundReader(found).scan, asked=PROVIDER)
+
+    def _refuse_the_past(self, as_of: dt.datetime) -> None:
+        now = last_close(self.clock())
+        if as_of != now:
+            raise UsageError(
+                f"no scan of the screener was recorded for {format_instant(as_of)}, and it answers only as of now, "
+                f"{format_instant(now)}",
+                where="scan.provider=tradingview",
+                hint="use scan.provider=ratings for that date, or bring the bars up to date with: assay ingest --scan",
+                code="SCAN_NOT_RECORDED",
+            )

@@ -1,0 +1,189 @@
+"""The screener's values beside our own for the same closed bar: differences by name, and a table of agreement.
+
+Nothing here is stored: both sides are in the lake, so that the table can be made of any state of it at any time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from assay.base.domain import DAY, format_instant
+from assay.runs.documents import Finding, Scalar
+from assay.screening.columns import RATINGS, VOTES, closed
+from assay.screening.recorded_scans import Round, from_frame
+
+if TYPE_CHECKING:
+    from assay.lake.snapshot import Snapshot
+
+RATING_TOLERANCE = 1e-4
+"""Recorded scans of closed bars reproduce to this much."""
+PRICE_TOLERANCE = 1e-9
+"""Relative: both sides copy the exchange's decimal."""
+VALUE_TOLERANCE = 1e-6
+"""Relative, of close x volume on both sides: the screener has no quote volume of a closed bar."""
+
+_RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
+COMPARED = ("close", "value_traded", *_RATINGS, *VOTES)
+"""What is compared, in order."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value on which the screener and the lake differ."""
+
+    symbol: str
+    what: str
+    screener: float
+    ours: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well one value agreed over a scan's symbols; ``largest`` is relative for prices and values traded."""
+
+    what: str
+    compared: int
+    equal: int
+    largest: float
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """One round beside the lake.
+
+    Attributes
+    ----------
+    as_of, scanned_at : datetime
+        The round.
+    agreement : tuple of Agreement
+        One for each of :data:`COMPARED`.
+    differences : tuple of Difference
+        Beyond the tolerances, by symbol.
+    alone : tuple of str
+        Symbols of the scan whose closed bar the lake does not have.
+    """
+
+    as_of: dt.datetime
+    scanned_at: dt.datetime
+    agreement: tuple[Agreement, ...]
+    differences: tuple[Difference, ...] = field(default=())
+    alone: tuple[str, ...] = field(default=())
+
+    @property
+    def compared(self) -> int:
+        """Values that stood beside each other."""
+        return sum(entry.compared for entry in self.agreement)
+
+    @property
+    def equal(self) -> int:
+        """Values that agreed."""
+        return sum(entry.equal for entry in self.agreement)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "as_of": format_instant(self.as_of),
+            "scanned_at": format_instant(self.scanned_at),
+            "agreement": [asdict(entry) for entry in self.agreement],
+            "differences": [asdict(entry) for entry in self.differences],
+            "without_bar": list(self.alone),
+        }
+
+    def finding(self) -> Finding | None:
+        """Return the differences as one finding with both values of each, or None where there are none."""
+        if not self.differences:
+            return None
+        told = [f"{d.symbol} {d.what}: screener {d.screener:.10g}, ours {d.ours:.10g}" for d in self.differences]
+        what = "values of the closed bar on which the screener and the lake differ"
+        return Finding(code="SCREENER_DIFFERS", what=what, count=len(told), names=told)
+
+
+def reconcile(found: Round, snapshot: Snapshot) -> Reconciliation:
+    """Put a round's closed bars beside the lake's.
+
+    Parameters
+    ----------
+    found : Round
+        What the screener said, all scanners together; each symbol counts once.
+    snapshot : Snapshot
+        Our bars and ratings.
+    """
+    said = _said(found)
+    ours = _ours(snapshot, found.as_of, sorted(said))
+    shared = sorted(said.keys() & ours.keys())
+    agreement: list[Agreement] = []
+    differences: list[Difference] = []
+    for what in COMPARED:
+        pairs = [(symbol, said[symbol].get(what), ours[symbol].get(what)) for symbol in shared]
+        both = [(symbol, float(a), float(b)) for symbol, a, b in pairs if a is not None and b is not None]
+        entry, apart = _compare(what, both)
+        agreement.append(entry)
+        differences += apart
+    return Reconciliation(
+        as_of=found.as_of,
+        scanned_at=found.scanned_at,
+        agreement=tuple(agreement),
+        differences=tuple(sorted(differences, key=lambda one: (one.symbol, COMPARED.index(one.what)))),
+        alone=tuple(sorted(said.keys() - ours.keys())),
+    )
+
+
+def agreements(snapshot: Snapshot) -> list[Reconciliation]:
+    """Reconcile the last round of every instant that was scanned, oldest first."""
+    rows = snapshot.candidates()
+    if rows is None or rows.is_empty():
+        return []
+    last = rows.filter(pl.col("scanned_at") == pl.col("scanned_at").max().over("as_of"))
+    rounds = [from_frame(part) for _, part in sorted(last.group_by("as_of"), key=lambda pair: pair[0])]
+    return [reconcile(found, snapshot) for found in rounds]
+
+
+def _compare(what: str, both: Sequence[tuple[str, float, float]]) -> tuple[Agreement, list[Difference]]:
+    theirs, ours = np.array([a for _, a, _ in both]), np.array([b for _, _, b in both])
+    gap = np.abs(theirs - ours)
+    if what in ("close", "value_traded"):
+        scale = np.maximum(np.abs(theirs), np.abs(ours))
+        gap = np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
+    wrong = gap > _tolerance(what)
+    apart = [Difference(symbol, what, a, b) for (symbol, a, b), bad in zip(both, wrong, strict=True) if bad]
+    largest = float(gap.max()) if gap.size else 0.0
+    return Agreement(what, len(both), len(both) - len(apart), largest), apart
+
+
+def _tolerance(what: str) -> float:
+    if what == "close":
+        return PRICE_TOLERANCE
+    if what == "value_traded":
+        return VALUE_TOLERANCE
+    return RATING_TOLERANCE if what in _RATINGS else 0.0
+
+
+def _said(found: Round) -> dict[str, Mapping[str, Scalar]]:
+    """Return the screener's closed bar of each symbol under our names."""
+    said: dict[str, Mapping[str, Scalar]] = {}
+    for answer in found.answers:
+        for symbol, fields in answer.rows:
+            values = {name: fields.get(closed(name)) for name in ("close", *RATINGS, *VOTES)}
+            said[symbol] = values | {
+                "value_traded": _product(fields.get(closed("close")), fields.get(closed("volume")))
+            }
+    return said
+
+
+def _ours(snapshot: Snapshot, as_of: dt.datetime, symbols: list[str]) -> dict[str, Mapping[str, Scalar]]:
+    """Return the lake's values of the same bar under the same names."""
+    since = as_of - DAY
+    bars = snapshot.bars(since, as_of, symbols, columns=("symbol", "close", "volume"))
+    rated = snapshot.ratings(since, as_of, symbols, columns=("symbol", *_RATINGS, *VOTES))
+    values = bars.with_columns((pl.col("close") * pl.col("volume")).alias("value_traded"))
+    return {row.pop("symbol"): row for row in values.join(rated, on="symbol", how="left").iter_rows(named=True)}
+
+
+def _product(close: Scalar, volume: Scalar) -> float | None:
+    return None if close is None or volume is None else float(close) * float(volume)

@@ -1,0 +1,179 @@
+"""The superset: every scanner's candidates of one instant, consolidated, and a profile's share of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from assay.base.domain import Atom, format_instant
+from assay.market.panel import Market
+from assay.runs.documents import Candidate, Scalar, Superset
+from assay.screening.scanner import ScanResult, scan
+from assay.settings.model import Profile, Scanner
+
+Provider = Literal["ratings", "tradingview"]
+Scan = Callable[[Market, str, Scanner], ScanResult]
+"""Answers one scanner, by name, at a market's instant."""
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """Who answers the scanners.
+
+    Attributes
+    ----------
+    provider : {"ratings", "tradingview"}
+        Who answers.
+    scan : callable
+        How.
+    asked : {"ratings", "tradingview"}
+        Whom the settings name.
+    fallback : str or None
+        Why another one answers.
+    """
+
+    provider: Provider = "ratings"
+    scan: Scan = scan
+    asked: Provider = "ratings"
+    fallback: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name in a superset's key: a superset that fell back is another one than one that was asked for.
+
+        >>> Answerer().name, Answerer(asked="tradingview", fallback="no network").name
+        ('ratings', 'ratings for tradingview')
+        """
+        return self.provider if self.fallback is None else f"{self.provider} for {self.asked}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A profile's share of a superset.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        Unique by (symbol, logic, direction), in that order.
+    taken : int
+        Records taken from the superset.
+    merged : int
+        Records that turned into one that was there already; ``len(candidates) = taken - merged``.
+    """
+
+    candidates: list[Candidate]
+    taken: int
+    merged: int
+
+
+def consolidate(
+    as_of: dt.datetime,
+    head: int,
+    provider: Provider,
+    results: Iterable[ScanResult],
+    key: str,
+    *,
+    asked: Provider | None = None,
+    fallback: str | None = None,
+) -> Superset:
+    """Merge scans of one instant into the superset.
+
+    The same symbol wanted long by one scanner and short by another is two candidates; the same atom found by two
+    scanners is one, with both names, the better rank and every field that either saw.
+
+    Parameters
+    ----------
+    as_of : datetime
+        Instant of the scans.
+    head : int
+        Head of the lake that the scans read.
+    provider : {"ratings", "tradingview"}
+        Who answered.
+    results : iterable of ScanResult
+        One for each scanner, in any order.
+    key : str
+        What the superset answers for, see :func:`superset_key`.
+    asked : {"ratings", "tradingview"}, optional
+        Who was asked; who answered where None.
+    fallback : str, optional
+        Why another one answered.
+    """
+    ordered = sorted(results, key=lambda result: result.name)
+    found = [candidate for result in ordered for candidate in result.candidates]
+    merged: dict[Atom, Candidate] = {}
+    # Best rank first: a field on which two scanners differ keeps the better ranked one's value under its plain name.
+    for candidate in sorted(found, key=lambda one: (one.rank, one.scanners)):
+        atom = _atom(candidate)
+        merged[atom] = _join(merged[atom], candidate) if atom in merged else candidate
+    return Superset(
+        as_of=format_instant(as_of),
+        head=head,
+        key=key,
+        provider=provider,
+        asked=asked or provider,
+        fallback=fallback,
+        scanners=[result.count for result in ordered],
+        candidates=[merged[atom] for atom in sorted(merged)],
+        unique_atoms=len(merged),
+        duplicates_merged=len(found) - len(merged),
+        merged_quotes=[record for result in ordered for record in result.merged],
+        invalid_records=[record for result in ordered for record in result.invalid],
+    )
+
+
+def _atom(candidate: Candidate) -> Atom:
+    return Atom(candidate.symbol, candidate.logic, candidate.direction)
+
+
+def _join(first: Candidate, second: Candidate) -> Candidate:
+    """Add a second sighting of the same atom; a field on which they differ keeps both values."""
+    fields: dict[str, Scalar] = dict(first.fields)
+    for name, value in second.fields.items():
+        if name not in fields or fields[name] is None:
+            fields[name] = value
+        elif value is not None and value != fields[name]:
+            fields[f"{name}@{'+'.join(second.scanners)}"] = value
+    scanners = sorted({*first.scanners, *second.scanners})
+    return first.model_copy(update={"scanners": scanners, "rank": min(first.rank, second.rank), "fields": fields})
+
+
+def profile_pool(superset: Superset, profile: Profile) -> Pool:
+    """Return what a profile may choose from.
+
+    ``pool = own`` takes the candidates of the profile's scanners on its side and of its logics. ``pool = superset``
+    takes every candidate and turns it to the profile's side, keeping ``scan_direction`` and ``inverted``; where turning
+    makes two records of one atom, the record that was not turned stays, with its rank, and the other's scanners join
+    it.
+    """
+    if profile.pool == "own":
+        own = [candidate for candidate in superset.candidates if _is_own(candidate, profile)]
+        return Pool(own, len(own), 0)
+    kept: dict[Atom, Candidate] = {}
+    turned = [_turn(candidate, profile) for candidate in superset.candidates]
+    for candidate in sorted(turned, key=lambda one: one.inverted):
+        atom = _atom(candidate)
+        if atom in kept:
+            scanners = sorted({*kept[atom].scanners, *candidate.scanners})
+            candidate = kept[atom].model_copy(update={"scanners": scanners})
+        kept[atom] = candidate
+    return Pool([kept[atom] for atom in sorted(kept)], len(turned), len(turned) - len(kept))
+
+
+def profile_candidates(superset: Superset, profile: Profile) -> list[Candidate]:
+    """Return the candidates of :func:`profile_pool`."""
+    return profile_pool(superset, profile).candidates
+
+
+def _is_own(candidate: Candidate, profile: Profile) -> bool:
+    return (
+        candidate.direction == profile.direction
+        and candidate.logic in profile.logics
+        and not set(profile.scanners).isdisjoint(candidate.scanners)
+    )
+
+
+def _turn(candidate: Candidate, profile: Profile) -> Candidate:
+    inverted = candidate.direction != profile.direction
+    return candidate.model_copy(update={"direction": profile.direction, "inverted": inverted})

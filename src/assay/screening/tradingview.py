@@ -1,0 +1,219 @@
+"""TradingView's crypto screener: every declared scanner asked at the same moment, every answer checked.
+
+The library ``tradingview-screener`` builds the queries; its own transport hands back parsed JSON and nothing else, so
+that neither retries, nor content types, nor the hash of an answer could be had from it. The transport is httpx.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from assay.base import files
+from assay.base.domain import UTC, Direction, rating_column
+from assay.base.errors import SourceError, UsageError
+from assay.runs.documents import Scalar
+from assay.screening.answers import (
+    LATER,
+    OFFLINE,
+    ScreenerFault,
+    check_answer,
+    check_length,
+    inconsistent,
+    last_close,
+    read_page,
+)
+from assay.screening.columns import COLUMNS, closed
+from assay.screening.recorded_scans import Answer, Round, question
+
+if TYPE_CHECKING:
+    import httpx
+
+    from assay.settings.model import Scanner
+    from assay.settings.model import Screener as Settings
+
+PATH = "/crypto/scan"
+_MOST = 64 << 20
+"""Bytes of one answer beyond which something else is being sent."""
+Clock = Callable[[], dt.datetime]
+
+
+def request_body(scanner: Scanner, page: int, offset: int = 0) -> dict[str, Any]:
+    """Return the query of a scanner: its universe and its condition on the closed bar's rating, sorted by it."""
+    try:
+        from tradingview_screener.column import Column as col  # noqa: N813 - the library's own short name for it
+        from tradingview_screener.query import Query
+    except ImportError as error:
+        raise _extra(error) from None
+
+    rating = closed(rating_column(scanner.logic))
+    long = Direction[scanner.direction] is Direction.LONG
+    query = Query().set_markets("crypto").select(*COLUMNS)
+    query.query.pop("filter2", None)  # the library begins with a query for shares
+    query.where(
+        col("exchange") == scanner.universe.exchange,
+        col("type") == "spot",
+        col("currency").isin(scanner.universe.quotes),
+        col(rating) > 0 if long else col(rating) < 0,
+    )
+    query.order_by(rating, ascending=not long).offset(offset).limit(offset + page)
+    return dict(query.query)
+
+
+class Screener:
+    """Asks the screener.
+
+    Parameters
+    ----------
+    settings : Screener
+        Base address, timeouts, attempts and pace.
+    clock, sleep : callable
+        The edges of time; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock = lambda: dt.datetime.now(UTC),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._pace = _Pace(settings.per_second, sleep)
+
+    def ask(self, scanners: Mapping[str, Scanner]) -> Round:
+        """Ask for every scanner at the same time.
+
+        Raises
+        ------
+        SourceError
+            If one of them has no whole, sound answer; the code says what was wrong.
+        UsageError
+            If the packages for live data are not installed.
+        """
+        try:
+            import httpx
+        except ImportError as error:
+            raise _extra(error) from None
+
+        began = self._clock()
+        timeout = httpx.Timeout(self.settings.timeout)
+        with (
+            httpx.Client(base_url=self.settings.address, timeout=timeout, follow_redirects=False) as client,
+            ThreadPoolExecutor(max_workers=max(len(scanners), 1)) as pool,
+        ):
+            waiting = [pool.submit(self._answer, client, name, scanners[name]) for name in sorted(scanners)]
+            answers = tuple(future.result() for future in waiting)
+        if last_close(self._clock()) != last_close(began):
+            raise SourceError(
+                "a daily bar closed while the scanners were asked",
+                where=self.settings.address,
+                hint="scan again: the answers are of two different days",
+                code="SCREENER_MIDNIGHT",
+            )
+        return Round(last_close(began), began.astimezone(UTC), answers)
+
+    def _answer(self, client: httpx.Client, name: str, scanner: Scanner) -> Answer:
+        """Page through one scanner's records; the whole is asked for again where it does not hold together."""
+        for attempt in range(1, self.settings.attempts + 1):
+            try:
+                return self._pages(client, name, scanner)
+            except ScreenerFault as fault:
+                self._again(fault, attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _again(self, fault: ScreenerFault, attempt: int) -> None:
+        """Wait before the next attempt, or say what was wrong with the last one."""
+        wait = max(self.settings.backoff * 2.0 ** (attempt - 1), fault.after)
+        if not fault.passing or attempt >= self.settings.attempts or fault.after > self.settings.patience:
+            tries = f", {attempt} attempts" if attempt > 1 else ""
+            where = f"{self.settings.address}{PATH}{tries}"
+            raise SourceError(fault.what, where=where, hint=fault.hint, code=fault.code) from fault
+        self._sleep(wait)
+
+    def _pages(self, client: httpx.Client, name: str, scanner: Scanner) -> Answer:
+        page = self.settings.page
+        parts: list[bytes] = []
+        rows: dict[str, dict[str, Scalar]] = {}
+        total: int | None = None
+        while total is None or len(rows) < total:
+            body = self._post(client, request_body(scanner, page, len(rows)))
+            counted, found = read_page(body)
+            if total is not None and counted != total:
+                raise inconsistent(f"totalCount was {total} on the first page and {counted} on another")
+            total = counted
+            check_length(len(found), page, total, len(rows))
+            for symbol, fields in found:
+                if symbol in rows:
+                    raise inconsistent(f"{symbol!r} comes twice")
+                rows[symbol] = fields
+            parts.append(body)
+        request = files.canonical_json(request_body(scanner, page)).decode()
+        return Answer(name, question(scanner), request, files.sha256(b"".join(parts)), total, tuple(rows.items()))
+
+    def _post(self, client: httpx.Client, body: Mapping[str, Any]) -> bytes:
+        import httpx
+
+        self._pace.wait()
+        deadline = time.monotonic() + self.settings.timeout
+        try:
+            with client.stream("POST", PATH, json=dict(body), headers={"accept": "application/json"}) as response:
+                data = _read(response, deadline)
+        except httpx.TimeoutException as error:
+            what = f"no whole answer within {self.settings.timeout:g} s"
+            raise ScreenerFault("SCREENER_UNREACHABLE", what, OFFLINE, passing=True) from error
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+            what = f"the answer broke off: {error or type(error).__name__}"
+            raise ScreenerFault("SCREENER_TRUNCATED", what, LATER, passing=True) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            what = f"the screener cannot be reached: {error or type(error).__name__}"
+            raise ScreenerFault("SCREENER_UNREACHABLE", what, OFFLINE, passing=True) from error
+        check_answer(response.status_code, response.headers, data, self._clock())
+        return data
+
+
+class _Pace:
+    """Lets requests begin at most so many times a second, whichever thread they come from."""
+
+    def __init__(self, per_second: float, sleep: Callable[[float], None]) -> None:
+        self._gap = 1.0 / per_second
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+        if turn > now:
+            self._sleep(turn - now)
+
+
+def _extra(error: ImportError) -> UsageError:
+    return UsageError(
+        f"live data need packages that are not installed: {error.name}",
+        hint="run: pip install -r requirements-live.txt, or pip install 'assay-portfolio[live]'",
+        code="EXTRA_MISSING",
+    )
+
+
+def _read(response: httpx.Response, deadline: float) -> bytes:
+    """Read a body; a slow drip ends at the deadline, whatever single reads take."""
+    import httpx
+
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_bytes():
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the body drips", request=response.request)
+        if size > _MOST:
+            raise ScreenerFault("SCREENER_CONTENT", f"the answer is longer than {_MOST:,} bytes", LATER)
+    return b"".join(parts)

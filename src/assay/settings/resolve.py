@@ -1,0 +1,277 @@
+"""Layered settings: canon, ``./assay.toml``, environment, ``--set``; each value knows where it came from.
+
+The environment is read once, by :func:`load`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from assay.base.errors import ProfileError
+from assay.settings.model import Execution, MetaProfile, Profile, Scanner, ScanSettings, Schedule
+
+Tree = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
+
+ENVIRONMENT_PREFIX = "ASSAY_SET__"
+SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "scan", "schedule", "executor")
+HOUSE = ("scan", "schedule", "executor")
+"""Sections without names below them: they hold for the whole house."""
+USER_FILE = "assay.toml"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place."""
+
+    origin: str
+    tree: Tree
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that is configured: profiles, scanners, meta-portfolios and flows by name.
+
+    Attributes
+    ----------
+    files : tuple of Layer
+        TOML files, the canon first.
+    overrides : tuple of Layer
+        Settings from the environment and the command line, as trees. A tree below ``scanners`` changes that scanner;
+        everything else changes whichever profile is resolved.
+    """
+
+    files: tuple[Layer, ...]
+    overrides: tuple[Layer, ...] = ()
+
+    def names(self, section: str) -> list[str]:
+        """Names that a section declares over all files, sorted."""
+        return sorted({name for layer in self.files for name in layer.tree.get(section, {})})
+
+    def profile(self, name: str) -> Profile:
+        """Return one profile with every value resolved.
+
+        Raises
+        ------
+        ProfileError
+            If the name or a setting is unknown, a value is out of range, or a scanner does not exist.
+        """
+        profile = _build(Profile, self._tree("profiles", name), f"profiles.{name}")
+        missing = [scanner for scanner in profile.scanners if scanner not in self.names("scanners")]
+        for wrong, what in ((missing or not profile.scanners, "scanners"), (not profile.logics, "logics")):
+            if wrong:
+                raise ProfileError(
+                    f"profile needs {what} that exist, and has {', '.join(missing) or 'none'}",
+                    where=f"profiles.{name}.{what}",
+                    hint=f"declared scanners: {', '.join(self.names('scanners'))}",
+                )
+        return profile
+
+    def meta(self, name: str) -> MetaProfile:
+        """Return one meta-portfolio's settings."""
+        return _build(MetaProfile, self._tree("meta", name), f"meta.{name}")
+
+    def scanners(self) -> dict[str, Scanner]:
+        """Return every declared scanner: together they make the superset."""
+        return {
+            name: _build(Scanner, self._tree("scanners", name), f"scanners.{name}") for name in self.names("scanners")
+        }
+
+    def scan(self) -> ScanSettings:
+        """Return who answers the scanners, and how the screener is asked."""
+        return _build(ScanSettings, self._house("scan"), "scan")
+
+    def schedule(self) -> Schedule:
+        """Return when the scheduler works."""
+        return _build(Schedule, self._house("schedule"), "schedule")
+
+    def execution(self) -> Execution:
+        """Return where work is done."""
+        return _build(Execution, self._house("executor"), "executor")
+
+    def house(self) -> dict[str, tuple[Any, str]]:
+        """Map every dotted setting of the house to its value and the place that it came from."""
+        models = {"scan": self.scan(), "schedule": self.schedule(), "executor": self.execution()}
+        values = dotted({section: model.model_dump(mode="json") for section, model in models.items()})
+        origins = dict.fromkeys(values, "default")
+        for layer in (*self.files, *self.overrides):
+            said = dotted({section: layer.tree.get(section, {}) for section in models})
+            origins.update(dict.fromkeys((key for key in said if key in origins), layer.origin))
+        return {key: (value, origins[key]) for key, value in values.items()}
+
+    def _house(self, section: str) -> Tree:
+        tree: Tree = {}
+        for layer in (*self.files, *self.overrides):
+            part = layer.tree.get(section, {})
+            if not isinstance(part, dict):
+                raise ProfileError(
+                    f"{section} is a section, not a value", where=layer.origin, hint=f"set {section}.KEY"
+                )
+            tree = merge(tree, part)
+        return tree
+
+    def flow(self, name: str) -> list[str]:
+        """Return the profiles of a flow."""
+        found = [layer.tree["flows"][name] for layer in self.files if name in layer.tree.get("flows", {})]
+        if not found:
+            raise ProfileError(f"unknown flow {name!r}", hint=f"declared flows: {', '.join(self.names('flows'))}")
+        return list(found[-1])
+
+    def provenance(self, name: str, section: str = "profiles") -> dict[str, str]:
+        """Map every dotted setting of a profile (or of a name in ``meta``) to the place that its value came from."""
+        resolved: Profile | MetaProfile = self.meta(name) if section == "meta" else self.profile(name)
+        origins = dict.fromkeys(dotted(resolved.model_dump(mode="json")), "default")
+        for origin, tree in self._parts(section, name):
+            origins.update(dict.fromkeys((key for key in dotted(tree) if key in origins), origin))
+        return origins
+
+    def _parts(self, section: str, name: str) -> Iterator[tuple[str, Tree]]:
+        if name not in self.names(section):
+            raise ProfileError(
+                f"unknown name {name!r}", where=section, hint=f"declared: {', '.join(self.names(section)) or 'none'}"
+            )
+        for layer in self.files:
+            yield layer.origin, _defaults(layer.tree.get("defaults", {}), section)
+        for layer in self.files:
+            yield layer.origin, layer.tree.get(section, {}).get(name, {})
+        for layer in self.overrides:
+            yield layer.origin, _override(layer.tree, section, name)
+
+    def _tree(self, section: str, name: str) -> Tree:
+        tree: Tree = {}
+        for _, part in self._parts(section, name):
+            tree = merge(tree, part)
+        return tree if section == "scanners" else tree | {"name": name}
+
+
+def load(
+    folder: Path | None = None, environment: Mapping[str, str] | None = None, settings: Sequence[str] = ()
+) -> Catalog:
+    """Read the canon, ``assay.toml`` in ``folder``, the environment's ``ASSAY_SET__a__b`` and ``a.b=value`` settings.
+
+    Examples
+    --------
+    >>> catalog = load(settings=["caps.atom=0.2"])
+    >>> catalog.profile("binance_spot_rating_all_long").caps.atom
+    0.2
+    >>> catalog.provenance("binance_spot_rating_all_long")["caps.atom"]
+    '--set caps.atom=0.2'
+    """
+    canon = resources.files("assay.settings").joinpath("canon.toml").read_text(encoding="utf-8")
+    files = [Layer("canon.toml", _parse(canon, "canon.toml"))]
+    if folder is not None and (folder / USER_FILE).is_file():
+        files.append(Layer(USER_FILE, _parse((folder / USER_FILE).read_text(encoding="utf-8"), USER_FILE)))
+    overrides = [
+        Layer(key, _nest(key.removeprefix(ENVIRONMENT_PREFIX).split("__"), value))
+        for key, value in sorted((environment or {}).items())
+        if key.startswith(ENVIRONMENT_PREFIX)
+    ]
+    overrides += [_setting(text) for text in settings]
+    return Catalog(tuple(files), tuple(overrides))
+
+
+def merge(low: Tree, high: Tree) -> Tree:
+    """Return ``low`` with ``high`` over it, table by table.
+
+    >>> merge({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}})
+    {'a': {'x': 1, 'y': 3}}
+    """
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten a tree to dotted keys.
+
+    >>> dotted({"caps": {"atom": 0.25}})
+    {'caps.atom': 0.25}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _defaults(tree: Tree, section: str) -> Tree:
+    """Return the defaults of one kind: ``universe`` is the scanners', everything else the profiles'."""
+    if section == "scanners":
+        return {"universe": tree.get("universe", {})}
+    return {key: value for key, value in tree.items() if key != "universe"} if section == "profiles" else {}
+
+
+def _override(tree: Tree, section: str, name: str) -> Tree:
+    """Return what a setting changes.
+
+    ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, ``scan.*`` and
+    ``schedule.*`` the house, the rest the profile.
+    """
+    if section == "scanners":
+        own = tree.get("scanners", {})
+        return merge(_defaults(tree, section), own.get(name, {}) if isinstance(own, dict) else {})
+    if section == "meta":
+        # What is set for profiles is the sleeves' business: meta.max_coin=0.2, or meta.NAME.max_coin=0.2, is not.
+        own = tree.get("meta", {})
+        plain = {key: value for key, value in own.items() if key in MetaProfile.model_fields}
+        return merge(plain, own.get(name, {}))
+    return {
+        key: value
+        for key, value in tree.items()
+        if key != "universe" and not (key in SECTIONS and isinstance(value, dict))
+    }
+
+
+def _setting(text: str) -> Layer:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ProfileError(f"cannot read the setting {text!r}", hint="write --set caps.atom=0.2")
+    return Layer(f"--set {text}", _nest(key.strip().split("."), value.strip()))
+
+
+def _nest(keys: Iterable[str], value: str) -> Tree:
+    path = list(keys)
+    tree: Tree = {path[-1]: _value(value)}
+    for key in reversed(path[:-1]):
+        tree = {key: tree}
+    return tree
+
+
+def _value(text: str) -> Any:
+    """Read a value as TOML does; what is not TOML is a bare string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _parse(text: str, origin: str) -> Tree:
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"not TOML: {error}", where=origin, hint="mend the line that it names") from None
+    unknown = sorted(set(tree) - set(SECTIONS))
+    if unknown:
+        raise ProfileError(f"unknown section {unknown[0]!r}", where=origin, hint=f"sections are {', '.join(SECTIONS)}")
+    return tree
+
+
+def _build(model: type[M], tree: Tree, where: str) -> M:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(str(part) for part in first["loc"])
+        raise ProfileError(
+            f"setting {setting!r}: {first['msg'].lower()}",
+            where=where,
+            hint="see every setting with: assay profiles show NAME",
+        ) from None

@@ -1,0 +1,390 @@
+"""Whole histories, delisted pairs included, from the exchange's archive of monthly and daily kline files.
+
+The archive fills the lake of ``binance``: its bars are the exchange's own, number by number. A first load from here
+reaches back to the first bar of every pair; ``binance`` goes on from there day by day. Only files that can hold a bar
+that the lake lacks are fetched, each with its checksum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import polars as pl
+
+from assay.base import files
+from assay.base.domain import UTC, Instrument
+from assay.base.errors import SourceError, UsageError
+from assay.market.universe import excluded
+from assay.runs.documents import Finding
+from assay.settings.model import Universe
+from assay.sources import facts
+from assay.sources.base import NOTHING, Held, SourceRead
+from assay.sources.download_cache import Spool
+from assay.sources.exchange import Exhausted, Malformed
+from assay.sources.findings import finding, retries
+from assay.sources.frames import frame, judge
+from assay.sources.loading import identity, midnight, run
+from assay.sources.plan import ENDS_LISTING, gaps
+from assay.sources.rules import EXCHANGE
+from assay.sources.settings import Access
+from assay.sources.zips import BadFile, rows, verify
+
+if TYPE_CHECKING:
+    import httpx
+
+MONTHLY, DAILY = "data/spot/monthly/klines/", "data/spot/daily/klines/"
+_MOST = 32 << 20
+"""Bytes of an answer beyond which something else is being sent."""
+_IN_A_ROW = 3
+_LONGEST_BACKOFF = 30.0
+_LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class ArchiveSource:
+    """The archive of Binance's spot klines, of a day.
+
+    Parameters
+    ----------
+    access : Access
+        Addresses and patience.
+    clock : callable
+        Tells which bars have closed.
+    """
+
+    access: Access = field(default_factory=Access)
+    clock: Callable[[], dt.datetime] = _now
+
+    @property
+    def name(self) -> str:
+        """``archive``."""
+        return "archive"
+
+    @property
+    def kind(self) -> str:
+        """``binance``: the lake is that of the exchange."""
+        return "binance"
+
+    @property
+    def identity(self) -> str:
+        """That of ``binance``."""
+        return identity("binance")
+
+    def fingerprint(self) -> None:
+        """Return None: only a reading tells whether there is something new."""
+
+    def read(self, held: Held = NOTHING) -> SourceRead:
+        """Fetch the files that can hold what the lake lacks.
+
+        Raises
+        ------
+        SourceError
+            If the archive cannot be reached, or none of the files that were needed could be used.
+        """
+        return run(_Reading(self, held).run())
+
+
+@dataclass(frozen=True, order=True)
+class File:
+    """One file of the archive.
+
+    Attributes
+    ----------
+    symbol : str
+        TradingView notation.
+    period : str
+        ``2024-05`` or ``2024-05-17``.
+    key : str
+        Its name in the bucket.
+    """
+
+    symbol: str
+    period: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """Last part of the key."""
+        return self.key.rpartition("/")[2]
+
+    def days(self) -> set[dt.date]:
+        """Return the days that it can hold."""
+        first = dt.date.fromisoformat(self.period if len(self.period) == 10 else f"{self.period}-01")
+        if len(self.period) == 10:
+            return {first}
+        return {day for n in range(31) if (day := first + dt.timedelta(days=n)).month == first.month}
+
+
+def needed(found: Iterable[File], have: set[dt.date]) -> list[File]:
+    """Return the files of one symbol that can hold a day that is not there; months before days."""
+    missing_from = set(have)
+    chosen = []
+    for file in sorted(found, key=lambda file: (len(file.period), file.period)):
+        days = file.days()
+        if not days <= missing_from:
+            chosen.append(file)
+            missing_from |= days
+    return chosen
+
+
+class _Reading:
+    """One reading of the archive."""
+
+    def __init__(self, source: ArchiveSource, held: Held) -> None:
+        self.source, self.access, self.held = source, source.access, held
+        self.spool = Spool(held.spool("archive"), held.base)
+        self.retries: Counter[str] = Counter()
+        self.requests = 0
+        self.faults: dict[str, list[str]] = {}
+        self._in_a_row = 0
+
+    async def run(self) -> SourceRead:
+        resumed = {key.split("/")[4] for key in self.spool.held}
+        async with _client(self.access) as self.http:
+            wanted = await self._wanted()
+            await self._all(wanted, self._one)
+        now, held = self.source.clock(), self._have().keys()
+        answers: dict[str, list[Any]] = {}
+        for key, kept in sorted(self.spool.held.items(), key=lambda item: item[0].rpartition("/")[2]):
+            answers.setdefault(f"{EXCHANGE}:{key.split('/')[4]}", []).extend(kept.rows)
+        checked = judge(frame(answers), self.source.name, self.source.name, now, held)
+        if wanted and checked.bars.is_empty():
+            raise self._error(f"none of {len(wanted)} files could be used: {', '.join(self.faults)}", "ARCHIVE_EMPTY")
+        found = [
+            *finding("RESUMED", resumed),
+            *retries(self.retries),
+            *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
+            *checked.findings,
+            *(self._gaps(checked.bars) if self.held.snapshot is None else []),
+        ]
+        return SourceRead(
+            bars=checked.bars,
+            rejected=checked.rejected,
+            interval="1d",
+            fingerprint=files.content_hash_table(checked.bars, ("symbol", "open_time")),
+            complete=False,
+            findings=tuple(found),
+            instruments=self._instruments(checked.bars, now),
+            cost={"requests": self.requests, "weight": 0},
+            settle=self.spool.clear,
+        )
+
+    def _gaps(self, bars: pl.DataFrame) -> list[Finding]:
+        """Tell which days a whole history lacks."""
+        missing = gaps(bars.select("symbol", "open_time"))
+        short = missing.filter(pl.col("missing") < ENDS_LISTING)
+        restarts = missing.filter(pl.col("missing") >= ENDS_LISTING)
+        return [
+            *finding("GAPS", short["symbol"].unique().to_list(), int(short["missing"].sum())),
+            *finding("LISTING_RESTARTED", restarts["symbol"].unique().to_list(), restarts.height),
+        ]
+
+    def _instruments(self, bars: pl.DataFrame, now: dt.datetime) -> pl.DataFrame | None:
+        """Say of pairs that the exchange lists no more that nothing is known of them, where the lake has facts."""
+        table = None if self.held.snapshot is None else self.held.snapshot.instruments()
+        return None if table is None else facts.unseen(table, bars["symbol"].unique().to_list(), midnight(now))
+
+    # --- what there is --------------------------------------------------------------------------------------------
+
+    async def _wanted(self) -> list[File]:
+        """List the archive, and choose what can hold a bar that the lake lacks."""
+        self.held.tell("list", 0, 0)
+        names = set(await self._folders(MONTHLY)) | set(await self._folders(DAILY))
+        today = self.source.clock().date()
+        symbols = sorted(name for name in names if _eligible(name, today))
+        have = self._have()
+        chosen: list[File] = []
+
+        async def look(name: str) -> None:
+            symbol = f"{EXCHANGE}:{name}"
+            there = await self._files(MONTHLY, name) + await self._files(DAILY, name)
+            chosen.extend(file for file in needed(there, have.get(symbol, set())) if file.key not in self.spool.held)
+
+        await self._all(symbols, look, stage="list")
+        return sorted(chosen)
+
+    def _have(self) -> dict[str, set[dt.date]]:
+        snapshot = self.held.snapshot
+        if snapshot is None:
+            return {}
+        bars = snapshot.bars(columns=("symbol", "open_time"))
+        days = bars.group_by("symbol").agg(pl.col("open_time").dt.date().unique())
+        return {symbol: set(found) for symbol, found in days.iter_rows()}
+
+    async def _folders(self, root: str) -> list[str]:
+        pages = await self._pages(root)
+        found = (item.text or "" for page in pages for item in page.iterfind("{*}CommonPrefixes/{*}Prefix"))
+        return [text.removeprefix(root).rstrip("/") for text in found]
+
+    async def _files(self, root: str, name: str) -> list[File]:
+        prefix = f"{root}{name}/1d/"
+        found = []
+        for key in (
+            item.text or "" for page in await self._pages(prefix) for item in page.iterfind("{*}Contents/{*}Key")
+        ):
+            period = key.removeprefix(f"{prefix}{name}-1d-").removesuffix(".zip")
+            if key.endswith(".zip") and period.replace("-", "").isdigit() and len(period) in (7, 10):
+                found.append(File(f"{EXCHANGE}:{name}", period, key))
+        return found
+
+    async def _pages(self, prefix: str) -> list[ElementTree.Element]:
+        """Return every page of a listing."""
+        found = []
+        marker: str | None = ""
+        while marker is not None:
+            asked = {"delimiter": "/", "prefix": prefix, **({"marker": marker} if marker else {})}
+            try:
+                page = await self._ask(self.access.listing_url + "/", asked, _xml)
+            except Exhausted as error:
+                raise self._error(f"the archive cannot be listed: {error}", "SOURCE_UNREACHABLE") from error
+            more = page.findtext("{*}IsTruncated") == "true"
+            marker = page.findtext("{*}NextMarker") if more else None
+            found.append(page)
+        return found
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    async def _one(self, file: File) -> None:
+        for attempt in (1, 2):
+            try:
+                found = await self._fetch(file)
+            except BadFile as error:
+                if attempt == 2:
+                    self.faults.setdefault(error.code, []).append(file.key)
+            except Exhausted as error:
+                self.faults.setdefault("FILE_FAILED", []).append(file.key)
+                self._in_a_row += 1
+                if self._in_a_row >= _IN_A_ROW:
+                    raise self._error(f"the archive cannot be reached: {error}", "SOURCE_UNREACHABLE") from error
+                return
+            else:
+                self.spool.keep(file.key, found, None)
+                break
+        self._in_a_row = 0
+
+    async def _fetch(self, file: File) -> list[list[Any]]:
+        address = f"{self.access.archive_url}/{file.key}"
+        try:
+            checksum = await self._ask(f"{address}.CHECKSUM", {}, lambda data: data)
+        except _Missing:
+            raise BadFile("CHECKSUM_MISSING", file.key) from None
+        try:
+            data = await self._ask(address, {}, lambda data: data)
+        except _Missing:
+            raise Exhausted("the file is listed and not there") from None
+        verify(data, checksum, file.name)
+        return rows(data, file.name)
+
+    async def _all(self, work: Sequence[Any], do: Callable[[Any], Any], stage: str = "fetch") -> None:
+        """Do all work, some at a time."""
+        queue, done = iter(work), 0
+        self.held.tell(stage, 0, len(work))
+
+        async def worker() -> None:
+            nonlocal done
+            for item in queue:
+                await do(item)
+                done += 1
+                self.held.tell(stage, done, len(work))
+
+        workers = [asyncio.create_task(worker()) for _ in range(min(self.access.concurrency, len(work)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _ask(self, address: str, query: dict[str, str], read: Callable[[bytes], Any]) -> Any:
+        """Send a request until its answer can be read."""
+        import httpx
+
+        trouble, said = "", ""
+        for attempt in range(self.access.attempts):
+            if attempt:
+                self.retries[trouble] += 1
+                await asyncio.sleep(min(self.access.backoff * 2 ** (attempt - 1), _LONGEST_BACKOFF))
+            self.requests += 1
+            try:
+                async with asyncio.timeout(self.access.timeout):
+                    status, data = await self._get(address, query)
+                if status == 200:
+                    return read(data)
+                trouble, said = _judge(status, address), f"HTTP {status}"
+            except Malformed as error:
+                trouble, said = "MALFORMED", str(error)
+            except (httpx.TimeoutException, TimeoutError) as error:
+                trouble, said = "TIMEOUT", type(error).__name__
+            except httpx.TransportError as error:
+                trouble, said = "CONNECTION", str(error)
+        self.retries[trouble] += 1
+        raise Exhausted(f"{trouble.lower()}: {said}")
+
+    async def _get(self, address: str, query: dict[str, str]) -> tuple[int, bytes]:
+        parts, size = [], 0
+        async with self.http.stream("GET", address, params=query) as answer:
+            async for part in answer.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _MOST:
+                    raise Malformed(f"the answer has more than {_MOST} bytes")
+            return answer.status_code, b"".join(parts)
+
+    def _error(self, what: str, code: str) -> SourceError:
+        return SourceError(what, where=self.access.archive_url, hint=_LATER, code=code)
+
+
+class _Missing(Exception):  # noqa: N818 - never leaves this module
+    """There is no such object."""
+
+
+def _client(access: Access) -> httpx.AsyncClient:
+    try:
+        import httpx
+    except ImportError:
+        raise UsageError(
+            "the archive needs httpx", where="archive", hint="install it with: pip install 'assay-portfolio[live]'"
+        ) from None
+    return httpx.AsyncClient(timeout=access.timeout, limits=httpx.Limits(max_connections=access.concurrency))
+
+
+def _judge(status: int, address: str) -> str:
+    """Return the kind of trouble, or raise what no repetition mends."""
+    if status == 404:
+        raise _Missing(address)
+    if status == 429:
+        return "RATE_LIMITED"
+    if status >= 500:
+        return "SERVER_ERROR"
+    raise SourceError(
+        f"the archive refuses: HTTP {status}", where=address, hint="check the address", code="SOURCE_REFUSED"
+    )
+
+
+def _xml(data: bytes) -> ElementTree.Element:
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - expat refuses entity bombs since 2.4.1, and the size is limited
+    except ElementTree.ParseError as error:
+        raise Malformed(f"the listing is no XML: {error}") from error
+    if not root.tag.endswith("ListBucketResult"):
+        raise Malformed(f"the listing is {root.tag}")
+    return root
+
+
+def _eligible(name: str, on: dt.date) -> bool:
+    """Tell whether a pair can be in a scanner's universe; its quote is found by the list of quotes."""
+    try:
+        pair = Instrument.parse(f"{EXCHANGE}:{name}")
+    except UsageError:
+        return False
+    return pair.quote in Universe().quotes and excluded(pair.base, on) is None

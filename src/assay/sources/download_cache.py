@@ -1,0 +1,120 @@
+"""What was fetched and is not yet in the lake: one line for each answer, so that a killed ingestion goes on from there.
+
+The file lies in the lake's folder and is written under the lake's lock. Its first line says upon which state of the
+bars it builds; a file that builds upon another one is of no use and is removed. A line is handed to the system and not
+waited for: what a killed process wrote stays, what a lost power supply takes is fetched again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assay.base import files
+from assay.base.errors import DiskError
+
+_FORMAT = 1
+
+
+@dataclass
+class Kept:
+    """What the spool holds of one symbol, or file of an archive.
+
+    Attributes
+    ----------
+    rows : list
+        Rows, as they were given to :meth:`Spool.keep`.
+    note : any
+        The last one that was given: where to go on.
+    """
+
+    rows: list[Any] = field(default_factory=list)
+    note: Any = None
+
+
+class Spool:
+    """Answers on disk.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None keeps nothing.
+    base : str
+        Names what the answers build upon.
+    """
+
+    def __init__(self, path: Path | None, base: str) -> None:
+        self._path, self._base = path, base
+        self.held = self._read()
+
+    def keep(self, key: str, rows: list[Any], note: Any) -> None:
+        """Add an answer; a process killed after this returns has not lost it."""
+        kept = self.held.setdefault(key, Kept())
+        kept.rows.extend(rows)
+        kept.note = note
+        if self._path is not None:
+            self._append([key, rows, note])
+
+    def clear(self) -> None:
+        """Remove the file: what it held is in the lake, or was not worth a state."""
+        if self._path is not None and self._path.exists():
+            files.remove(self._path)
+        self.held = {}
+
+    def _append(self, value: Any) -> None:
+        assert self._path is not None
+        if not self._path.exists():
+            files.make_folders(self._path.parent)
+            self._write({"format": _FORMAT, "base": self._base})
+        self._write(value)
+
+    def _write(self, value: Any) -> None:
+        assert self._path is not None
+        with files.disk_errors(self._path):
+            descriptor = files.disk.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            try:
+                files.disk.write(descriptor, _line(value))
+            finally:
+                os.close(descriptor)
+
+    def _read(self) -> dict[str, Kept]:
+        lines = self._lines()
+        if not lines or lines[0] != {"format": _FORMAT, "base": self._base}:
+            self.clear()
+            return {}
+        held: dict[str, Kept] = {}
+        for key, rows, note in lines[1:]:
+            kept = held.setdefault(key, Kept())
+            kept.rows.extend(rows)
+            kept.note = note
+        return held
+
+    def _lines(self) -> list[Any]:
+        """Return the lines that are whole, and cut off the rest: a writer was killed in the middle of it."""
+        if self._path is None or not self._path.exists():
+            return []
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            what = f"cannot read: {error.strerror or error}"
+            raise DiskError(what, where=str(self._path), hint="mend permissions") from error
+        found, good = [], 0
+        for line in data.splitlines(keepends=True):
+            try:
+                value = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                value = None
+            if value is None:
+                break
+            found.append(value)
+            good += len(line)
+        if good < len(data):
+            files.truncate(self._path, good)
+        return found
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,132 @@
+"""What the exchange says of its pairs today, joined to what the lake knows: facts with the dates they were valid.
+
+When facts become valid
+-----------------------
+A decision is made for the instant at which the last bar closed, a midnight, and an ingestion comes some minutes after
+it. Facts seen then are those that the decision's orders will meet, so that they are valid *from that midnight on*: from
+the minute of the ingestion on they would be missing at every decision, and a pair that is missing is vetoed. Only where
+the lake already held the bars up to that midnight may a decision have been made with the old facts; what is new then is
+valid from the moment it was seen.
+
+Before the first look at a pair nothing is known of it but that it may have existed. Its first row says so: base and
+quote, all facts null, from 2009 on. Today's status or filters must not reach into the past (a coin that is halted today
+was traded then), and a missing row would veto every coin in the whole history.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Mapping
+
+import polars as pl
+
+from assay.base.domain import UTC, Instrument
+from assay.base.errors import SourceError, UsageError
+from assay.market.schema import INSTRUMENTS
+from assay.runs.documents import Finding
+from assay.sources.rules import RuleBook
+
+BEGIN = dt.datetime(2009, 1, 1, tzinfo=UTC)
+"""No coin was traded before."""
+FACTS = ("base", "quote", "status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")
+_SHRUNK = 0.2
+_SHRUNK_LEAST = 5
+
+
+def merge(
+    held: pl.DataFrame | None, book: RuleBook, with_bars: Collection[str], since: dt.datetime
+) -> tuple[pl.DataFrame, list[Finding]]:
+    """Join today's facts to the table of the lake.
+
+    Parameters
+    ----------
+    held : DataFrame or None
+        The lake's ``instruments``.
+    book : RuleBook
+        What the exchange says now.
+    with_bars : collection of str
+        Symbols of which the lake has, or will have, bars.
+    since : datetime
+        From when on what is new is valid; see the module.
+
+    Returns
+    -------
+    tuple of DataFrame and list of Finding
+        The whole table, sorted by symbol and valid_from; pairs that changed their status, are gone, or are unreadable.
+
+    Raises
+    ------
+    SourceError
+        If more than a fifth of the pairs are gone at once (``INSTRUMENTS_SHRUNK``): the answer is a part.
+    """
+    old = held if held is not None else pl.DataFrame(schema=INSTRUMENTS)
+    fresh = book.frame().with_columns(valid_from=pl.lit(since).cast(INSTRUMENTS["valid_from"]))
+    current = old.filter(pl.col("valid_to").is_null())
+    both = current.join(fresh, on="symbol", suffix="_now")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in FACTS)
+    changed = both.filter(differs)
+    gone = current.join(fresh, on="symbol", how="anti").filter(~pl.col("symbol").is_in(list(book.unreadable)))
+    _check_shrinkage(gone.height, current.height)
+    ended = pl.concat([changed.select("symbol"), gone.select("symbol")])["symbol"].to_list()
+    closed = pl.col("symbol").is_in(ended) & pl.col("valid_to").is_null()
+    kept = old.with_columns(
+        valid_to=pl.when(closed).then(pl.lit(since)).otherwise("valid_to").cast(INSTRUMENTS["valid_to"])
+    ).filter(pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("valid_from")))
+    started = fresh.filter(pl.col("symbol").is_in(changed["symbol"].to_list()))
+    returned = fresh.join(current, on="symbol", how="anti")
+    pairs = {symbol: rule.instrument for symbol, rule in book.rules.items()}
+    unseen = _before(old, pairs | {s: p for s in with_bars if s not in pairs and (p := _split(s)) is not None}, since)
+    table = pl.concat([kept, started, returned, unseen]).select(list(INSTRUMENTS)).sort("symbol", "valid_from")
+    return table, _findings(changed, gone, book)
+
+
+def unseen(held: pl.DataFrame, with_bars: Collection[str], since: dt.datetime) -> pl.DataFrame:
+    """Return the lake's table with the row of what is not known, for symbols with bars that it has no row of.
+
+    An archive has the bars of pairs that the exchange no longer lists: nothing is known of them before ``since``, and
+    they are absent after it.
+    """
+    pairs = {symbol: pair for symbol in with_bars if (pair := _split(symbol)) is not None}
+    return pl.concat([held, _before(held, pairs, since)]).sort("symbol", "valid_from")
+
+
+def _before(old: pl.DataFrame, pairs: Mapping[str, Instrument], since: dt.datetime) -> pl.DataFrame:
+    """Return the row of what was before the first look, of every pair that has none."""
+    seen = set(old["symbol"].to_list())
+    rows = [
+        {"symbol": symbol, "base": pair.base, "quote": pair.quote, "valid_from": BEGIN, "valid_to": since}
+        for symbol, pair in pairs.items()
+        if symbol not in seen
+    ]
+    return pl.DataFrame(rows, schema=INSTRUMENTS)
+
+
+def _split(symbol: str) -> Instrument | None:
+    try:
+        return Instrument.parse(symbol)
+    except UsageError:
+        return None
+
+
+def _check_shrinkage(gone: int, before: int) -> None:
+    if gone > max(_SHRUNK_LEAST, _SHRUNK * before):
+        raise SourceError(
+            f"{gone} of {before} pairs are missing from exchangeInfo: the answer is only a part",
+            where="exchangeInfo",
+            hint="nothing was stored; try again later, and look at the exchange's announcements if it stays so",
+            code="INSTRUMENTS_SHRUNK",
+        )
+
+
+def _findings(changed: pl.DataFrame, gone: pl.DataFrame, book: RuleBook) -> list[Finding]:
+    status = changed.filter(pl.col("status").ne_missing(pl.col("status_now")))
+    found = {
+        "PAIR_STATUS": ("pairs changed their trading status", status["symbol"].to_list()),
+        "PAIR_GONE": ("pairs are not in exchangeInfo any more", gone["symbol"].to_list()),
+        "PAIR_UNREADABLE": ("pairs have rules that cannot be read; the last readable ones stay", [*book.unreadable]),
+    }
+    return [
+        Finding(code=code, what=what, count=len(names), names=sorted(names))
+        for code, (what, names) in found.items()
+        if names
+    ]

@@ -1,0 +1,346 @@
+"""Trading rules of an exchange's pairs, from a recorded ``GET /api/v3/exchangeInfo`` or from a lake's instruments.
+
+Rules are kept as the decimal numbers that the exchange wrote, since its filters are exact: 0.1 + 0.2 is not a multiple
+of 0.1 in binary. A recorded answer is valid from its ``serverTime`` on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.base import files
+from assay.base.domain import UTC, Instrument, format_instant, symbol_fault
+from assay.base.errors import SourceError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+EXCHANGE = "BINANCE"
+TRADING = "TRADING"
+OFF = Decimal(0)
+"""A rule of this value is switched off, as in the exchange's own notation."""
+
+MOST_BYTES = 256 << 20
+"""Of an answer; the whole exchange has 15 MB."""
+
+_HINT = "record it anew: curl -o exchangeInfo.json https://api.binance.com/api/v3/exchangeInfo"
+_EARLIEST = dt.datetime(2009, 1, 1, tzinfo=UTC)  # no coin was traded before
+_LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class TradingRules:
+    """What the exchange accepts for one spot pair; a number of 0 switches its rule off.
+
+    Attributes
+    ----------
+    instrument : Instrument
+        Base and quote as the exchange's metadata name them.
+    status : str
+        ``TRADING``, or why not, in the exchange's words.
+    spot_allowed, margin_allowed : bool or None
+        Whether the pair takes spot orders, and orders on margin; None where the source does not say.
+    tick_size, min_price, max_price : Decimal
+        ``PRICE_FILTER``, in quote currency.
+    step_size, min_qty, max_qty : Decimal
+        ``LOT_SIZE``, in base currency.
+    market_step, market_min_qty, market_max_qty : Decimal
+        ``MARKET_LOT_SIZE``: more limits for market orders.
+    min_notional, max_notional : Decimal
+        ``NOTIONAL``, or ``MIN_NOTIONAL`` of older answers, in quote currency.
+    min_to_market, max_to_market : bool
+        Whether these hold for market orders too.
+    max_position : Decimal
+        ``MAX_POSITION``: most of the base that an account may hold.
+    max_orders : int
+        ``MAX_NUM_ORDERS``: most open orders of an account in this pair.
+    """
+
+    instrument: Instrument
+    status: str
+    spot_allowed: bool | None
+    margin_allowed: bool | None
+    tick_size: Decimal
+    step_size: Decimal
+    min_qty: Decimal
+    min_notional: Decimal
+    min_price: Decimal = OFF
+    max_price: Decimal = OFF
+    max_qty: Decimal = OFF
+    market_step: Decimal = OFF
+    market_min_qty: Decimal = OFF
+    market_max_qty: Decimal = OFF
+    max_notional: Decimal = OFF
+    min_to_market: bool = True
+    max_to_market: bool = True
+    max_position: Decimal = OFF
+    max_orders: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """TradingView notation, ``BINANCE:BTCUSDT``."""
+        return self.instrument.symbol
+
+
+@dataclass(frozen=True)
+class RuleBook:
+    """Rules of every pair at one instant.
+
+    Attributes
+    ----------
+    rules : mapping of str to TradingRules
+        By TradingView notation, sorted.
+    valid_from : datetime
+        Since when they are known: the answer's ``serverTime``, or the latest row of a lake's table.
+    unreadable : mapping of str to str
+        Pairs, in TradingView notation, whose entry cannot be used, with the reason.
+    complete : bool
+        Whether upper limits and the rules of market orders are known; a lake's table has none of them.
+    """
+
+    rules: Mapping[str, TradingRules]
+    valid_from: dt.datetime
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
+
+    def __post_init__(self) -> None:
+        names: dict[str, str] = {}
+        for symbol, rule in self.rules.items():
+            names |= dict.fromkeys((symbol, rule.instrument.exchange_symbol, rule.instrument.ccxt), symbol)
+        self.__dict__["_names"] = names
+
+    def symbol(self, text: str) -> str | None:
+        """Return the TradingView notation of a pair in any of the three, or None where there is no such pair."""
+        names: dict[str, str] = self.__dict__["_names"]
+        return names.get(text)
+
+    def frame(self) -> pl.DataFrame:
+        """Return the rules in the columns of the lake's ``instruments`` table, sorted by symbol; open-ended."""
+        import polars as pl
+
+        from assay.market.schema import INSTRUMENTS
+
+        return pl.DataFrame([self._row(rule) for rule in self.rules.values()], schema=INSTRUMENTS)
+
+    def _row(self, rule: TradingRules) -> dict[str, Any]:
+        return {
+            "symbol": rule.symbol,
+            "base": rule.instrument.base,
+            "quote": rule.instrument.quote,
+            "status": rule.status,
+            "tick_size": _or_none(rule.tick_size),
+            "step_size": _or_none(rule.step_size),
+            "min_qty": _or_none(rule.min_qty),
+            "min_notional": _or_none(rule.min_notional),
+            "margin_allowed": rule.margin_allowed,
+            "valid_from": self.valid_from,
+            "valid_to": None,
+        }
+
+
+def _or_none(number: Decimal) -> float | None:
+    return float(number) if number else None
+
+
+# --- a recorded answer ------------------------------------------------------------------------------------------------
+
+
+def read_exchange_info(path: Path) -> RuleBook:
+    """Read a recorded ``GET /api/v3/exchangeInfo``, plain or gzipped.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or is no such answer. An entry that cannot be used does not stop the others: it is
+        named in :attr:`RuleBook.unreadable`.
+    """
+    try:
+        data = path.read_bytes()
+        answer = json.loads(_unpacked(data) if data[:2] == b"\x1f\x8b" else data)
+    except OSError as error:
+        what = f"cannot read the exchange's metadata: {error.strerror or error}"
+        raise SourceError(what, where=str(path), hint=_HINT) from error
+    except (EOFError, zlib.error, ValueError, RecursionError) as error:
+        what = f"the exchange's metadata are not JSON: {error}"
+        raise SourceError(what, where=str(path), hint=_HINT) from error
+    return parse_exchange_info(answer, str(path))
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Unpack no more than an answer can have: a few kilobytes of gzip can hold gigabytes."""
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"unpacked, they have more than {MOST_BYTES:,} bytes")
+    return content
+
+
+def parse_exchange_info(answer: files.Json, where: str = "exchangeInfo") -> RuleBook:
+    """Read an answer that is in memory; see :func:`read_exchange_info`.
+
+    Examples
+    --------
+    >>> lot = {"filterType": "LOT_SIZE", "minQty": "0.10", "maxQty": "9000.00", "stepSize": "0.10"}
+    >>> price = {"filterType": "PRICE_FILTER", "minPrice": "0.01", "maxPrice": "1000.00", "tickSize": "0.01"}
+    >>> pair = {"symbol": "TUSDT", "baseAsset": "T", "quoteAsset": "USDT", "status": "TRADING"}
+    >>> book = parse_exchange_info({"serverTime": 1670093826124, "symbols": [pair | {"filters": [lot, price]}]})
+    >>> book.symbol("T/USDT"), book.rules["BINANCE:TUSDT"].step_size
+    ('BINANCE:TUSDT', Decimal('0.10'))
+    """
+    entries = answer.get("symbols") if isinstance(answer, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise SourceError("this is not an answer of /api/v3/exchangeInfo: no symbols", where=where, hint=_HINT)
+    valid_from = _server_time(answer.get("serverTime"), where)
+    rules: dict[str, TradingRules] = {}
+    unreadable: dict[str, str] = {}
+    for entry in entries:
+        name = entry.get("symbol") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            raise SourceError("an entry of symbols has no name", where=where, hint=_HINT)
+        symbol = f"{EXCHANGE}:{name}"
+        if symbol in rules or symbol in unreadable:
+            raise SourceError(f"{name} comes twice", where=where, hint=_HINT)
+        try:
+            rules[symbol] = _rules(entry)
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            unreadable[symbol] = _why(error)
+    return RuleBook(dict(sorted(rules.items())), valid_from, dict(sorted(unreadable.items())))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return "a number cannot be read" if isinstance(error, InvalidOperation) else str(error)
+
+
+def _server_time(stamp: Any, where: str) -> dt.datetime:
+    """Read milliseconds, or microseconds as clients may ask for since 2025; the sane ranges of the two never meet."""
+    if isinstance(stamp, int) and not isinstance(stamp, bool):
+        for per_second in (10**3, 10**6):
+            if _EARLIEST.timestamp() <= stamp / per_second < _LATEST.timestamp():
+                return dt.datetime.fromtimestamp(stamp // per_second, UTC) + dt.timedelta(
+                    microseconds=stamp % per_second * (10**6 // per_second)
+                )
+    raise SourceError(f"serverTime {stamp!r} is no instant: the rules have no date", where=where, hint=_HINT)
+
+
+def _rules(entry: Mapping[str, Any]) -> TradingRules:
+    instrument = Instrument(EXCHANGE, entry["baseAsset"], entry["quoteAsset"])
+    fault = symbol_fault(instrument.symbol)
+    if fault is not None:
+        raise ValueError(f"the name has {fault}")
+    if instrument.exchange_symbol != entry["symbol"]:
+        raise ValueError(f"base {instrument.base} and quote {instrument.quote} do not make this name")
+    filters = {str(item["filterType"]): item for item in entry["filters"]}
+    lot, price = filters["LOT_SIZE"], filters["PRICE_FILTER"]
+    market = filters.get("MARKET_LOT_SIZE", {})
+    return TradingRules(
+        instrument=instrument,
+        status=str(entry["status"]),
+        spot_allowed=entry.get("isSpotTradingAllowed"),
+        margin_allowed=entry.get("isMarginTradingAllowed"),
+        tick_size=_number(price, "tickSize"),
+        min_price=_number(price, "minPrice"),
+        max_price=_number(price, "maxPrice"),
+        step_size=_positive(lot, "stepSize"),
+        min_qty=_number(lot, "minQty"),
+        max_qty=_number(lot, "maxQty"),
+        market_step=_number(market, "stepSize", OFF),
+        market_min_qty=_number(market, "minQty", OFF),
+        market_max_qty=_number(market, "maxQty", OFF),
+        max_position=_number(filters.get("MAX_POSITION", {}), "maxPosition", OFF),
+        max_orders=int(filters.get("MAX_NUM_ORDERS", {}).get("maxNumOrders", 0)),
+        **_notional(filters),
+    )
+
+
+def _notional(filters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Read ``NOTIONAL``, which took the place of ``MIN_NOTIONAL`` in 2023; where both are there, both hold."""
+    new, old = filters.get("NOTIONAL", {}), filters.get("MIN_NOTIONAL", {})
+    least = max(_number(new, "minNotional", OFF), _number(old, "minNotional", OFF))
+    return {
+        "min_notional": least,
+        "max_notional": _number(new, "maxNotional", OFF),
+        "min_to_market": bool(new.get("applyMinToMarket", False) or old.get("applyToMarket", False)),
+        "max_to_market": bool(new.get("applyMaxToMarket", False)),
+    }
+
+
+def _number(source: Mapping[str, Any], name: str, default: Decimal | None = None) -> Decimal:
+    value = source[name] if default is None else source.get(name, default)
+    number = Decimal(str(value))
+    if not number.is_finite() or number < 0:
+        raise ValueError(f"{name} is {value}")
+    return number
+
+
+def _positive(source: Mapping[str, Any], name: str) -> Decimal:
+    number = _number(source, name)
+    if not number:
+        raise ValueError(f"{name} is 0")
+    return number
+
+
+# --- a lake's table ---------------------------------------------------------------------------------------------------
+
+
+def rules_from_instruments(table: pl.DataFrame, as_of: dt.datetime) -> RuleBook:
+    """Return the rules that a lake's ``instruments`` table holds valid at an instant.
+
+    Rules hold from ``valid_from`` up to, not including, ``valid_to``; of several rows the one that began last counts.
+    The table's floats are read by their shortest digits, which are those that the exchange wrote.
+
+    Raises
+    ------
+    SourceError
+        If no row is valid then.
+    """
+    import polars as pl
+
+    ended = pl.col("valid_to").is_not_null() & (pl.col("valid_to") <= as_of)
+    valid = (
+        table.filter((pl.col("valid_from") <= as_of) & ~ended)
+        .sort("symbol", "valid_from")
+        .unique("symbol", keep="last", maintain_order=True)
+    )
+    if valid.is_empty():
+        raise SourceError(
+            f"no row of the instruments is valid at {format_instant(as_of)}",
+            where="instruments",
+            hint="give the exchange's metadata with --instruments",
+        )
+    rules: dict[str, TradingRules] = {}
+    unreadable: dict[str, str] = {}
+    for row in valid.to_dicts():
+        if row["step_size"] is None or row["status"] is None:
+            unreadable[row["symbol"]] = "the lake's table has no step or no status for it"
+        else:
+            rules[row["symbol"]] = _of_row(row)
+    latest: dt.datetime = valid["valid_from"].max()  # type: ignore[assignment]  # the column's type is known
+    return RuleBook(rules, latest, unreadable, complete=False)
+
+
+def _of_row(row: Mapping[str, Any]) -> TradingRules:
+    def number(name: str) -> Decimal:
+        return OFF if row[name] is None else Decimal(repr(row[name]))
+
+    exchange = row["symbol"].partition(":")[0]
+    return TradingRules(
+        instrument=Instrument(exchange, row["base"], row["quote"]),
+        status=row["status"],
+        spot_allowed=None,
+        margin_allowed=row["margin_allowed"],
+        tick_size=number("tick_size"),
+        step_size=number("step_size"),
+        min_qty=number("min_qty"),
+        min_notional=number("min_notional"),
+    )
