@@ -358,8 +358,8 @@ def test_command_names_a_leak(finished, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 def test_run_with_a_leak_is_refused(finished, monkeypatch: pytest.MonkeyPatch):
-    from assay.pipeline.request import Request
     from assay.pipeline.runner import execute
+    from assay.runs.request import Request
 
     remember(monkeypatch)
     LEAKS["decision_on_tomorrows_bar"](monkeypatch)

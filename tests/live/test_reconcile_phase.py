@@ -11,12 +11,12 @@ from assay.cli.do_schedule import _did, _work
 from assay.lake.lake import Lake
 from assay.lake.refresh import refresh
 from assay.pipeline.flow import lay_foundation, requests
-from assay.pipeline.request import Request
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
 from assay.runs.artifacts import RAW
 from assay.runs.home import Home
 from assay.runs.ledger import read_ledger
+from assay.runs.request import Request
 from assay.settings import load
 
 SCREENER = {

@@ -9,19 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from assay.meta.request import MetaContext, MetaRequest, Pin, pin
+from assay.pipeline.context import MetaContext, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
-from assay.pipeline.pipeline import with_report
-from assay.pipeline.request import Step
 from assay.pipeline.runner import Outcome, execute
-from assay.report.meta_report import reporting
+from assay.pipeline.tables import META_STEPS as STEPS
 from assay.runs.home import Home, claim
+from assay.runs.request import MetaRequest, Pin, pin
 from assay.settings import load
 from assay.settings.model import MetaProfile
 
 META = "meta_binance_spot_ratings"
 SLEEVES = tuple(f"binance_spot_rating_{logic}_{side}" for logic in ("all", "ma") for side in ("long", "short"))
-STEPS = with_report(reporting)
 
 
 @dataclass(frozen=True)

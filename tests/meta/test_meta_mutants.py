@@ -8,13 +8,13 @@ import pytest
 
 from assay.base import files
 from assay.meta.meta_eligibility import Refused, Terms, _check_terms
-from assay.meta.request import Pin
 from assay.meta.validation import validate_meta
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS as SLEEVE_STEPS
 from assay.runs import artifacts as layout
 from assay.runs.documents import Flattened
 from assay.runs.meta_documents import Contributors, MetaOptimized
+from assay.runs.request import Pin
 from assay.runs.verify import verify
 from assay.settings import load
 from assay.settings.model import MetaProfile

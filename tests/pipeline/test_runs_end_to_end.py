@@ -16,8 +16,8 @@ import pytest
 from assay.backtest import decision
 from assay.base import files
 from assay.base.errors import Exit, StepTimeout, UsageError
+from assay.pipeline.context import load_market
 from assay.pipeline.replay import recorded_artifacts, replay
-from assay.pipeline.request import load_market
 from assay.pipeline.runner import execute, time_limit
 from assay.pipeline.tables import STEPS, step
 from assay.runs import artifacts as layout

@@ -7,13 +7,11 @@ import datetime as dt
 import pytest
 from signed_runs import AS_OF, LONG, META, SHORT, Signed
 
-from assay.meta.request import MetaRequest, pin
 from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
-from assay.pipeline.pipeline import with_report
 from assay.pipeline.runner import execute
-from assay.report.meta_report import reporting
 from assay.runs import signing
 from assay.runs.home import Home, claim
+from assay.runs.request import MetaRequest, pin
 from assay.settings import load
 from assay.settings.model import MetaProfile
 
@@ -52,7 +50,7 @@ def signed(tmp_path_factory) -> Signed:
             as_of=foundation.as_of,
             trials={"n": 0, "sharpe_variance": None},
         )
-        outcome = execute(request, steps=with_report(reporting))
+        outcome = execute(request)
         assert outcome.state == "VALID", outcome.error
     runs = {one.profile: home.runs / one.run_id for one in (*outcomes, outcome)}
     return Signed(home.path, folder / "key", public, runs)

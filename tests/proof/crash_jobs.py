@@ -10,10 +10,10 @@ from assay.cli import do_flows as flows
 from assay.cli import do_meta as commands
 from assay.cli.do_meta import Ground
 from assay.executors import Serial
-from assay.meta.request import MetaRequest
 from assay.pipeline.flow import Foundation, lay_foundation
 from assay.pipeline.runner import Outcome
 from assay.runs.home import Home, claim
+from assay.runs.request import MetaRequest
 from assay.selftest.crash import Ended, ended, run_problems
 from assay.settings import load
 from assay.settings.model import MetaProfile

@@ -21,9 +21,9 @@ from assay.lake import delta
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.pipeline import flow
+from assay.pipeline.context import Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
 from assay.pipeline.replay import recorded_artifacts
-from assay.pipeline.request import Step
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
 from assay.runs import artifacts as layout

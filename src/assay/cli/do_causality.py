@@ -26,9 +26,9 @@ from assay.lake.snapshot import Snapshot
 from assay.lake.stand import Stand
 from assay.market.panel import RATING_FIELDS, Market
 from assay.pipeline.flow import workforce
-from assay.pipeline.request import Request
 from assay.ratings import rate
 from assay.runs import artifacts as layout
+from assay.runs.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from assay.base import files
 from assay.base.errors import AssayError, IntegrityError, UsageError
 from assay.cli import do_output as output
-from assay.pipeline.request import Request
 from assay.report.attribution import Attribution, Inputs, Portfolio, attribute, portfolio, unattributed
 from assay.report.compare import Comparison
 from assay.report.compare import compare as compare_runs
 from assay.report.compared import to_markdown, to_text
 from assay.report.view import RunView, open_run
 from assay.runs.home import Home
+from assay.runs.request import Request
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot

@@ -18,8 +18,8 @@ from assay.runs.home import Home, claim
 
 if TYPE_CHECKING:
     from assay.executors import Executor
-    from assay.pipeline.request import Request
     from assay.pipeline.runner import Outcome
+    from assay.runs.request import Request
     from assay.settings import Catalog
     from assay.settings.model import Execution
 

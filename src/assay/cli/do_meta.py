@@ -13,10 +13,10 @@ from assay.base.errors import GateError, ProfileError, UsageError
 from assay.cli import do_output as output
 from assay.meta import meta_eligibility as eligibility
 from assay.meta.meta_eligibility import Terms
-from assay.meta.request import MetaRequest, Pin, pin
 from assay.runs import artifacts as layout
 from assay.runs.home import Home, Status, claim
 from assay.runs.meta_documents import Refusal
+from assay.runs.request import MetaRequest, Pin, pin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,13 +242,11 @@ def _run_missing(
 
 
 def _execute(request: MetaRequest) -> Outcome:
-    from assay.pipeline.pipeline import with_report
     from assay.pipeline.runner import execute
     from assay.report.live import watching
-    from assay.report.meta_report import reporting
 
     with watching([request.run]) as refresh:
-        outcome = execute(request, refresh, with_report(reporting))
+        outcome = execute(request, refresh)
         refresh()
     return outcome
 

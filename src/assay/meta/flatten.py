@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.base.errors import IntegrityError
-from assay.meta.request import is_meta
 from assay.risk.flatten import UNCLASSIFIED
 from assay.risk.risk_documents import solver_record
 from assay.risk.solve import CLOSED_FORM
@@ -29,6 +28,7 @@ from assay.runs.documents import (
     load,
 )
 from assay.runs.meta_documents import Contributor, ContributorBook, Contributors, MetaProfileWeights, Netting
+from assay.runs.request import is_meta
 
 CONCENTRATION = "META_CONCENTRATION"
 NETTED = "META_NETTED"

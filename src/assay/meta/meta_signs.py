@@ -18,10 +18,10 @@ from assay.base import files
 from assay.base.errors import IntegrityError
 from assay.gates.sign_test import run_sign_test
 from assay.meta.meta_eligibility import accepted_names, leaves
-from assay.meta.request import Pin, is_meta
 from assay.runs import artifacts as layout
 from assay.runs.documents import Flattened, SignTest, SignViolation, load
 from assay.runs.meta_documents import Contributor, ContributorBook, Contributors
+from assay.runs.request import Pin, is_meta
 
 SIGN_FLIPPED = "META_SIGN_FLIPPED"
 RETURNS_MISMATCH = "META_RETURNS_MISMATCH"

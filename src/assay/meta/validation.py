@@ -21,7 +21,6 @@ from assay.base.errors import AssayError
 from assay.meta import allocate, flatten
 from assay.meta import meta_eligibility as eligibility
 from assay.meta import meta_signs as signs
-from assay.meta.request import MetaRequest
 from assay.runs import artifacts as layout
 from assay.runs.documents import AtomicValidation, Check, Document, Flattened, FlattenedProfile, SignTest
 from assay.runs.ledger import check_chain
@@ -34,6 +33,7 @@ from assay.runs.meta_documents import (
     Refusal,
     Sleeves,
 )
+from assay.runs.request import MetaRequest
 from assay.runs.run import Evidence, Tally, days
 from assay.runs.verify import Story
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from assay.executors import Executor
     from assay.lake.ingest import Progress
     from assay.lake.lake import Lake, Snapshot
-    from assay.pipeline.request import Request
     from assay.pipeline.runner import Outcome
     from assay.runs.documents import Superset
+    from assay.runs.request import Request
     from assay.settings import Catalog
 
 SCAN_DAYS = 500
@@ -127,8 +127,8 @@ def requests(
     over the directory of a run that died before that.
     """
     from assay.base.files import sha256_file, write_json
-    from assay.pipeline.request import Request
     from assay.runs.registry import trials
+    from assay.runs.request import Request
 
     now = dt.datetime.now(UTC)
     resolved = [catalog.profile(name) for name in names]
@@ -177,7 +177,7 @@ def resumption(
     UsageError
         If there is no such run.
     """
-    from assay.pipeline.request import Request
+    from assay.runs.request import Request
 
     folder = home.run(run_id)
     if (folder / MANIFEST).is_file():
@@ -221,9 +221,9 @@ def _execute(errand: Errand) -> Outcome:
     A worker or a node that dies makes another begin the same errand; what the first wrote is there, and its ledger is
     locked for as long as it lives. So an attempt that was only cut off ends the run itself, and this one waits for it.
     """
-    from assay.pipeline.request import Request
     from assay.pipeline.runner import execute
     from assay.runs.ledger import LOCKED
+    from assay.runs.request import Request
 
     request = Request.of(errand.home, errand.run)
     until = time.monotonic() + request.profile.limits.walk_forward

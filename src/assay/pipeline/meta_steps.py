@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +19,7 @@ from assay.meta import meta_eligibility as eligibility
 from assay.meta import meta_signs as signs
 from assay.meta import validation as gates
 from assay.meta.analysis import analyse
-from assay.meta.request import MetaContext
+from assay.pipeline.context import MetaContext
 from assay.risk.regime import RegimeName
 from assay.runs import artifacts as layout
 from assay.runs.documents import Flattened, SignTest
@@ -253,7 +252,19 @@ def meta_validation(context: MetaContext) -> None:
         raise GateError(what, where=stem, hint="see that report", code=failed[0].code)
 
 
-def trials(context: MetaContext) -> dict[str, Any]:
+def reporting(context: MetaContext) -> None:
+    """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
+    from assay.report.html.html_meta_page import render_meta_page
+    from assay.report.meta_report import render_meta
+    from assay.report.report_meta_index import render_meta_index
+
+    context.save(layout.TRIALS, _trials(context))
+    context.save(layout.REPORT, render_meta(context.folder))
+    context.save(layout.PAGE, render_meta_page(context.folder))
+    context.save(layout.INDEX, render_meta_index(context.folder))
+
+
+def _trials(context: MetaContext) -> dict[str, Any]:
     """Deflated Sharpe ratios, given what was tried before."""
     from assay.backtest.evidence import deflated, trial_variance
 
@@ -348,7 +359,3 @@ def _record(context: MetaContext, result: ContractResult, sleeve: str | None = N
         raise ContractError(
             f"{result.layer} broken: {first.what}", where=where, hint=f"see {layout.LEDGER}", code=first.code
         )
-
-
-Reporting = Callable[[MetaContext], None]
-"""The last step; the report's room is above this one and hands it in."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from assay.backtest.decision import decide, history_days
 from assay.backtest.survivorship import survivors
 from assay.backtest.walk_forward import Each, Targets, WalkForwardResult, decide_row
-from assay.pipeline.request import Context, Request, load_market
+from assay.pipeline.context import Context, load_market
+from assay.runs.request import Request
 
 if TYPE_CHECKING:
     from assay.market.panel import Market

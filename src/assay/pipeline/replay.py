@@ -14,14 +14,12 @@ from typing import Any, Literal
 
 from assay.base import files
 from assay.base.errors import IntegrityError
-from assay.meta.request import MetaRequest, is_meta
 from assay.meta.validation import BEFORE
-from assay.pipeline.pipeline import STEPS as META_STEPS
-from assay.pipeline.request import Request
 from assay.pipeline.runner import execute
-from assay.pipeline.tables import STEPS
+from assay.pipeline.tables import META_STEPS, STEPS
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
+from assay.runs.request import MetaRequest, Request, is_meta
 
 Verdict = Literal["EQUAL", "WITHIN 1e-9", "DIFFERENT"]
 TOLERANCE = 1e-9

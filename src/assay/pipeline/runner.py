@@ -17,12 +17,13 @@ from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
 from assay.executors import Executor
-from assay.pipeline.request import Job, Workspace
-from assay.pipeline.tables import STEPS, Step
+from assay.pipeline.context import Step, Workspace, open_context
+from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
 from assay.runs import signing
 from assay.runs.home import Home, Status
 from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
+from assay.runs.request import Job
 from assay.runs.verify import Entry
 
 Watch = Callable[[], None]
@@ -52,7 +53,7 @@ class Outcome:
 def execute(
     request: Job,
     watch: Watch | None = None,
-    steps: Sequence[Step] = STEPS,
+    steps: Sequence[Step] | None = None,
     redo_from: int | None = None,
     executor: Executor | None = None,
 ) -> Outcome:
@@ -67,8 +68,8 @@ def execute(
         What to execute.
     watch : callable, optional
         Told at each step.
-    steps : sequence of Step
-        The table of steps, or its beginning.
+    steps : sequence of Step, optional
+        Instead of the table of this kind of run: its beginning.
     redo_from : int, optional
         First step that a resumed run does again even where nothing changed.
     executor : Executor, optional
@@ -85,7 +86,7 @@ def execute(
     try:
         # BLAS sums in an order that depends on its threads; with one, equal inputs give equal content hashes.
         with threadpool_limits(1):
-            _steps(request, status, clock, watch, steps, redo_from, executor)
+            _steps(request, status, clock, watch, steps or steps_of(request), redo_from, executor)
     except AssayError as known:
         error, state, code = known, "FAILED", known.exit_code
     except KeyboardInterrupt:
@@ -160,7 +161,7 @@ def _steps(
     signer = signing.from_environment() if steps[-1].seals else None
     with _ledger(request) as ledger:
         status.write(request.run)  # not before the ledger is ours: another process may be at work here
-        context = request.open(ledger)
+        context = open_context(request, ledger)
         context.executor = executor or context.executor
         done = _completed(ledger.entries) if request.resume else {}
         for step in steps:

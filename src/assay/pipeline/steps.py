@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from assay.gates import ContractResult
     from assay.gates.sign_test import StageName
-    from assay.pipeline.request import Context, Workspace
+    from assay.pipeline.context import Context, Workspace
 
 
 # --- 1 to 3: foundation -----------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from typing import cast, get_args
 
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import UsageError
-from assay.meta.request import is_meta
 from assay.prove.links import Figure, Link, Proof
 from assay.prove.sealed import Sealed
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
+from assay.runs.request import is_meta
 from assay.settings.model import RiskProfile
 
 __all__ = ["Figure", "Link", "Proof", "prove"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from assay.meta.request import MetaRequest, is_meta
 from assay.prove.sealed import Sealed
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
+from assay.runs.request import MetaRequest, is_meta
 
 
 def fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:

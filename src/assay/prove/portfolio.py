@@ -14,7 +14,6 @@ from assay.base import files
 from assay.base.errors import IntegrityError
 from assay.meta import alignment as returns
 from assay.meta import allocate, flatten
-from assay.meta.request import MetaRequest, pin
 from assay.prove.allocation import ROUNDING, netted
 from assay.prove.links import Figure, Link, Scalar, figures
 from assay.prove.optimality import measure
@@ -25,6 +24,7 @@ from assay.risk.regime import RegimeName
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.meta_documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
+from assay.runs.request import MetaRequest, pin
 from assay.settings.model import RiskProfile
 
 

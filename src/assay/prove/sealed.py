@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from assay.base.errors import IntegrityError
-from assay.pipeline.request import Request
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.ledger import read_ledger
+from assay.runs.request import Request
 from assay.runs.verify import verify
 
 if TYPE_CHECKING:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.meta.request import MetaContext
-from assay.pipeline.meta_steps import trials
 from assay.report.markdown import Safe, bullets, count, fill, integer, names, percent, ratio, section, table
-from assay.report.report_meta_index import render_meta_index
 from assay.report.report_meta_view import TITLES, MetaView
 from assay.runs import artifacts as layout
 from assay.runs.documents import AtomicValidation, load
 from assay.runs.meta_documents import LeftOut
 
 COINS_SHOWN = 40
-
-
-def reporting(context: MetaContext) -> None:
-    """Write trials, report and index: the last step of a meta-portfolio."""
-    from assay.report.html.html_meta_page import render_meta_page  # it takes its text from this module
-
-    context.save(layout.TRIALS, trials(context))
-    context.save(layout.REPORT, render_meta(context.folder))
-    context.save(layout.PAGE, render_meta_page(context.folder))
-    context.save(layout.INDEX, render_meta_index(context.folder))
 
 
 def render_meta(run_dir: Path) -> str:

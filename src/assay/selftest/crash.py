@@ -29,8 +29,8 @@ from assay.selftest.faults import KINDS, Died, Fault, FaultyDisk, Kind, Operatio
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
-    from assay.pipeline.request import Request
     from assay.pipeline.runner import Outcome
+    from assay.runs.request import Request
 
 LIGHT = ["assay.runs.documents", "assay.settings", "scipy.linalg", "scipy.cluster.hierarchy", "scipy.optimize"]
 """Modules without threads that a run needs."""

@@ -13,7 +13,8 @@ from assay.backtest.decision import Decision, history_days
 from assay.backtest.walk_forward import walk_forward
 from assay.base.domain import DAY
 from assay.market.panel import Market
-from assay.pipeline.request import Request, load_market
+from assay.pipeline.context import load_market
+from assay.runs.request import Request
 
 
 class Remembering(Market):

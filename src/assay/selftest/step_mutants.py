@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from assay.pipeline.request import Context
+from assay.pipeline.context import Context
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.documents import Document, Flattened, Optimized, Winners

@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from assay.base.errors import InternalError
+from assay.pipeline.context import Context, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
-from assay.pipeline.request import Context, Request
 from assay.pipeline.runner import Outcome, execute
-from assay.pipeline.tables import STEPS, Step
+from assay.pipeline.tables import STEPS
 from assay.runs.home import Home
+from assay.runs.request import Request
 from assay.settings import load
 
 AS_OF = "2023-10-20"

@@ -22,7 +22,7 @@ def render_page(run_dir: Path) -> str:
     UsageError
         If there is no such folder.
     """
-    from assay.meta.request import is_meta
+    from assay.runs.request import is_meta
 
     if is_meta(run_dir):
         from assay.report.html.html_meta_page import render_meta_page
