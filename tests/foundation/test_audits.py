@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.base.domain import DAY, UTC
-from assay.market.health import data_health, missing_audit, symbol_health
+from assay.market.health import data_health, missing_audit, symbol_health, toxic_or_stale
 from assay.market.panel import Market
 from assay.market.returns import returns_matrix
-from assay.market.vitals import toxic_or_stale
 from assay.runs.documents import Candidate, Drop, Finding, MergedQuote
 from assay.settings.model import DataSettings
 

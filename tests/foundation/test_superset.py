@@ -18,8 +18,7 @@ from assay.base.errors import DataError, IntegrityError
 from assay.market.panel import Market
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount, Superset
 from assay.screening.scanner import ScanResult
-from assay.screening.shelf import ensure_superset, superset_key
-from assay.screening.superset import consolidate, profile_candidates, profile_pool
+from assay.screening.superset import consolidate, ensure_superset, profile_candidates, profile_pool, superset_key
 from assay.settings.model import Profile, Scanner, Universe
 
 AS_OF = dt.datetime(2024, 1, 22, tzinfo=UTC)

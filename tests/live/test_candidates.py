@@ -16,8 +16,7 @@ from assay.lake.lake import Lake
 from assay.runs.documents import InvalidRecord
 from assay.screening import reconcile as reconciling
 from assay.screening.provider import Scanning
-from assay.screening.recorded_scans import Answer, Round, from_frame, question, recorded, to_frame
-from assay.screening.sighting import screen
+from assay.screening.recorded_scans import Answer, Round, from_frame, question, recorded, screen, to_frame
 from assay.settings import load
 
 CLOSE = dt.datetime(2024, 1, 22, tzinfo=UTC)

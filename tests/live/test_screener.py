@@ -13,7 +13,7 @@ from screener_rows import book, pair
 
 from assay.base.domain import UTC
 from assay.base.errors import Exit, SourceError
-from assay.screening.columns import COLUMNS
+from assay.screening.recorded_scans import COLUMNS
 from assay.screening.tradingview import Screener
 from assay.settings import load
 from assay.settings.model import Screener as Settings

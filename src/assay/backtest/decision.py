@@ -18,9 +18,9 @@ import numpy.typing as npt
 from assay.alpha.alpha_verdicts import Selection
 from assay.alpha.selection import select
 from assay.base.domain import DAY, Atom
+from assay.market.health import toxic_or_stale
 from assay.market.panel import Market
 from assay.market.returns import ReturnsMatrix, returns_matrix
-from assay.market.vitals import toxic_or_stale
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.optimizers import Allocation
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, Scalar, ScannerCount

@@ -87,7 +87,7 @@ def lay_foundation(
     from assay.lake.lake import Lake
     from assay.lake.snapshot import resolve_as_of
     from assay.screening.provider import Scanning, is_live
-    from assay.screening.shelf import ensure_superset
+    from assay.screening.superset import ensure_superset
     from assay.sources.base import open_source
 
     opened = open_source(source)

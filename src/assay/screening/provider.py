@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from assay.base.domain import UTC, format_instant
 from assay.base.errors import SourceError, UsageError
-from assay.screening.answers import last_close
-from assay.screening.recorded_scans import PROVIDER, Round, recorded, to_frame
-from assay.screening.sighting import RoundReader
+from assay.screening.recorded_scans import PROVIDER, Round, RoundReader, recorded, to_frame
 from assay.screening.superset import Answerer
+from assay.screening.tradingview import last_close
 from assay.sources.base import ParquetSource, SampleSource
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ import polars as pl
 
 from assay.base.domain import DAY, format_instant
 from assay.runs.documents import Finding, Scalar
-from assay.screening.columns import RATINGS, VOTES, closed
-from assay.screening.recorded_scans import Round, from_frame
+from assay.screening.recorded_scans import RATINGS, VOTES, Round, closed, from_frame
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
