@@ -25,8 +25,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from assay.backtest.evidence import trial_variance
-from assay.backtest.statistics import null_sharpe_variance, sharpe_evidence
+from assay.backtest.statistics import null_sharpe_variance, sharpe_evidence, trial_variance
 from assay.executors import Executor, opened, parse
 
 Floats = npt.NDArray[np.float64]

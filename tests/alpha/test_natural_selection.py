@@ -17,10 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.alpha import scoring, vetoes
-from assay.alpha.alpha_verdicts import Selection
-from assay.alpha.alpha_winners import best_of_clusters, restore
 from assay.alpha.features import FEATURES
-from assay.alpha.selection import NaturalSelection, select
+from assay.alpha.selection import NaturalSelection, Selection, best_of_clusters, restore, select
 from assay.alpha.synthesis import synthetic
 from assay.base.errors import DataError
 from assay.market.panel import Market

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.backtest.alternatives import Alternative, tried
-from assay.backtest.overfitting import overfitting
+from assay.backtest.overfitting import Alternative, overfitting, tried
 
 START = np.datetime64("2023-01-01")
 

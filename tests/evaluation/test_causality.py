@@ -23,9 +23,8 @@ from typer.testing import CliRunner
 
 from assay.backtest.book import simulate
 from assay.backtest.causality import VOID, Verdict, World, choose_dates, probe
-from assay.backtest.perturbations import KINDS, changed_bytes, perturb
-from assay.backtest.perturbed_market import perturb_market
-from assay.backtest.sameness import difference, leaves, panel_difference
+from assay.backtest.equality import difference, leaves, panel_difference
+from assay.backtest.perturbations import KINDS, changed_bytes, perturb, perturb_market
 from assay.base import files
 from assay.base.domain import DAY
 from assay.base.errors import GateError

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.backtest.evidence import trial_variance
-from assay.backtest.statistics import null_sharpe_variance
+from assay.backtest.statistics import null_sharpe_variance, trial_variance
 
 
 @pytest.mark.parametrize("earlier", [2, 5, 19, 200])

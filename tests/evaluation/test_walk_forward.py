@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from evaluation_markets import make_market
 
-from assay.backtest import evidence
+from assay.backtest.overfitting import probability_of_overfitting
 from assay.backtest.preservation import preservation
+from assay.backtest.statistics import deflated
 from assay.backtest.walk_forward import rebalance_rows, walk_forward
 from assay.base.domain import UTC
 from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
@@ -333,24 +334,24 @@ def test_statistics_cover_every_book():
     assert mine["days"] == 179
     assert mine["final_wealth"] == pytest.approx(result.books["hrp"].nav[-1])
     assert "dsr" not in mine
-    deflated = evidence.deflated({"hrp": result.books["hrp"].returns}, trials=7, variance=0.4)
-    assert deflated["hrp"]["dsr"] < mine["psr"]
-    alone = evidence.deflated({"hrp": result.books["hrp"].returns}, trials=1)
+    seven = deflated({"hrp": result.books["hrp"].returns}, trials=7, variance=0.4)
+    assert seven["hrp"]["dsr"] < mine["psr"]
+    alone = deflated({"hrp": result.books["hrp"].returns}, trials=1)
     assert alone["hrp"]["dsr"] == pytest.approx(mine["psr"])
     assert mine["sharpe_low"] < mine["sharpe"] < mine["sharpe_high"]
     assert 0.0 <= mine["pbo"] <= 1.0
     assert mine["average_gross"] == pytest.approx(0.5, abs=0.1)
     assert figures["unguarded"]["hrp"]["average_gross"] == pytest.approx(1.0, abs=0.1)
-    assert evidence.probability_of_overfitting({"one": result.books["hrp"]}) is None
+    assert probability_of_overfitting({"one": result.books["hrp"]}) is None
 
 
 def test_years_and_regimes():
     market = random_market(400)
     result = walk_forward(market, profile(walk_forward=SHORT), hold_first)
-    years = evidence.by_year(result)["hrp"]
+    years = result.by_year()["hrp"]
     assert list(years) == ["2023", "2024"]
     assert sum(figures["days"] for figures in years.values()) == len(result.days)
-    assert list(evidence.by_regime(result)["hrp"]) == ["NORMAL"]
+    assert list(result.by_regime()["hrp"]) == ["NORMAL"]
 
 
 # ---- recorded bars ----------------------------------------------------------------------------------------------

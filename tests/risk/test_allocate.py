@@ -12,7 +12,7 @@ from risk_worlds import factor_returns
 from assay.base.domain import Atom
 from assay.base.errors import DataError, SolverError
 from assay.risk import allocate, solve
-from assay.risk import risk_documents as documents
+from assay.risk import allocate as documents
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.settings.model import RISK_PROFILES, Guard, Profile
 

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from risk_worlds import factor_returns
 
-from assay.risk.covariance import estimate_covariance
-from assay.risk.risk_means import bayes_stein
+from assay.risk.covariance import bayes_stein, estimate_covariance
 
 
 @pytest.mark.parametrize(("rows", "atoms"), [(252, 25), (252, 2), (60, 5), (20, 30)])

@@ -20,8 +20,8 @@ from assay.risk.optimizers import (
     MaxSharpe,
     MinVariance,
     Optimizer,
+    leaf_order,
 )
-from assay.risk.optimizers.optimizers_hrp import leaf_order
 
 ALL = (MinVariance, MaxSharpe, HierarchicalRiskParity, EqualWeight, Barbell)
 

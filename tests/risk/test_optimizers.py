@@ -20,9 +20,16 @@ from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 
 from assay.risk.caps import Polytope
-from assay.risk.optimizers import Barbell, EqualWeight, Estimates, HierarchicalRiskParity, MaxSharpe, MinVariance
-from assay.risk.optimizers.optimizers_barbell import choose_aggressors
-from assay.risk.optimizers.optimizers_hrp import recursive_bisection
+from assay.risk.optimizers import (
+    Barbell,
+    EqualWeight,
+    Estimates,
+    HierarchicalRiskParity,
+    MaxSharpe,
+    MinVariance,
+    choose_aggressors,
+    recursive_bisection,
+)
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import fcluster, linkage
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from assay.base.constants import Floats, Ints
 
 UNCORRELATED = float(np.sqrt(0.5))
 """Distance of two atoms between which nothing is known."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.alpha.features import LIQUID_VALUE, median_value_traded
+from assay.base.constants import Floats
 from assay.base.domain import format_instant
 from assay.runs.documents import Drop, Enriched, Enrichment, Finding, Winner
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from assay.market.panel import Market
     from assay.market.returns import ReturnsMatrix
 
-Floats = npt.NDArray[np.float64]
 
 UNKNOWN_FACTS = "INSTRUMENTS_UNKNOWN"
 NOT_TRADING = "INSTRUMENT_NOT_TRADING"

@@ -19,11 +19,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-YEAR = 365.0
-"""Days of a year: coins trade on all of them."""
+from assay.base.constants import DAYS_PER_YEAR, Floats, Ints
 
 TAIL = 5
 """Percent of observations that are a tail, for cvar and antifragility."""
@@ -130,9 +126,9 @@ def features(
     recent = np.ascontiguousarray(window[:, -feature_bars:])
     side = np.asarray(signs, dtype=np.float64)
     whole, late = _Sample.of(window), _Sample.of(recent)
-    volatility = np.sqrt(late.variance() * YEAR)
+    volatility = np.sqrt(late.variance() * DAYS_PER_YEAR)
     return Features(
-        momentum=YEAR * whole.mean,
+        momentum=DAYS_PER_YEAR * whole.mean,
         efficiency=efficiency(late),
         survival=survival(window),
         recommend_all=_given(recommend_all, len(window)) * side,

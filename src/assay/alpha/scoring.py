@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtr
 
-Floats = npt.NDArray[np.float64]
+from assay.base.constants import Floats
 
 RANK_FLOOR = 0.01
 AS_IS_FLOOR = 0.001

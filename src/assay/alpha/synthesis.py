@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from assay.base.constants import Floats
+
 if TYPE_CHECKING:
     import polars as pl
 
     from assay.base.domain import Atom
-
-Floats = npt.NDArray[np.float64]
 
 
 def synthetic(returns: Floats, signs: npt.ArrayLike) -> Floats:

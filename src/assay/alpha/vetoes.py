@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from assay.alpha.features import YEAR, Features
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from assay.alpha.features import Features
+from assay.base.constants import DAYS_PER_YEAR, Bools, Floats
 
 DIRECTION = "VETO_DIRECTION"
 NO_RETURNS = "VETO_NO_RETURNS"
@@ -146,7 +144,7 @@ def friction_veto(
     """
     gain = hold * drift
     short = np.broadcast_to(np.asarray(signs) < 0, gain.shape)
-    cost = 2.0 * (fee + slippage) + np.where(short, borrow * hold / YEAR, 0.0)
+    cost = 2.0 * (fee + slippage) + np.where(short, borrow * hold / DAYS_PER_YEAR, 0.0)
     return Veto(FRICTION, ~(gain > cost), "expected gain of one holding {value} <= its cost {limit}", gain, cost)
 
 

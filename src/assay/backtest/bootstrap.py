@@ -18,10 +18,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from assay.backtest.statistics import DAYS_PER_YEAR, checked
+from assay.backtest.statistics import checked
+from assay.base.constants import DAYS_PER_YEAR, Floats, Ints
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 Interval = tuple[float, float] | None
 
 MIN_DAYS = 20

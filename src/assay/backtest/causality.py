@@ -17,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.backtest.perturbations import Kind
-from assay.backtest.perturbed_market import perturb_market
-from assay.backtest.sameness import Reach, difference, leaves, shown
+from assay.backtest.equality import Reach, difference, leaves, shown
+from assay.backtest.perturbations import Kind, perturb_market
 from assay.backtest.walk_forward import Targets, WalkForwardResult, close_of, walk_forward
+from assay.base.constants import Scalar
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import AssayError, GateError
 from assay.market.panel import Market
-from assay.runs.documents import Scalar
 from assay.settings.model import Profile
 
 if TYPE_CHECKING:

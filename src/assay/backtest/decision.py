@@ -15,8 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from assay.alpha.alpha_verdicts import Selection
-from assay.alpha.selection import select
+from assay.alpha.selection import Selection, select
 from assay.base.domain import DAY, Atom
 from assay.market.health import toxic_or_stale
 from assay.market.panel import Market

@@ -42,7 +42,7 @@ def preservation(
     ----------
     tables : mapping of str to DataFrame
         ``returns``, ``unguarded_returns``, ``weights``, ``unguarded_weights`` and ``decisions``, as
-        :func:`assay.backtest.tables.frames` makes them.
+        :func:`assay.backtest.walk_forward.frames` makes them.
     guard : Guard
         The profile's setting.
     optimized : Optimized, optional

@@ -21,13 +21,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
+from scipy.special import gammaincinv, ndtr, ndtri
 
-Floats = npt.NDArray[np.float64]
+from assay.base.constants import DAYS_PER_YEAR, Floats
+
 Summary = dict[str, float | None]
 
-DAYS_PER_YEAR = 365.0
 TAIL = 0.05
+DEFLATED = ("dsr", "expected_max_sharpe")
+"""Depend on what else was tried, and so are no property of a walk-forward; see :func:`deflated`."""
+
+SPREAD_TAIL = 0.05
+"""One minus the confidence that trials vary less than by chance."""
 
 
 def finite(value: float) -> float | None:
@@ -413,3 +418,51 @@ def summary_by(
         str(name): summary(series[names == name], None if other is None else other[names == name])
         for name in np.unique(names)
     }
+
+
+def deflated(returns: Mapping[str, Floats], trials: int, variance: float | None = None) -> dict[str, Summary]:
+    """Deflated Sharpe ratio of each risk profile, given how many things were tried.
+
+    Parameters
+    ----------
+    returns : mapping of str to (n_days,) array
+        Simple daily returns by risk profile.
+    trials : int
+        Independent trials, this one counted.
+    variance : float, optional
+        Variance of their annual Sharpe ratios; None where it is not known.
+    """
+    evidence = {name: sharpe_evidence(series, trials, variance) for name, series in sorted(returns.items())}
+    return {name: {key: figures[key] for key in DEFLATED} for name, figures in evidence.items()}
+
+
+def trial_variance(days: int, earlier: int, spread: float | None) -> float:
+    """Variance of annual Sharpe ratios to deflate by: what chance gives, or less where the trials surely vary less.
+
+    Worthless trials vary by chance alone, see :func:`~assay.backtest.statistics.null_sharpe_variance`, and by less
+    where they resemble each other. What they vary beyond chance comes from bad trials or short records, and makes none
+    of them better: it is not held against the chosen one. A spread of few trials says little, so what counts is the
+    upper end of its one-sided 95 % interval, ``spread (n - 1) / chi2(5 %, n - 1)``. ``benchmarks/noise_search.py``
+    measures what other rules promote.
+
+    Parameters
+    ----------
+    days : int
+        Length of the chosen record, at least 2.
+    earlier : int
+        Other trials that were made.
+    spread : float or None
+        Variance of their annual Sharpe ratios; None where it is not known.
+
+    Examples
+    --------
+    Nineteen trials that hardly differ, and nineteen of which some are hopeless:
+
+    >>> round(trial_variance(1096, 19, 0.05), 4), round(trial_variance(1096, 19, 1.0), 4)
+    (0.0958, 0.3333)
+    """
+    chance = null_sharpe_variance(days)
+    if spread is None or earlier < 2:
+        return chance
+    freedom = earlier - 1
+    return min(chance, spread * freedom / (2.0 * float(gammaincinv(freedom / 2.0, SPREAD_TAIL))))

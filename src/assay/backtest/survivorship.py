@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.backtest.records import BookResult
+from assay.backtest.book import BookResult
 from assay.backtest.statistics import cagr, max_drawdown
 from assay.backtest.walk_forward import Each, Progress, Targets, WalkForwardResult, walk_forward
 from assay.market.panel import Market

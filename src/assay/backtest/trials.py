@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.backtest.alternatives import Alternative, Exclusion
+from assay.backtest.overfitting import Alternative, Exclusion
 from assay.base import files
 from assay.base.errors import AssayError, IntegrityError
 from assay.runs import artifacts as layout

@@ -14,8 +14,8 @@ import polars as pl
 
 from assay.backtest.causality import Rehearsal, Trial, Verdict, World, choose_dates
 from assay.backtest.decision import Decision, decide, history_days
+from assay.backtest.equality import difference, panel_difference
 from assay.backtest.perturbations import KINDS, Kind, perturb
-from assay.backtest.sameness import difference, panel_difference
 from assay.backtest.walk_forward import walk_forward
 from assay.base import files
 from assay.base.domain import DAY, format_instant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from assay.backtest.alternatives import Exclusion, Tried, tried
+from assay.backtest.overfitting import Exclusion, Tried, tried
 from assay.backtest.trials import Trial, read_trials
 from assay.base import files
 from assay.cli import do_output as output

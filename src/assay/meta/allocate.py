@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from assay.base.errors import GateError
 from assay.meta.alignment import SLEEVE_IN_CASH, varying
-from assay.risk.allocate import build_optimizer
+from assay.risk.allocate import as_events, build_optimizer, solver_record
 from assay.risk.caps import Polytope
 from assay.risk.optimizers import Allocation, Estimates
 from assay.risk.regime import RegimeName
-from assay.risk.risk_documents import as_events, solver_record
-from assay.risk.risk_events import RiskEvent
+from assay.risk.solve import RiskEvent
 from assay.runs.meta_documents import MetaProfileWeights, SleeveDirection, SleeveWeight
 from assay.settings.model import MetaProfile, RiskProfile
 

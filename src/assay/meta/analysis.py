@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from assay.backtest.statistics import DAYS_PER_YEAR, cagr, correlation, max_drawdown, sharpe, volatility
+from assay.backtest.statistics import cagr, correlation, max_drawdown, sharpe, volatility
+from assay.base.constants import DAYS_PER_YEAR
 from assay.meta.alignment import Aligned, Floats
 from assay.meta.allocate import Decision
 from assay.meta.walk import RegimeOf, Walk, walk

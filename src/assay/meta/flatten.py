@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.base.errors import IntegrityError
+from assay.risk.allocate import solver_record
 from assay.risk.flatten import UNCLASSIFIED
-from assay.risk.risk_documents import solver_record
 from assay.risk.solve import CLOSED_FORM
 from assay.runs import artifacts as layout
 from assay.runs.documents import (

@@ -266,7 +266,7 @@ def reporting(context: MetaContext) -> None:
 
 def _trials(context: MetaContext) -> dict[str, Any]:
     """Deflated Sharpe ratios, given what was tried before."""
-    from assay.backtest.evidence import deflated, trial_variance
+    from assay.backtest.statistics import deflated, trial_variance
 
     earlier = context.request.trials
     n = int(earlier["n"]) + 1

@@ -19,7 +19,7 @@ from assay.base.files import as_json, sha256_file
 from assay.market.health import data_health, missing_audit
 from assay.market.panel import Market
 from assay.market.returns import ReturnsMatrix
-from assay.risk import risk_documents as documents
+from assay.risk import allocate as documents
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.flatten import flatten
 from assay.runs import artifacts as layout
@@ -312,7 +312,6 @@ def walk_forward(context: Context) -> None:
     """Repeat the whole decision over past dates and hold what it decided."""
     from assay.backtest.benchmarks import yardsticks
     from assay.backtest.causality import probe
-    from assay.backtest.evidence import by_regime, by_year
     from assay.backtest.survivorship import survivorship
     from assay.backtest.walk_forward import walk_forward as walk
     from assay.pipeline.parallel import each_of, with_whole_middle
@@ -331,8 +330,8 @@ def walk_forward(context: Context) -> None:
     context.save(layout.WALK_STATISTICS, as_json(result.statistics()))
     alive = survivorship(context.market, profile, decide, result, each=each_of(context, survivors=True))
     context.save(layout.WALK_SURVIVORSHIP, as_json(alive.as_dict()))
-    context.save(layout.WALK_BY_YEAR, as_json(by_year(result)))
-    context.save(layout.WALK_BY_REGIME, as_json(by_regime(result)))
+    context.save(layout.WALK_BY_YEAR, as_json(result.by_year()))
+    context.save(layout.WALK_BY_REGIME, as_json(result.by_regime()))
     verdict = probe(with_whole_middle(result, context.market, profile, decide), context.market, profile, decide, frames)
     context.ledger.gate(context.number, "causality", ok=verdict.ok, checked=verdict.rows, violations=verdict.violations)
     if not verdict.ok:
@@ -399,7 +398,7 @@ def reporting(context: Context) -> None:
 
 def _trials(context: Context) -> dict[str, Any]:
     """Deflated Sharpe ratios: they depend on the registry of runs, and so are no artifact of the steps before."""
-    from assay.backtest.evidence import deflated, trial_variance
+    from assay.backtest.statistics import deflated, trial_variance
 
     earlier = context.request.trials
     n = int(earlier["n"]) + 1

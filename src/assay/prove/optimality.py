@@ -13,10 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.risk.caps import Polytope
-from assay.risk.optimizers import Barbell, Estimates, MaxSharpe, Optimizer
-from assay.risk.optimizers.optimizers_barbell import choose_aggressors
-from assay.risk.optimizers.optimizers_equal_weight import EqualWeight
-from assay.risk.optimizers.optimizers_hrp import HierarchicalRiskParity, risk_parity
+from assay.risk.optimizers import (
+    Barbell,
+    EqualWeight,
+    Estimates,
+    HierarchicalRiskParity,
+    MaxSharpe,
+    Optimizer,
+    choose_aggressors,
+    risk_parity,
+)
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.alpha import scoring, vetoes
-from assay.alpha.alpha_winners import best_of_clusters, restore
 from assay.alpha.clusters import cluster
 from assay.alpha.features import FEATURES, Features, features
 from assay.alpha.funnel import run_funnel
+from assay.alpha.selection import best_of_clusters, restore
 from assay.alpha.synthesis import synthetic
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError

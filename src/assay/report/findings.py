@@ -13,7 +13,7 @@ from assay.report.markdown import NOISE, count, finite, integer, names, percent,
 from assay.report.report_shortfall import causes, guarded_book, small_books
 from assay.report.report_verdict import contract_status, error_text, gate_ok, violations
 from assay.report.view import RunView, ending
-from assay.risk import risk_events as events
+from assay.risk import solve as events
 from assay.runs.run import STAND_ASIDE
 
 EVIDENCE_DAYS = 252

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from assay.report.markdown import count, integer, names, percent
 from assay.report.view import RunView
-from assay.risk.risk_events import ALL_LOSS_MAKERS, NO_POSITIVE_EXPECTED_RETURN
+from assay.risk.solve import ALL_LOSS_MAKERS, NO_POSITIVE_EXPECTED_RETURN
 from assay.runs.documents import OptimizedProfile, Stage
 from assay.runs.run import STAND_ASIDE
 

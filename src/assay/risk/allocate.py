@@ -1,7 +1,6 @@
-"""Steps 8 and 9 as functions: what is known of the winners' risk, then five portfolios from it.
+"""Steps 8 and 9 as functions: what is known of the winners' risk, then five portfolios from it, then their documents.
 
-No document is built here, for a walk-forward calls this at every rebalance; :mod:`assay.risk.risk_documents` writes
-what a run keeps.
+A walk-forward calls :func:`analyse` and :func:`optimize` at every rebalance; the documents are what a run keeps.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.alpha.clusters import cluster
+from assay.base.constants import Floats, Ints
 from assay.base.domain import Atom
 from assay.base.errors import DataError
 from assay.risk.caps import Caps, Polytope, decide_caps
@@ -28,11 +27,9 @@ from assay.risk.optimizers import (
     Optimizer,
 )
 from assay.risk.regime import Regime, RegimeName, read_regime
-from assay.risk.risk_events import RiskEvent
+from assay.risk.solve import RiskEvent, SolverReport
+from assay.runs import documents as artifacts
 from assay.settings.model import Profile, RiskProfile, RiskSettings
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class RiskState:
     """
 
     atoms: tuple[Atom, ...]
-    labels: Integers
+    labels: Ints
     estimates: Estimates
     regime: Regime
     caps: Caps
@@ -164,7 +161,7 @@ def complete_rows(streams: Floats, atoms: Sequence[Atom], profile: Profile) -> t
     return np.ascontiguousarray(recent[complete]), len(recent) - kept
 
 
-def allowed_weights(labels: Integers, caps: Caps, guard: Guard | None) -> tuple[Polytope, tuple[RiskEvent, ...]]:
+def allowed_weights(labels: Ints, caps: Caps, guard: Guard | None) -> tuple[Polytope, tuple[RiskEvent, ...]]:
     """Build the polytope: loss makers' caps are zero and their share of the budget is cash.
 
     Parameters
@@ -260,3 +257,112 @@ def aggressor_share(settings: RiskSettings, regime: RegimeName) -> float:
         "CRISIS": settings.barbell_crisis,
     }
     return shares[regime]
+
+
+def as_events(events: Sequence[RiskEvent]) -> list[artifacts.Event]:
+    """Write events."""
+    return [artifacts.Event(code=event.code, what=event.what, values=dict(event.values)) for event in events]
+
+
+def risk_analysis(state: RiskState) -> artifacts.RiskAnalysis:
+    """Write ``risk_analysis.json``."""
+    covariance, regime, guard = state.estimates.covariance, state.regime, state.guard
+    return artifacts.RiskAnalysis(
+        regime=regime.name,
+        regime_inputs={"v": regime.volatility, "p": regime.percentile, "d": regime.fall, "n": float(regime.values)},
+        rows_used=state.rows_used,
+        rows_left_out=state.rows_left_out,
+        condition_number=covariance.condition_number,
+        shrinkage=covariance.shrinkage,
+        extra_shrinkage=covariance.extra_shrinkage,
+        atom_cap=state.caps.atom,
+        cluster_cap=state.caps.cluster,
+        loss_makers={state.atoms[i].id: float(guard.net_means[i]) for i in np.flatnonzero(guard.loss_makers)},
+        budget=state.budget,
+        events=as_events(state.events),
+    )
+
+
+def clusters(state: RiskState, threshold: float) -> artifacts.Clusters:
+    """Write ``portfolio_clusters.json``: every atom once, clusters by number, atoms in their order."""
+    members: dict[str, list[str]] = {str(label): [] for label in np.unique(state.labels)}
+    for atom, label in zip(state.atoms, state.labels, strict=True):
+        members[str(label)].append(atom.id)
+    return artifacts.Clusters(threshold=threshold, clusters=members)
+
+
+def optimized_profile(state: RiskState, allocation: Allocation) -> artifacts.OptimizedProfile:
+    """Write one risk profile of ``portfolio_optimized_v2.json``: every atom, by falling weight, then by atom."""
+    order = sorted(range(len(state.atoms)), key=lambda i: (-allocation.weights[i], state.atoms[i]))
+    sums = {str(label): float(allocation.weights[state.labels == label].sum()) for label in np.unique(state.labels)}
+    return artifacts.OptimizedProfile(
+        assets=[_asset(state, allocation, i) for i in order],
+        clusters=sums,
+        cash=allocation.cash,
+        budget=allocation.budget,
+        atom_cap=state.caps.atom,
+        cluster_cap=state.caps.cluster,
+        solver=solver_record(allocation.solver),
+        events=as_events(allocation.events),
+    )
+
+
+def no_risk(benchmark_close: Floats) -> artifacts.RiskAnalysis:
+    """Write ``risk_analysis.json`` of a sleeve that stands aside: there is a regime, and nothing else to measure."""
+    regime = read_regime(benchmark_close)
+    return artifacts.RiskAnalysis(
+        regime=regime.name,
+        regime_inputs={"v": regime.volatility, "p": regime.percentile, "d": regime.fall, "n": float(regime.values)},
+        rows_used=0,
+        rows_left_out=0,
+        condition_number=1.0,
+        shrinkage=0.0,
+        extra_shrinkage=0.0,
+        atom_cap=1.0,
+        cluster_cap=1.0,
+        loss_makers={},
+        budget=0.0,
+        events=as_events(regime.events),
+    )
+
+
+def all_cash() -> artifacts.OptimizedProfile:
+    """Write one risk profile of a sleeve that stands aside."""
+    return artifacts.OptimizedProfile(
+        assets=[],
+        clusters={},
+        cash=1.0,
+        budget=0.0,
+        atom_cap=1.0,
+        cluster_cap=1.0,
+        solver=artifacts.SolverRecord(
+            name="none", status="NO_ATOMS", iterations=0, residual=None, gap=None, fallbacks=[], projection_distance=0.0
+        ),
+        events=[],
+    )
+
+
+def solver_record(report: SolverReport) -> artifacts.SolverRecord:
+    """Write how a weight was found."""
+    return artifacts.SolverRecord(
+        name=report.name,
+        status=report.status,
+        iterations=report.iterations,
+        residual=report.residual,
+        gap=report.gap,
+        fallbacks=list(report.fallbacks),
+        projection_distance=report.projection_distance,
+    )
+
+
+def _asset(state: RiskState, allocation: Allocation, i: int) -> artifacts.OptimizedAsset:
+    atom, weight = state.atoms[i], float(allocation.weights[i])
+    return artifacts.OptimizedAsset(
+        Symbol=atom.symbol,
+        Atom=atom.id,
+        Logic=atom.logic,  # type: ignore[arg-type]  # Atom holds a checked logic
+        Direction=atom.direction,  # type: ignore[arg-type]  # and a checked direction
+        Weight=weight,
+        Net_Weight=weight * atom.sign,
+        Cluster_ID=int(state.labels[i]),
+    )

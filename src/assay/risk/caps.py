@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from assay.base.constants import Bools, Floats, Ints, Scalar
 from assay.base.errors import UsageError
 from assay.risk.regime import RegimeName
-from assay.risk.risk_events import BUDGET_LIMITED_BY_CAPS, CAP_RELAXED, RiskEvent, Scalar
-from assay.risk.solve import CLOSED_FORM, Program, SolverReport, solve
+from assay.risk.solve import (
+    BUDGET_LIMITED_BY_CAPS,
+    CAP_RELAXED,
+    CLOSED_FORM,
+    Program,
+    RiskEvent,
+    SolverReport,
+    solve,
+)
 from assay.settings.model import Caps as CapSettings
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Booleans = npt.NDArray[np.bool_]
 
 ROUNDING = 1e-12
 """Sums of weights that differ by less are equal: a cap of 0.75 beside one of 0.25 holds a budget of 1."""
@@ -97,7 +100,7 @@ class Polytope:
     """
 
     upper: Floats
-    labels: Integers
+    labels: Ints
     cluster_caps: Floats
     budget: float
     lower: Floats | None = None
@@ -109,7 +112,7 @@ class Polytope:
         *,
         atom_cap: float | Floats = 1.0,
         cluster_cap: float | Floats = 1.0,
-        labels: Sequence[int] | Integers | None = None,
+        labels: Sequence[int] | Ints | None = None,
         budget: float = 1.0,
     ) -> Polytope:
         """Build one from scalars; without labels each atom is a cluster of its own."""
@@ -145,7 +148,7 @@ class Polytope:
         return np.zeros(len(self.upper)) if self.lower is None else self.lower
 
     @cached_property
-    def groups(self) -> Integers:
+    def groups(self) -> Ints:
         """Position of each atom's cluster in ``cluster_caps``."""
         return np.unique(self.labels, return_inverse=True)[1].astype(np.int64)
 
@@ -155,7 +158,7 @@ class Polytope:
         return int(self.groups.max(initial=-1)) + 1
 
     @cached_property
-    def active(self) -> Booleans:
+    def active(self) -> Bools:
         """Atoms that may have weight."""
         return self.upper > 0.0
 
@@ -223,7 +226,7 @@ class Polytope:
             return None
         return np.minimum(self.upper, self.cluster_caps[self.groups])
 
-    def rows(self, on: Integers) -> tuple[Floats, Floats]:
+    def rows(self, on: Ints) -> tuple[Floats, Floats]:
         """Return membership and caps of the clusters that can bind, for the atoms ``on``."""
         tops = np.bincount(self.groups[on], weights=self.upper[on], minlength=self.n_clusters)
         binding = np.flatnonzero(self.cluster_caps < np.minimum(tops, self.budget))

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.risk.covariance import DAYS_PER_YEAR
-from assay.risk.risk_events import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
+from assay.base.constants import DAYS_PER_YEAR, Bools, Floats
+from assay.risk.solve import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
 from assay.settings.model import Costs
-
-Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Guard:
     """
 
     net_means: Floats
-    loss_makers: Booleans
+    loss_makers: Bools
     days: int
 
     @property

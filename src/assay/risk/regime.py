@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from assay.risk.risk_events import REGIME_UNKNOWN, RiskEvent
+from assay.base.constants import Floats
+from assay.risk.solve import REGIME_UNKNOWN, RiskEvent
 
-Floats = npt.NDArray[np.float64]
 RegimeName = Literal["QUIET", "NORMAL", "TURBULENT", "CRISIS"]
 
 VOLATILITY_DAYS = 20

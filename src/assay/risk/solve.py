@@ -1,21 +1,37 @@
-"""The door to the solvers of quadratic programs: PIQP first, then PIQP with less accuracy, then Clarabel.
-
-No answer is believed for its status alone: every solver is asked for multipliers too, and optimality is checked here,
-by the conditions of Karush, Kuhn and Tucker. A solver that fails is named in the report of the next one's answer.
-"""
+"""What changed a number on the way, as a light value: the hot path builds no documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import piqp
 
+from assay.base.constants import Floats, Scalar
 from assay.base.errors import SolverError
 
-Floats = npt.NDArray[np.float64]
+CAP_RELAXED = "CAP_RELAXED"
+BUDGET_LIMITED_BY_CAPS = "BUDGET_LIMITED_BY_CAPS"
+LOSS_MAKERS_GUARDED = "LOSS_MAKERS_GUARDED"
+ALL_LOSS_MAKERS = "ALL_LOSS_MAKERS"
+NO_POSITIVE_EXPECTED_RETURN = "NO_POSITIVE_EXPECTED_RETURN"
+NO_AGGRESSORS = "NO_AGGRESSORS"
+SOLVER_FALLBACK = "SOLVER_FALLBACK"
+SHRINKAGE_RAISED = "SHRINKAGE_RAISED"
+CONDITION_NUMBER_HIGH = "CONDITION_NUMBER_HIGH"
+ZERO_VARIANCE = "ZERO_VARIANCE"
+REGIME_UNKNOWN = "REGIME_UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class RiskEvent:
+    """A named fact for the ledger: stable code, one sentence, the figures behind it."""
+
+    code: str
+    what: str
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+
 
 SOLVED = "SOLVED"
 TOLERANCE = 1e-8

@@ -11,7 +11,7 @@ from assay.base import files
 from assay.base.domain import format_instant
 from assay.base.errors import AssayError, Exit
 from assay.market.panel import Market
-from assay.risk import risk_documents as documents
+from assay.risk import allocate as documents
 from assay.risk.flatten import flatten
 from assay.runs.documents import Flattened, Optimized
 from assay.selftest.constraints import breaches

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel
 
-from assay.backtest.records import REBALANCE
+from assay.backtest.book import REBALANCE
 from assay.base.domain import DAY, UTC
 from assay.base.estimator import Estimator
 from assay.market.panel import Market
