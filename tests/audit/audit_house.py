@@ -44,11 +44,25 @@ GUARDED = {
     "barbell": (0.35, 0.0, 0.2, 0.2),
 }
 UNGUARDED = {name: (w[0], 0.25, w[2], w[3]) for name, w in GUARDED.items()}
+WALKED = [
+    "returns.parquet",
+    "unguarded_returns.parquet",
+    "weights.parquet",
+    "unguarded_weights.parquet",
+    "decisions.parquet",
+    "trades.parquet",
+    "cancelled.parquet",
+    "yardsticks.parquet",
+    "statistics.json",
+    "survivorship.json",
+    "by_year.json",
+    "by_regime.json",
+]
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preflight", (layout.MANIFEST,)),
     ("discovery", (layout.RAW,)),
     ("data_prep", (layout.RETURNS, layout.HEALTH)),
-    ("natural_selection", (layout.WINNERS, layout.SELECTION)),
+    ("natural_selection", (layout.FEATURES, layout.WINNERS, layout.SELECTION)),
     ("enrichment", (layout.ENRICHED,)),
     ("strategy_synthesis", (layout.SYNTHETIC,)),
     ("sign_test_pre_opt", (layout.SIGN_PRE,)),
@@ -56,7 +70,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("optimization", (layout.OPTIMIZED,)),
     ("weight_flattening", (layout.FLATTENED,)),
     ("sign_test_post_opt", (layout.SIGN_POST,)),
-    ("walk_forward", (layout.WALK_RETURNS, layout.WALK_WEIGHTS, layout.WALK_DECISIONS, layout.WALK_TRADES)),
+    ("walk_forward", tuple(sorted(f"data/walk_forward/{name}" for name in WALKED))),
     ("capital_preservation", (layout.PRESERVATION,)),
     ("atomic_validation", (layout.VALIDATION + "verdict.json",)),
     ("reporting", (layout.REPORT, layout.INDEX)),
@@ -168,6 +182,7 @@ def draft(direction: str = "SHORT", seed: int = 1) -> Draft:
             "missing": [],
             "findings": [],
         },
+        layout.FEATURES: pl.DataFrame({"symbol": list(COINS), "open_time": [midnights(1)[0]] * len(COINS)}),
         layout.WINNERS: {"as_of": AS_OF, "winners": [winner(direction, i) for i in range(5)]},
         layout.SELECTION: selection(direction),
         layout.ENRICHED: {
@@ -202,7 +217,16 @@ def draft(direction: str = "SHORT", seed: int = 1) -> Draft:
             "profiles": {name: flattened(direction, GUARDED[name]) for name in RISK_PROFILES},
         },
         **walk_forward(direction),
-        layout.PRESERVATION: {"weight_on_loss_makers": {"hrp": {"on": 0.0, "off": 0.25}}},
+        layout.PRESERVATION: {
+            "guard_enabled": True,
+            "guard_days": 60,
+            "rebalances": 2,
+            "rebalances_in_cash": 0,
+            "mean_loss_makers": 1.0,
+            "no_loss_maker_held": True,
+            "standing": {},
+            "profiles": {},
+        },
         layout.REPORT: "# Audit report\n",
         layout.INDEX: "# Index\n",
     }
@@ -343,13 +367,18 @@ def walk_forward(direction: str) -> Draft:
     days = midnights(30).dt.date().to_list()
     decided = [dt.datetime.combine(days[0], dt.time(), UTC), dt.datetime.combine(days[10], dt.time(), UTC)]
     at = pl.Series(decided, dtype=pl.Datetime("us", "UTC"))
+    earned = pl.concat(
+        pl.DataFrame({"date": days, "risk_profile": [name] * 30, "ret": [0.01] * 30}) for name in RISK_PROFILES
+    )
+    held = pl.DataFrame({"as_of": at, "risk_profile": ["hrp"] * 2, "symbol": [COINS[0]] * 2, "net_weight": [0.5, 0.5]})
     return {
-        layout.WALK_RETURNS: pl.concat(
-            pl.DataFrame({"date": days, "risk_profile": [name] * 30, "ret": [0.01] * 30}) for name in RISK_PROFILES
-        ),
-        layout.WALK_WEIGHTS: pl.DataFrame(
-            {"as_of": at, "risk_profile": ["hrp"] * 2, "symbol": [COINS[0]] * 2, "net_weight": [0.5, 0.5]}
-        ),
+        layout.WALK_RETURNS: earned,
+        layout.WALK_UNGUARDED: earned,
+        layout.WALK_WEIGHTS: held,
+        layout.WALK_UNGUARDED_WEIGHTS: held,
+        layout.WALK_CANCELLED: pl.DataFrame(schema={"date": pl.Date, "risk_profile": pl.String, "symbol": pl.String}),
+        layout.WALK_YARDSTICKS: pl.DataFrame({"date": days, "benchmark": [0.01] * 30}),
+        **{f"data/walk_forward/{name}": {} for name in WALKED if name.endswith(".json")},
         layout.WALK_DECISIONS: pl.DataFrame({"as_of": at, "fill_date": [days[0], days[10]], "held": [1, 1]}),
         layout.WALK_TRADES: pl.DataFrame({"date": [days[0]], "risk_profile": ["hrp"], "symbol": [COINS[0]]}),
     }

@@ -646,7 +646,7 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = draft("SHORT", seed=2)
     for document, key, value in (
         (layout.HEALTH, "rows", 299),
-        (layout.PRESERVATION, "weight_on_loss_makers", {}),
+        (layout.PRESERVATION, "rebalances", 3),
         (layout.RAW, "pool", "superset"),
         (layout.SELECTION, "wanted", 3),
         (layout.CLUSTERS, "threshold", 0.5),
@@ -657,8 +657,9 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other[layout.ENRICHED]["winners"][0]["beta"] = 0.5
     guarded(other)["assets"][0]["Weight"] = 0.2
     flat(other)["cash"] = 0.3
-    for table in (layout.WALK_RETURNS, layout.WALK_WEIGHTS, layout.WALK_DECISIONS, layout.WALK_TRADES):
-        other[table] = other[table].with_columns(more=1.0)
+    for name in ALL:
+        if name == layout.FEATURES or name.startswith("data/walk_forward/"):
+            other[name] = other[name].with_columns(more=1.0) if name.endswith(".parquet") else {"more": 1.0}
     other[layout.SYNTHETIC] = other[layout.SYNTHETIC].drop(atom_ids("SHORT")[0])  # both sign tests fail, and differ
     return publish(make_home(tmp_path_factory.mktemp("twin") / "home"), "twin", other, through=13)
 

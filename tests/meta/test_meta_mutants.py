@@ -12,8 +12,7 @@ from assay.meta.validation import validate_meta
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS as SLEEVE_STEPS
 from assay.runs import artifacts as layout
-from assay.runs.documents import Flattened
-from assay.runs.meta_documents import Contributors, MetaOptimized
+from assay.runs.documents import Contributors, Flattened, MetaOptimized
 from assay.runs.request import Pin
 from assay.runs.verify import verify
 from assay.settings import load

@@ -13,8 +13,7 @@ from assay.meta.flatten import SleeveBook, flatten, flattened_profile
 from assay.meta.meta_eligibility import enough
 from assay.meta.validation import identities
 from assay.meta.walk import limit, walk
-from assay.runs.documents import SolverRecord
-from assay.runs.meta_documents import Contributor, MetaProfileWeights, SleeveWeight
+from assay.runs.documents import Contributor, MetaProfileWeights, SleeveWeight, SolverRecord
 from assay.settings.model import RISK_PROFILES, Costs, MetaProfile
 
 FREE = Costs(fee=0.0, slippage=0.0)

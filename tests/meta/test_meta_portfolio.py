@@ -18,9 +18,8 @@ from assay.meta.validation import validate_meta
 from assay.pipeline.replay import recorded_artifacts, replay
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
-from assay.runs.documents import Flattened
+from assay.runs.documents import Analysis, Contributors, Flattened, MetaOptimized, Sleeves
 from assay.runs.ledger import read_ledger
-from assay.runs.meta_documents import Analysis, Contributors, MetaOptimized, Sleeves
 from assay.runs.registry import entries
 from assay.runs.verify import verify
 from assay.settings import load

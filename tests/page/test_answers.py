@@ -312,12 +312,11 @@ def test_pages_bring_no_inline_style_or_script(client: Client, lake: str) -> Non
 
 
 def test_the_steps_to_come_are_the_pipelines() -> None:
-    from assay.page.runs import META_STEP_NAMES
     from assay.pipeline.tables import META_STEPS, STEPS
-    from assay.runs.catalog import STEP_NAMES
+    from assay.runs.artifacts import STEP_NAMES
 
-    assert tuple(step.name for step in STEPS) == STEP_NAMES
-    assert tuple(step.name for step in META_STEPS) == META_STEP_NAMES
+    assert tuple(step.name for step in STEPS) == STEP_NAMES["run"]
+    assert tuple(step.name for step in META_STEPS) == STEP_NAMES["meta"]
 
 
 def test_a_run_that_goes_shows_what_is_to_come(tmp_path: Path, finished_home: Path) -> None:

@@ -14,8 +14,8 @@ from assay.cli import do_output as output
 from assay.meta import meta_eligibility as eligibility
 from assay.meta.meta_eligibility import Terms
 from assay.runs import artifacts as layout
+from assay.runs.documents import Refusal
 from assay.runs.home import Home, Status, claim
-from assay.runs.meta_documents import Refusal
 from assay.runs.request import MetaRequest, Pin, pin
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from assay.runs import artifacts as layout
 from assay.runs.artifacts import STEP_NAMES
 from assay.runs.documents import RawCandidates
 from assay.runs.ledger import check_chain
-from assay.runs.run import ARTIFACTS, DOCUMENTS, WALK_TABLES, Evidence, Manifest, Tally
+from assay.runs.run import DOCUMENTS, WALK_TABLES, Evidence, Manifest, Tally
 from assay.runs.verify import Entry, Story
 
 PinReader = Callable[[Path, int, Mapping[str, int]], None]
@@ -30,8 +30,8 @@ GATED = (3, 7, 11, 12)
 
 def check_artifacts(evidence: Evidence, tally: Tally) -> None:
     """Check that everything is there, and is what its schema says."""
-    for name in (layout.LEDGER, *ARTIFACTS):
-        tally.expect((evidence.run_dir / name).is_file(), f"{name} is missing")
+    for row in layout.evidence("run"):
+        tally.expect((evidence.run_dir / row).is_file(), f"{row} is missing")
     readers: dict[str, Callable[[], object]] = {name: partial(evidence.table, name) for name in WALK_TABLES}
     readers |= {name: partial(evidence.document, kind, name) for name, kind in DOCUMENTS.items()}
     readers[layout.PRESERVATION] = partial(evidence.json, layout.PRESERVATION)
@@ -49,7 +49,7 @@ def check_ledger(evidence: Evidence, tally: Tally) -> None:
     story = Story(entries)
     tally.expect(entries[0].body.get("run_id") == evidence.run_dir.name, "the ledger is another run's")
     outcomes = {entry.body["step"]: entry.body for entry in entries if entry.kind == "outcome"}
-    for number, name in enumerate(STEP_NAMES[:BEFORE], start=1):
+    for number, name in enumerate(STEP_NAMES["run"][:BEFORE], start=1):
         body = outcomes.get(number, {})
         good = body.get("state") == "ok" and body.get("name") == name
         tally.expect(good, f"step {number} {name} has not ended well")
@@ -63,7 +63,7 @@ def check_ledger(evidence: Evidence, tally: Tally) -> None:
         tally.expect(layer in seen or evidence.stands_aside, f"no contract of {layer} was checked")
     gated = [entry.body.get("step") for entry in said if entry.kind == "gate"]
     for step in GATED:
-        tally.expect(step in gated, f"step {step} {STEP_NAMES[step - 1]} passed no gate")
+        tally.expect(step in gated, f"step {step} {STEP_NAMES['run'][step - 1]} passed no gate")
 
 
 def _check_teeth(entry: Entry, evidence: Evidence, tally: Tally) -> None:
@@ -78,8 +78,8 @@ def check_hashes(evidence: Evidence, tally: Tally) -> None:
     recorded = {
         path: digest for step, written in story.steps.items() if step <= BEFORE for path, digest in written.items()
     }
-    for name in ARTIFACTS:
-        tally.expect(name in recorded, f"{name} was recorded by no step")
+    for row in layout.evidence("run"):
+        tally.expect(row in recorded or row == layout.LEDGER, f"{row} was recorded by no step")
     for name, digest in sorted(recorded.items()):
         path = evidence.run_dir / name
         tally.expect(path.is_file() and sha256_file(path) == digest, f"{name} is not what its step recorded")

@@ -13,8 +13,7 @@ import polars as pl
 from assay.base.errors import DataError
 from assay.base.files import read_json
 from assay.runs import artifacts as layout
-from assay.runs.documents import Event, RiskAnalysis, load
-from assay.runs.meta_documents import AlignedProfile, Alignment, SleeveDays
+from assay.runs.documents import AlignedProfile, Alignment, Event, RiskAnalysis, SleeveDays, load
 from assay.runs.request import is_meta
 from assay.runs.run import read_table
 

@@ -20,7 +20,7 @@ from assay.risk.caps import Polytope
 from assay.risk.optimizers import Allocation, Estimates
 from assay.risk.regime import RegimeName
 from assay.risk.solve import RiskEvent
-from assay.runs.meta_documents import MetaProfileWeights, SleeveDirection, SleeveWeight
+from assay.runs.documents import MetaProfileWeights, SleeveDirection, SleeveWeight
 from assay.settings.model import MetaProfile, RiskProfile
 
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from assay.base.constants import DAYS_PER_YEAR
 from assay.meta.alignment import Aligned, Floats
 from assay.meta.allocate import Decision
 from assay.meta.walk import RegimeOf, Walk, walk
-from assay.runs.meta_documents import AnalysedProfile, ContributorBook, LeftOut, SleeveShare
+from assay.runs.documents import AnalysedProfile, ContributorBook, LeftOut, SleeveShare
 from assay.settings.model import MetaProfile
 
 FIGURES = ("sharpe", "cagr", "volatility", "max_drawdown")

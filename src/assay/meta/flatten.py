@@ -18,16 +18,20 @@ from assay.risk.solve import CLOSED_FORM
 from assay.runs import artifacts as layout
 from assay.runs.documents import (
     Contribution,
+    Contributor,
+    ContributorBook,
+    Contributors,
     Event,
     Flattened,
     FlattenedAsset,
     FlattenedProfile,
+    MetaProfileWeights,
+    Netting,
     Optimized,
     OptimizedAsset,
     OptimizedProfile,
     load,
 )
-from assay.runs.meta_documents import Contributor, ContributorBook, Contributors, MetaProfileWeights, Netting
 from assay.runs.request import is_meta
 
 CONCENTRATION = "META_CONCENTRATION"

@@ -16,8 +16,7 @@ from assay.base.domain import DAY, format_instant, parse_as_of
 from assay.base.errors import AssayError
 from assay.gates.validation import validate
 from assay.runs import artifacts as layout
-from assay.runs.documents import AtomicValidation
-from assay.runs.meta_documents import Refusal, SleeveDirection, SleeveFacts
+from assay.runs.documents import AtomicValidation, Refusal, SleeveDirection, SleeveFacts
 from assay.runs.request import Pin, is_meta, pin
 from assay.runs.verify import verify
 from assay.settings.model import MetaProfile

@@ -19,8 +19,7 @@ from assay.base.errors import IntegrityError
 from assay.gates.sign_test import run_sign_test
 from assay.meta.meta_eligibility import accepted_names, leaves
 from assay.runs import artifacts as layout
-from assay.runs.documents import Flattened, SignTest, SignViolation, load
-from assay.runs.meta_documents import Contributor, ContributorBook, Contributors
+from assay.runs.documents import Contributor, ContributorBook, Contributors, Flattened, SignTest, SignViolation, load
 from assay.runs.request import Pin, is_meta
 
 SIGN_FLIPPED = "META_SIGN_FLIPPED"

@@ -22,17 +22,22 @@ from assay.meta import allocate, flatten
 from assay.meta import meta_eligibility as eligibility
 from assay.meta import meta_signs as signs
 from assay.runs import artifacts as layout
-from assay.runs.documents import AtomicValidation, Check, Document, Flattened, FlattenedProfile, SignTest
-from assay.runs.ledger import check_chain
-from assay.runs.meta_documents import (
+from assay.runs.documents import (
     Alignment,
     Analysis,
+    AtomicValidation,
+    Check,
     ContributorBook,
     Contributors,
+    Document,
+    Flattened,
+    FlattenedProfile,
     MetaOptimized,
     Refusal,
+    SignTest,
     Sleeves,
 )
+from assay.runs.ledger import check_chain
 from assay.runs.request import MetaRequest
 from assay.runs.run import Evidence, Tally, days
 from assay.runs.verify import Story
@@ -48,20 +53,6 @@ MASS = "META_MASS"
 ALL_CASH = "META_ALL_CASH"
 TOLERANCE = 1e-9
 
-STEP_NAMES = (
-    "preflight",
-    "eligibility",
-    "meta_returns",
-    "sign_test_pre_opt",
-    "optimization",
-    "weight_flattening",
-    "sign_test_post_opt",
-    "walk_forward",
-    "analysis",
-    "meta_validation",
-    "reporting",
-)
-"""Public names of the steps of a meta-portfolio, from step 1."""
 BEFORE = 9
 """Steps that must have ended well before this gate."""
 LAYERS = ("L0", "L3", "L4")
@@ -78,7 +69,7 @@ DOCUMENTS: Mapping[str, type[Document]] = {
     layout.META_ANALYSIS: Analysis,
 }
 TABLES = (layout.META_RETURNS, layout.WALK_RETURNS, layout.WALK_WEIGHTS, layout.WALK_DECISIONS)
-ARTIFACTS = (layout.MANIFEST, *DOCUMENTS, *TABLES, layout.WALK_STATISTICS)
+ARTIFACTS: tuple[str, ...] = tuple(str(row) for row in layout.evidence("meta") if row != layout.LEDGER)
 """What steps 1 to 9 leave."""
 
 
@@ -152,7 +143,7 @@ def _run(evidence: MetaEvidence, code: str, check: CheckFunction) -> Check:
 
 
 def _artifacts(evidence: MetaEvidence, tally: Tally) -> None:
-    for name in (layout.LEDGER, *ARTIFACTS):
+    for name in (str(layout.LEDGER), *ARTIFACTS):
         tally.expect((evidence.run_dir / name).is_file(), f"{name} is missing")
     for name, kind in DOCUMENTS.items():
         evidence.document(kind, name)
@@ -165,7 +156,7 @@ def _ledger(evidence: MetaEvidence, tally: Tally) -> None:
     entries = evidence.ledger
     tally.expect(entries[0].body.get("run_id") == evidence.run_dir.name, "the ledger is another run's")
     outcomes = {entry.body["step"]: entry.body for entry in entries if entry.kind == "outcome"}
-    for number, name in enumerate(STEP_NAMES[:BEFORE], start=1):
+    for number, name in enumerate(layout.STEP_NAMES["meta"][:BEFORE], start=1):
         body = outcomes.get(number, {})
         good = body.get("state") == "ok" and body.get("name") == name
         tally.expect(good, f"step {number} {name} has not ended well")

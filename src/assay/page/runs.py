@@ -11,35 +11,18 @@ from assay.base.domain import UTC
 from assay.base.errors import AssayError
 from assay.page.board import Row
 from assay.page.lookup import files_below, not_found
-from assay.report.report_meta_index import FILES as META_FILES
 from assay.report.report_meta_view import MetaView
 from assay.report.report_trail import Trail, read_trail
 from assay.report.report_verdict import contract_status, verdict
 from assay.report.view import in_order, open_run
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
-from assay.runs.catalog import STEP_NAMES, describe
-from assay.runs.documents import Flattened
-from assay.runs.meta_documents import Contributors, Sleeves
+from assay.runs.artifacts import STEP_NAMES, describe
+from assay.runs.documents import Contributors, Flattened, Sleeves
 from assay.runs.verify import Entry
 
 METRICS = ("cagr", "volatility", "sharpe", "psr", "dsr", "sortino", "calmar", "max_drawdown", "cvar_95", "turnover",
            "hit_rate", "beta")  # fmt: skip
-META_STEP_NAMES = (
-    "preflight",
-    "eligibility",
-    "meta_returns",
-    "sign_test_pre_opt",
-    "optimization",
-    "weight_flattening",
-    "sign_test_post_opt",
-    "walk_forward",
-    "analysis",
-    "meta_validation",
-    "reporting",
-)
-"""Public names of a meta-portfolio's steps; their module would load all that the steps need."""
-
 LEDGER_PAGE = 200
 """Entries of a ledger on one page."""
 
@@ -160,7 +143,7 @@ def _read(kind: type[artifacts.D], folder: Path, name: str, faults: list[str]) -
 
 def steps(trail: Trail, row: Row) -> list[dict[str, Any]]:
     """Return every step with its state and seconds; those to come are ``waiting``."""
-    names = dict(enumerate(META_STEP_NAMES if row.kind == "meta" else STEP_NAMES, start=1))
+    names = dict(enumerate(STEP_NAMES["meta" if row.kind == "meta" else "run"], start=1))
     names |= {number: outcome.name for number, outcome in trail.outcomes.items()}
     return [_step(number, names[number], trail, row) for number in sorted(names)]
 
@@ -194,8 +177,7 @@ def files(folder: Path) -> list[dict[str, Any]]:
     listed = []
     for path, size in files_below(folder):
         artifact = describe(path)
-        what = META_FILES.get(path) or (artifact.what if artifact else "")
-        listed.append({"path": path, "bytes": size, "what": what})
+        listed.append({"path": path, "bytes": size, "what": artifact.what if artifact else ""})
     return listed
 
 

@@ -22,8 +22,16 @@ from assay.meta.analysis import analyse
 from assay.pipeline.context import MetaContext
 from assay.risk.regime import RegimeName
 from assay.runs import artifacts as layout
-from assay.runs.documents import Flattened, SignTest
-from assay.runs.meta_documents import Analysis, Contributors, MetaOptimized, Refusal, SleeveFacts, Sleeves
+from assay.runs.documents import (
+    Analysis,
+    Contributors,
+    Flattened,
+    MetaOptimized,
+    Refusal,
+    SignTest,
+    SleeveFacts,
+    Sleeves,
+)
 
 if TYPE_CHECKING:
     from assay.gates import ContractResult

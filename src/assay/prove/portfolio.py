@@ -23,7 +23,7 @@ from assay.risk.caps import Polytope
 from assay.risk.regime import RegimeName
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
-from assay.runs.meta_documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
+from assay.runs.documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
 from assay.runs.request import MetaRequest, pin
 from assay.settings.model import RiskProfile
 

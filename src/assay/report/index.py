@@ -8,16 +8,10 @@ from urllib.parse import quote
 from assay.base.errors import UsageError
 from assay.report.markdown import ABSENT, Safe, escape, fill, integer, section, table
 from assay.runs import artifacts as layout
-from assay.runs.catalog import ARTIFACTS, describe
+from assay.runs.artifacts import describe
 
 GROWING = frozenset({layout.LEDGER, layout.STATUS, layout.INDEX})
 """Files that are still written when the index is: their size would be wrong at once."""
-
-REPORTING = 15
-"""The step that writes the index itself: what else it writes may come after."""
-
-NO_LIST = frozenset({"logs/", layout.LEDGER, layout.STATUS})
-"""Entries of the catalog that a complete run may do without, or that no step writes."""
 
 
 def render_index(run_dir: Path) -> str:
@@ -38,11 +32,9 @@ def render_index(run_dir: Path) -> str:
     rows = [_row(run_dir, path) for path in found]
     present = set(found)
     absent = [
-        (artifact.path, artifact.step, artifact.what)
-        for artifact in ARTIFACTS
-        if artifact.step < REPORTING
-        and artifact.path not in NO_LIST
-        and not any(_covers(artifact.path, path) for path in present)
+        (str(artifact), artifact.step("run"), artifact.what)
+        for artifact in (*layout.evidence("run"), layout.VALIDATION)
+        if artifact != layout.LEDGER and not any(artifact.covers(path) for path in present)
     ]
     blocks = [
         fill("# Index of {name}", name=run_dir.resolve().name),
@@ -51,10 +43,6 @@ def render_index(run_dir: Path) -> str:
         section("Not written", table(["file", ">step", "what"], absent)) if absent else None,
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def _covers(artifact: str, path: str) -> bool:
-    return path == artifact or (artifact.endswith("/") and path.startswith(artifact))
 
 
 def _files(run_dir: Path) -> list[str]:
@@ -68,7 +56,7 @@ def _row(run_dir: Path, path: str) -> list[object]:
     size = ABSENT if path in GROWING else integer((run_dir / path).stat().st_size)
     if artifact is None:
         return [_link(path), ABSENT, "not an artifact that Assay knows", size]
-    return [_link(path), artifact.step, artifact.what, size]
+    return [_link(path), artifact.step("run"), artifact.what, size]
 
 
 def _link(path: str) -> Safe:

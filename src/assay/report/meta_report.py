@@ -7,8 +7,7 @@ from pathlib import Path
 from assay.report.markdown import Safe, bullets, count, fill, integer, names, percent, ratio, section, table
 from assay.report.report_meta_view import TITLES, MetaView
 from assay.runs import artifacts as layout
-from assay.runs.documents import AtomicValidation, load
-from assay.runs.meta_documents import LeftOut
+from assay.runs.documents import AtomicValidation, LeftOut, load
 
 COINS_SHOWN = 40
 

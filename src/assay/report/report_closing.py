@@ -6,7 +6,7 @@ from assay.report.findings import Notice, notices
 from assay.report.markdown import ABSENT, Safe, bullets, count, fill, integer, plain, seconds, section, table
 from assay.report.report_trail import parse_time, step_of
 from assay.report.view import RunView
-from assay.runs.catalog import STEP_NAMES
+from assay.runs.artifacts import STEP_NAMES
 
 LISTED = 60
 
@@ -41,10 +41,10 @@ def run_times(view: RunView) -> Safe:
     if not outcomes:
         return section("Run times", Safe("The ledger holds no step."))
     rows: list[list[object]] = []
-    for step in sorted({*range(1, len(STEP_NAMES) + 1), *outcomes}):
+    for step in sorted({*range(1, len(STEP_NAMES["run"]) + 1), *outcomes}):
         outcome = outcomes.get(step)
         if outcome is None:
-            rows.append([step, STEP_NAMES[step - 1], "not reached", ABSENT, ABSENT])
+            rows.append([step, STEP_NAMES["run"][step - 1], "not reached", ABSENT, ABSENT])
             continue
         state = outcome.state if outcome.ended else "in progress"
         rows.append([step, outcome.name, state, integer(outcome.attempts), seconds(outcome.seconds)])

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from assay.base.files import read_json
 from assay.runs import artifacts as layout
-from assay.runs.documents import Document, load
+from assay.runs.documents import Alignment, Analysis, Contributors, Document, MetaOptimized, Sleeves, load
 from assay.runs.ledger import read_ledger
-from assay.runs.meta_documents import Alignment, Analysis, Contributors, MetaOptimized, Sleeves
 from assay.runs.verify import Entry
 
 D = TypeVar("D", bound=Document)

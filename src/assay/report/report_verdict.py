@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from assay.report.markdown import count, plain
 from assay.report.view import RunView, ending
-from assay.runs.catalog import LAST_EVIDENCE_STEP
+from assay.runs.artifacts import LAST_EVIDENCE_STEP
 from assay.runs.verify import Entry
 
 PASSED_ACTIONS = frozenset({"", "pass", "passed", "ok", "none"})

@@ -10,7 +10,7 @@ from assay.report.report_trail import step_of
 from assay.report.report_verdict import contract_status, gate_ok, violations
 from assay.report.view import RunView, ending
 from assay.runs import artifacts as layout
-from assay.runs.catalog import step_title
+from assay.runs.artifacts import step_title
 from assay.runs.documents import SignTest
 from assay.runs.verify import Entry
 

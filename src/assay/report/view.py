@@ -19,7 +19,7 @@ from assay.base.files import read_json
 from assay.report.markdown import finite
 from assay.report.report_trail import Trail, read_trail
 from assay.runs import artifacts as layout
-from assay.runs.catalog import ARTIFACTS, LAST_EVIDENCE_STEP, describe, step_title
+from assay.runs.artifacts import LAST_EVIDENCE_STEP, describe, step_title
 from assay.runs.documents import (
     AtomicValidation,
     CapitalPreservation,
@@ -93,12 +93,11 @@ class RunView:
     def lost(self) -> tuple[str, ...]:
         """Files of steps that ended well which are not there."""
         return tuple(
-            artifact.path
-            for artifact in ARTIFACTS
-            if artifact.step <= min(self.trail.reached, LAST_EVIDENCE_STEP)
-            and artifact.path not in {layout.LEDGER, layout.STATUS}
-            and not artifact.path.startswith("logs/")
-            and not (self.folder / artifact.path).exists()
+            artifact
+            for artifact in (*layout.evidence("run"), layout.VALIDATION)
+            if artifact != layout.LEDGER
+            and (artifact.step("run") or 0) <= self.trail.reached
+            and not (self.folder / artifact).exists()
         )
 
     @property
@@ -175,7 +174,7 @@ class RunView:
         if faulty is not None:
             return f"unreadable: {faulty}: {self.faults[faulty]}"
         artifact = describe(path)
-        step = artifact.step if artifact else LAST_EVIDENCE_STEP
+        step = (artifact and artifact.step("run")) or LAST_EVIDENCE_STEP
         if self.trail.reached >= step:
             return f"missing: {path}, although {step_title(step)} was reached"
         return f"not reached: {ending(self.trail)}; {path} is written by {step_title(step)}"
