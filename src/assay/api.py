@@ -47,7 +47,7 @@ class Sleeve:
     returns: pl.DataFrame
 
     def _repr_html_(self) -> str:
-        from assay.report.html.notebook import sleeve_card
+        from assay.report.html import sleeve_card
 
         return sleeve_card(self.profile, self.risk_profile, self.weights, self.cash)
 
@@ -171,7 +171,7 @@ class Run:
     path: Path
 
     def _repr_html_(self) -> str:
-        from assay.report.html.notebook import run_card
+        from assay.report.html import run_card
 
         return run_card(self.path)
 

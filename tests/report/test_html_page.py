@@ -16,8 +16,7 @@ from page_reader import Element, read, section, table
 from report_run import COINS, HRP, RISK_PROFILES, RUN_ID, WEIGHTS, complete_ledger, documents, put, write_run
 
 from assay.report.audit_report import render, render_joint
-from assay.report.html import render_page
-from assay.report.html.html_many_pages import render_joint_page
+from assay.report.html import render_joint_page, render_page
 
 FIGURES = {
     "Funnel": ["funnel"],

@@ -14,7 +14,7 @@ from assay.cli import do_output as output
 from assay.report.attribution import Attribution, Inputs, Portfolio, attribute, portfolio, unattributed
 from assay.report.compare import Comparison
 from assay.report.compare import compare as compare_runs
-from assay.report.compared import to_markdown, to_text
+from assay.report.comparison import to_markdown, to_text
 from assay.report.view import RunView, open_run
 from assay.runs.home import Home
 from assay.runs.request import Request
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def compare(home: Home, run: str, other: str, as_json: bool) -> None:
     """Compare two runs, keep the result as Markdown and as a page, and print it."""
-    from assay.report.html.html_many_pages import render_comparison_page
+    from assay.report.html import render_comparison_page
 
     folders = home.run(run), home.run(other)
     if folders[0] == folders[1]:

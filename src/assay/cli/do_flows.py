@@ -144,7 +144,7 @@ def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
     """Return the joint report over runs in one of its forms."""
     form, runs = task
     if form == "html":
-        from assay.report.html.html_many_pages import render_joint_page
+        from assay.report.html import render_joint_page
 
         return render_joint_page(runs)
     from assay.report.audit_report import render_joint

@@ -46,9 +46,8 @@ def refuse_runs(home: Home, folder: Path, path: Path) -> None:
 def audit_report(home: Home, runs: Sequence[str], as_json: bool) -> None:
     """Write one report over one run or several, as Markdown and as a page, and print where they lie."""
     from assay.report.audit_report import render, render_joint
-    from assay.report.html import render_page
-    from assay.report.html.html_many_pages import render_joint_page
-    from assay.report.meta_report import render_meta
+    from assay.report.html import render_joint_page, render_page
+    from assay.report.meta import render_meta
     from assay.runs.request import is_meta
 
     folders = [home.run(run) for run in runs]

@@ -13,7 +13,7 @@ from assay.page.board import Board
 from assay.page.lookup import files_below
 from assay.report.attribution import unattributed
 from assay.report.compare import compare
-from assay.report.compared import panels
+from assay.report.comparison import panels
 from assay.report.view import open_run
 from assay.runs.home import RUN_ID, Home
 

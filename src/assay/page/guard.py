@@ -18,8 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.base.errors import UsageError
-from assay.report.html.html_environment import asset
-from assay.report.html.pages import source_hash
+from assay.report.templating import asset, source_hash
 
 COOKIE = "assay_token"
 METHODS = frozenset({"GET", "HEAD"})

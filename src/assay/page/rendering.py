@@ -17,8 +17,8 @@ from markupsafe import Markup
 from assay.base.domain import UTC
 from assay.base.files import sha256
 from assay.page.runs import METRICS, STATES
-from assay.report.html.html_environment import asset, stylesheet
 from assay.report.markdown import integer, number, percent, plain, ratio, seconds, visible
+from assay.report.templating import asset, stylesheet
 
 COLUMNS = (
     ("run_id", "Run"),

@@ -11,10 +11,8 @@ from assay.base.domain import UTC
 from assay.base.errors import AssayError
 from assay.page.board import Row
 from assay.page.lookup import files_below, not_found
-from assay.report.report_meta_view import MetaView
-from assay.report.report_trail import Trail, read_trail
-from assay.report.report_verdict import contract_status, verdict
-from assay.report.view import in_order, open_run
+from assay.report.findings import contract_status, verdict
+from assay.report.view import LedgerView, MetaView, in_order, open_run, read_ledger_view
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import STEP_NAMES, describe
@@ -37,7 +35,7 @@ def run_facts(folder: Path, row: Row) -> dict[str, Any]:
     row : Row
         Its status.
     """
-    trail = read_trail(folder / layout.LEDGER)
+    trail = read_ledger_view(folder / layout.LEDGER)
     faults: list[str] = [trail.fault] if trail.fault else []
     facts: dict[str, Any] = {
         "run": row.as_plain() | {"seconds": row.seconds(dt.datetime.now(UTC))},
@@ -141,14 +139,14 @@ def _read(kind: type[artifacts.D], folder: Path, name: str, faults: list[str]) -
     return None
 
 
-def steps(trail: Trail, row: Row) -> list[dict[str, Any]]:
+def steps(trail: LedgerView, row: Row) -> list[dict[str, Any]]:
     """Return every step with its state and seconds; those to come are ``waiting``."""
     names = dict(enumerate(STEP_NAMES["meta" if row.kind == "meta" else "run"], start=1))
     names |= {number: outcome.name for number, outcome in trail.outcomes.items()}
     return [_step(number, names[number], trail, row) for number in sorted(names)]
 
 
-def _step(number: int, name: str, trail: Trail, row: Row) -> dict[str, Any]:
+def _step(number: int, name: str, trail: LedgerView, row: Row) -> dict[str, Any]:
     outcome = trail.outcomes.get(number)
     if outcome is None:
         state = "waiting"
@@ -160,7 +158,7 @@ def _step(number: int, name: str, trail: Trail, row: Row) -> dict[str, Any]:
     return {"step": number, "name": name, "state": state, "seconds": seconds}
 
 
-def checks(trail: Trail) -> list[dict[str, Any]]:
+def checks(trail: LedgerView) -> list[dict[str, Any]]:
     """Return contracts and gates in the order in which they were made."""
     found = []
     for entry in trail.current("contract", "gate"):
@@ -183,7 +181,7 @@ def files(folder: Path) -> list[dict[str, Any]]:
 
 def ledger_facts(folder: Path, row: Row, start: int) -> dict[str, Any]:
     """Return a page of a run's ledger from an entry's number on."""
-    trail = read_trail(folder / layout.LEDGER)
+    trail = read_ledger_view(folder / layout.LEDGER)
     chosen = trail.entries[start : start + LEDGER_PAGE]
     following = start + LEDGER_PAGE
     return {

@@ -35,7 +35,7 @@ WARM = (
     "assay.backtest.decision",
     "assay.gates",
     "assay.backtest.walk_forward",
-    "assay.report.html.ready",
+    "assay.report.ready",
 )
 """Modules that every run needs."""
 

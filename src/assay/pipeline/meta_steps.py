@@ -262,9 +262,9 @@ def meta_validation(context: MetaContext) -> None:
 
 def reporting(context: MetaContext) -> None:
     """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
-    from assay.report.html.html_meta_page import render_meta_page
-    from assay.report.meta_report import render_meta
-    from assay.report.report_meta_index import render_meta_index
+    from assay.report.html import render_meta_page
+    from assay.report.index import render_meta_index
+    from assay.report.meta import render_meta
 
     context.save(layout.TRIALS, _trials(context))
     context.save(layout.REPORT, render_meta(context.folder))

@@ -277,7 +277,7 @@ def weight_flattening(context: Context) -> None:
 
 def _tell_small_books(context: Context, flattened: Flattened) -> None:
     """Record each risk profile that holds few coins or little of its budget, with the numbers of what kept it small."""
-    from assay.report.report_shortfall import FEWEST_COINS, LEAST_SHARE
+    from assay.report.small_book import FEWEST_COINS, LEAST_SHARE
 
     audit, risk = context.load(SelectionAudit, layout.SELECTION), context.load(RiskAnalysis, layout.RISK)
     vetoed = sum(fate.reason.startswith("VETO_") for fate in audit.fates)

@@ -49,7 +49,7 @@ Weights = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangedValue:
     """One value of which the two runs say different things; None where a run says nothing."""
 
     name: str
@@ -75,7 +75,7 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class Holding:
+class WeightChange:
     """Net weight of one coin in the two books."""
 
     coin: str
@@ -85,7 +85,7 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Book:
+class BookChange:
     """The two books of one risk profile.
 
     Attributes
@@ -98,11 +98,11 @@ class Book:
     turnover: float
     cash_a: float
     cash_b: float
-    holdings: list[Holding]
+    holdings: list[WeightChange]
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricChange:
     """One metric of the two runs, and by how much the second is more."""
 
     a: float | None
@@ -126,10 +126,10 @@ class Performance:
         ``sharpe``, ``final_wealth`` and ``max_drawdown`` on these days alone, so that they compare like with like.
     """
 
-    metrics: dict[str, Figure]
+    metrics: dict[str, MetricChange]
     shared_days: int
     correlation: float | None
-    shared: dict[str, Figure]
+    shared: dict[str, MetricChange]
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,15 @@ class Comparison:
 
     a: str
     b: str
-    inputs: list[Change]
-    settings: list[Change]
+    inputs: list[ChangedValue]
+    settings: list[ChangedValue]
     candidates: Membership | None
     winners: Membership | None
-    books: dict[str, Book]
+    books: dict[str, BookChange]
     performance: dict[str, Performance]
-    checks: list[Change]
+    checks: list[ChangedValue]
     checks_alike: int
-    events: list[Change]
+    events: list[ChangedValue]
     notes: list[str]
 
 
@@ -175,13 +175,13 @@ def compare(a: RunView, b: RunView) -> Comparison:
     )
 
 
-def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
+def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ChangedValue]:
     """Return the entries of two mappings that differ, sorted by name.
 
     >>> changes({"x": 1, "y": 2}, {"y": 3, "z": 4})
-    [Change(name='x', a=1, b=None), Change(name='y', a=2, b=3), Change(name='z', a=None, b=4)]
+    [ChangedValue(name='x', a=1, b=None), ChangedValue(name='y', a=2, b=3), ChangedValue(name='z', a=None, b=4)]
     """
-    return [Change(name, a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+    return [ChangedValue(name, a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
 
 
 def turnover(a: Weights, b: Weights) -> float:
@@ -214,7 +214,7 @@ def _notes(view: RunView) -> list[str]:
         (view.returns, layout.WALK_RETURNS),
     )
     gone = [view.absent(path) for part, path in parts if part is None and path not in view.faults]
-    return [*([view.trail.fault] if view.trail.fault else []), *found, *gone]
+    return [*([view.ledger.fault] if view.ledger.fault else []), *found, *gone]
 
 
 def atom_id(found: Candidate | Winner | Fate) -> str:
@@ -279,19 +279,19 @@ def weights(view: RunView) -> dict[str, dict[str, float]]:
     }
 
 
-def _books(a: RunView, b: RunView) -> dict[str, Book]:
+def _books(a: RunView, b: RunView) -> dict[str, BookChange]:
     first, second = weights(a), weights(b)
     return {name: _book(a, b, name, first[name], second[name]) for name in in_order(first.keys() & second.keys())}
 
 
-def _book(a: RunView, b: RunView, name: str, first: Weights, second: Weights) -> Book:
+def _book(a: RunView, b: RunView, name: str, first: Weights, second: Weights) -> BookChange:
     holdings = [
-        Holding(coin, first.get(coin, 0.0), second.get(coin, 0.0), second.get(coin, 0.0) - first.get(coin, 0.0))
+        WeightChange(coin, first.get(coin, 0.0), second.get(coin, 0.0), second.get(coin, 0.0) - first.get(coin, 0.0))
         for coin in {*first, *second}
     ]
     cash = [holding.cash for view in (a, b) if (holding := view.holding(name)) is not None]
     ordered = sorted(holdings, key=lambda holding: (-abs(holding.difference), holding.coin))
-    return Book(turnover(first, second), cash[0], cash[1], ordered)
+    return BookChange(turnover(first, second), cash[0], cash[1], ordered)
 
 
 def _performance(a: RunView, b: RunView) -> dict[str, Performance]:
@@ -321,14 +321,14 @@ def _shared(a: pl.DataFrame | None, b: pl.DataFrame | None, name: str) -> pl.Dat
     return own[0].join(own[1], on="date", suffix="_b").drop_nulls().sort("date")
 
 
-def _figure(a: float | None, b: float | None) -> Figure:
-    return Figure(a, b, None if a is None or b is None else b - a)
+def _figure(a: float | None, b: float | None) -> MetricChange:
+    return MetricChange(a, b, None if a is None or b is None else b - a)
 
 
 def _checks(view: RunView) -> dict[str, str]:
     """Contracts and gates with their verdicts and how much they checked."""
     found = {}
-    for entry in view.trail.current("contract", "gate"):
+    for entry in view.ledger.current("contract", "gate"):
         body = entry.body
         if entry.kind == "gate":
             found[f"gate {body.get('gate')}"] = f"{'ok' if body.get('ok') else 'FAILED'}, {body.get('checked')} checked"
@@ -339,4 +339,4 @@ def _checks(view: RunView) -> dict[str, str]:
 
 def _events(view: RunView) -> dict[str, int]:
     """Count events and fallbacks by code."""
-    return dict(Counter(str(entry.body.get("code")) for entry in view.trail.current("event", "fallback")))
+    return dict(Counter(str(entry.body.get("code")) for entry in view.ledger.current("event", "fallback")))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from assay.report.markdown import NOISE, count, finite, integer, names, percent, plain, ratio
-from assay.report.report_shortfall import causes, guarded_book, small_books
-from assay.report.report_verdict import contract_status, error_text, gate_ok, violations
+from assay.report.small_book import causes, guarded_book, small_books
 from assay.report.view import RunView, ending
 from assay.risk import solve as events
+from assay.runs.artifacts import LAST_EVIDENCE_STEP
 from assay.runs.run import STAND_ASIDE
+from assay.runs.verify import Entry
 
 EVIDENCE_DAYS = 252
 """A walk-forward of fewer days is a demonstration, not evidence: a decision itself is trained on so many."""
@@ -32,8 +34,11 @@ BETA_GROSS = 0.3
 """Average gross from which a beta says something about the side of the book."""
 
 
+PASSED_ACTIONS = frozenset({"", "pass", "passed", "ok", "none"})
+
+
 @dataclass(frozen=True)
-class Notice:
+class AuditFinding:
     """One thing that a reader must know.
 
     Attributes
@@ -71,55 +76,124 @@ ADVICE: dict[str, str] = {
 """Recommendation for codes that other rooms write."""
 
 
-def notices(view: RunView) -> list[Notice]:
+@dataclass(frozen=True)
+class RunVerdict:
+    """One word and its reason."""
+
+    word: Literal["VALID", "FAILED", "INCOMPLETE"]
+    why: str
+
+
+def verdict(view: RunView) -> RunVerdict:
+    """Return VALID only if atomic validation passed and nothing before it failed."""
+    failure = view.ledger.failure
+    if failure is not None and failure.error is not None:
+        return RunVerdict("FAILED", f"{ending(view.ledger)}: {error_text(failure.error)}")
+    refused = [entry for entry in view.ledger.current("gate") if not gate_ok(view, entry)]
+    if refused:
+        return RunVerdict("FAILED", f"the gate {plain(refused[0].body.get('gate'))} refused the run")
+    broken = [entry for entry in view.ledger.current("contract") if contract_status(entry) == "FAIL"]
+    if broken:
+        return RunVerdict("FAILED", f"the contract {plain(broken[0].body.get('schema'))} is broken")
+    if view.atomic is not None and not view.atomic.ok:
+        return RunVerdict("FAILED", "atomic validation refused the run")
+    if view.ledger.fault is not None:
+        return RunVerdict("INCOMPLETE", view.ledger.fault)
+    finished = view.ledger.outcomes.get(LAST_EVIDENCE_STEP)
+    if view.atomic is None or finished is None or not finished.finished:
+        return RunVerdict("INCOMPLETE", ending(view.ledger))
+    contracts = count(len(list(view.ledger.current("contract"))), "contract check")
+    gates = count(len(list(view.ledger.current("gate"))), "gate")
+    aside = "the sleeve stood aside and is empty; " if view.stood_aside else ""
+    return RunVerdict("VALID", f"{aside}no fatal fault in {contracts}, {gates} and {checks(view)}")
+
+
+def checks(view: RunView) -> str:
+    """Return how many checks atomic validation made."""
+    return count(len(view.atomic.checks) if view.atomic else 0, "atomic check")
+
+
+def error_text(error: Any) -> str:
+    """Return an error of the ledger as a sentence: what, where, what to do next."""
+    where = f" [{error['where']}]" if error.get("where") else ""
+    hint = f"; {error['hint']}" if error.get("hint") else ""
+    return f"{plain(error.get('what') or error.get('code'))}{where}{hint}"
+
+
+def gate_ok(view: RunView, entry: Entry) -> bool:
+    """Whether a gate passed: it said so, and it checked something; only an empty sleeve has nothing to check."""
+    return entry.body.get("ok") is True and (entry.body.get("checked") != 0 or view.stood_aside)
+
+
+def contract_status(entry: Entry) -> Literal["PASS", "FILTERED", "FAIL"]:
+    """Return a contract's status; one that checked nothing has failed."""
+    action = str(entry.body.get("action") or "").lower()
+    if "fatal" in action or "stop" in action or "fail" in action or entry.body.get("checked") == 0:
+        return "FAIL"
+    return "PASS" if action in PASSED_ACTIONS and not violations(entry) else "FILTERED"
+
+
+def violations(entry: Entry) -> int:
+    """Return how many violations an entry counts, whether it lists them or counts them."""
+    found = entry.body.get("violations")
+    if isinstance(found, dict):
+        return sum(value for value in found.values() if isinstance(value, int))
+    if isinstance(found, (list, tuple)):
+        return len(found)
+    return found if isinstance(found, int) else 0
+
+
+def notices(view: RunView) -> list[AuditFinding]:
     """Return all notices, the gravest first; equals keep the order of the rules."""
     found = [notice for rule in RULES for notice in rule(view)]
     return sorted(found, key=lambda notice: -notice.weight)
 
 
-def _failure(view: RunView) -> Iterator[Notice]:
-    failure = view.trail.failure
+def _failure(view: RunView) -> Iterator[AuditFinding]:
+    failure = view.ledger.failure
     if failure is not None and failure.error is not None:
         error = failure.error
         advice = str(error.get("hint") or "mend the cause that it names, then resume the run")
-        yield Notice(100, plain(error.get("code")), f"{ending(view.trail)}: {error_text(error)}", advice)
+        yield AuditFinding(100, plain(error.get("code")), f"{ending(view.ledger)}: {error_text(error)}", advice)
 
 
-def _ledger(view: RunView) -> Iterator[Notice]:
-    if view.trail.fault is not None:
-        yield Notice(98, "LEDGER", view.trail.fault, "find the first wrong line with: assay verify")
+def _ledger(view: RunView) -> Iterator[AuditFinding]:
+    if view.ledger.fault is not None:
+        yield AuditFinding(98, "LEDGER", view.ledger.fault, "find the first wrong line with: assay verify")
     for path, reason in view.faults.items():
-        yield Notice(97, "INTEGRITY", f"{path} cannot be read: {reason}", "find what changed with: assay verify")
+        yield AuditFinding(97, "INTEGRITY", f"{path} cannot be read: {reason}", "find what changed with: assay verify")
     for path in view.lost:
-        yield Notice(96, "INTEGRITY", view.absent(path), "find what changed with: assay verify")
+        yield AuditFinding(96, "INTEGRITY", view.absent(path), "find what changed with: assay verify")
 
 
-def _gates(view: RunView) -> Iterator[Notice]:
-    for entry in view.trail.current("gate"):
+def _gates(view: RunView) -> Iterator[AuditFinding]:
+    for entry in view.ledger.current("gate"):
         if not gate_ok(view, entry):
             checked = entry.body.get("checked")
             what = f"the gate {plain(entry.body.get('gate'))} found {count(violations(entry), 'violation')}"
-            yield Notice(95, "GATE", f"{what}, {plain(checked)} checked", "do not trade this run")
+            yield AuditFinding(95, "GATE", f"{what}, {plain(checked)} checked", "do not trade this run")
     for check in view.atomic.checks if view.atomic else []:
         if not check.ok:
-            yield Notice(94, check.code, check.what, "do not trade this run; repeat the check with: assay validate")
+            yield AuditFinding(
+                94, check.code, check.what, "do not trade this run; repeat the check with: assay validate"
+            )
 
 
-def _contracts(view: RunView) -> Iterator[Notice]:
-    for entry in view.trail.current("contract"):
+def _contracts(view: RunView) -> Iterator[AuditFinding]:
+    for entry in view.ledger.current("contract"):
         layer, action = plain(entry.body.get("layer")), plain(entry.body.get("action"))
         what = f"{layer} {plain(entry.body.get('schema'))}: {count(violations(entry), 'violation')}, action {action}"
         if contract_status(entry) == "FAIL":
-            yield Notice(93, f"CONTRACT_{layer}", what, "do not trade this run")
+            yield AuditFinding(93, f"CONTRACT_{layer}", what, "do not trade this run")
         elif contract_status(entry) == "FILTERED":
-            yield Notice(30, f"CONTRACT_{layer}", what, "look up what was dropped in the data quality section")
+            yield AuditFinding(30, f"CONTRACT_{layer}", what, "look up what was dropped in the data quality section")
 
 
-def _evidence(view: RunView) -> Iterator[Notice]:
+def _evidence(view: RunView) -> Iterator[AuditFinding]:
     if view.days is None:
         return
     if view.days < EVIDENCE_DAYS:
-        yield Notice(
+        yield AuditFinding(
             60,
             "SHORT_EVIDENCE",
             f"{count(view.days, 'day')} of walk-forward are not evidence: fewer than {EVIDENCE_DAYS}",
@@ -127,7 +201,7 @@ def _evidence(view: RunView) -> Iterator[Notice]:
         )
     best = _best(view, "dsr")
     if best is not None and best[1] < CONFIDENCE:
-        yield Notice(
+        yield AuditFinding(
             58,
             "UNPROVEN_SHARPE",
             f"no deflated Sharpe reaches {ratio(CONFIDENCE)}: the best is {ratio(best[1])}, of {best[0]}",
@@ -135,7 +209,7 @@ def _evidence(view: RunView) -> Iterator[Notice]:
         )
     losers = [name for name, metrics in view.statistics.items() if (metrics.get("cagr") or 0.0) < 0.0]
     if losers:
-        yield Notice(
+        yield AuditFinding(
             56,
             "WALK_FORWARD_LOSS",
             f"the walk-forward lost money in {len(losers)} of {count(len(view.statistics), 'risk profile')}: "
@@ -149,7 +223,7 @@ def _best(view: RunView, metric: str) -> tuple[str, float] | None:
     return max(known, key=lambda pair: pair[1], default=None)
 
 
-def _beta(view: RunView) -> Iterator[Notice]:
+def _beta(view: RunView) -> Iterator[AuditFinding]:
     sign = {"LONG": 1.0, "SHORT": -1.0}.get(view.direction)
     if sign is None:
         return
@@ -162,7 +236,7 @@ def _beta(view: RunView) -> Iterator[Notice]:
         and beta * sign <= 0.0
     ]
     if wrong:
-        yield Notice(
+        yield AuditFinding(
             65,
             "BETA_SIGN",
             f"a {view.direction} sleeve has a beta of the other sign: {'; '.join(wrong)}",
@@ -170,16 +244,16 @@ def _beta(view: RunView) -> Iterator[Notice]:
         )
 
 
-def _books(view: RunView) -> Iterator[Notice]:
+def _books(view: RunView) -> Iterator[AuditFinding]:
     small = small_books(view)
     if view.stood_aside:
         what = _causes(view, list(small)) or "no risk profile was weighed"
-        yield Notice(70, STAND_ASIDE, f"the sleeve is all cash: {what}", "choose another date, or a wider scan")
+        yield AuditFinding(70, STAND_ASIDE, f"the sleeve is all cash: {what}", "choose another date, or a wider scan")
     elif small and all(book.coins == 0 for book in small.values()) and len(small) == len(view.risk_profiles):
-        yield Notice(70, "ALL_CASH", f"every risk profile is all cash: {_cause_codes(view, list(small))}")
+        yield AuditFinding(70, "ALL_CASH", f"every risk profile is all cash: {_cause_codes(view, list(small))}")
     elif small:
         parts = [f"{name} {count(book.coins, 'coin')}, gross {percent(book.gross)}" for name, book in small.items()]
-        yield Notice(
+        yield AuditFinding(
             50,
             "SMALL_BOOK",
             f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold fewer than 5 coins or less than "
@@ -188,7 +262,7 @@ def _books(view: RunView) -> Iterator[Notice]:
         )
 
 
-def _concentration(view: RunView) -> Iterator[Notice]:
+def _concentration(view: RunView) -> Iterator[AuditFinding]:
     """Name coins that hold more than the profile's cap of an atom: the pool was too small for it."""
     cap = finite(view.setting("profile.caps.atom"))
     if cap is None:
@@ -196,7 +270,7 @@ def _concentration(view: RunView) -> Iterator[Notice]:
     held = {name: book.largest for name in view.risk_profiles if (book := guarded_book(view, name)) is not None}
     over = [f"{name} {percent(top[1])} in {top[0]}" for name, top in held.items() if top and abs(top[1]) > cap + NOISE]
     if over:
-        yield Notice(
+        yield AuditFinding(
             66,
             "CONCENTRATION",
             f"a coin holds more than the {percent(cap)} that the profile allows an atom: {'; '.join(over)}",
@@ -213,7 +287,7 @@ def _cause_codes(view: RunView, profiles: list[str]) -> str:
     return ", ".join(codes)
 
 
-def _guard(view: RunView) -> Iterator[Notice]:
+def _guard(view: RunView) -> Iterator[AuditFinding]:
     risk = view.risk
     if risk is None or not risk.loss_makers:
         return
@@ -222,10 +296,10 @@ def _guard(view: RunView) -> Iterator[Notice]:
     if view.guarded:
         who = f"{losers} of {count(winners, 'winner')}"
         what = f"{who} are loss makers and are not held; the budget is {percent(risk.budget)}"
-        yield Notice(45, "LOSS_MAKERS", what, _pool_advice(view))
+        yield AuditFinding(45, "LOSS_MAKERS", what, _pool_advice(view))
     else:
         what = f"the guard is off, and {losers} of {count(winners, 'winner')} are loss makers"
-        yield Notice(55, "GUARD_OFF", what, "switch the guard on with: --set guard.enabled=true")
+        yield AuditFinding(55, "GUARD_OFF", what, "switch the guard on with: --set guard.enabled=true")
 
 
 def _pool_advice(view: RunView) -> str:
@@ -235,10 +309,10 @@ def _pool_advice(view: RunView) -> str:
     return ""
 
 
-def _selection(view: RunView) -> Iterator[Notice]:
+def _selection(view: RunView) -> Iterator[AuditFinding]:
     audit = view.selection
     if audit is not None and audit.relaxed and audit.relaxed_share >= RELAXED_SHARE:
-        yield Notice(
+        yield AuditFinding(
             48,
             "RELAXATION",
             f"{audit.relaxed} of {count(audit.n_winners, 'winner')} ({percent(audit.relaxed_share)}) were admitted by "
@@ -247,65 +321,73 @@ def _selection(view: RunView) -> Iterator[Notice]:
         )
 
 
-def _preservation(view: RunView) -> Iterator[Notice]:
+def _preservation(view: RunView) -> Iterator[AuditFinding]:
     document = view.preservation
     if document is None or not document.guard_enabled:
         return
     if not document.no_loss_maker_held:
-        yield Notice(
+        yield AuditFinding(
             75, "LOSS_MAKER_HELD", "the guard is on, and the walk-forward held a loss maker", "do not trade this run"
         )
     above = [name for name, profile in document.profiles.items() if not profile.gross_never_above_guard_off]
     if above:
         what = f"the guarded book was larger than the unguarded one at some rebalance: {', '.join(above)}"
-        yield Notice(
+        yield AuditFinding(
             57, "GROSS_ABOVE_GUARD_OFF", what, "compare the books of these rebalances before relying on the guard"
         )
 
 
-def _solvers(view: RunView) -> Iterator[Notice]:
+def _solvers(view: RunView) -> Iterator[AuditFinding]:
     for name, profile in view.optimized.profiles.items() if view.optimized else ():
         if profile.solver.fallbacks:
             chain = names(profile.solver.fallbacks)
             what = f"{name} was solved by {profile.solver.name} ({profile.solver.status}) after {chain}"
-            yield Notice(42, events.SOLVER_FALLBACK, what, "compare its residual in the solver table before trading it")
+            yield AuditFinding(
+                42, events.SOLVER_FALLBACK, what, "compare its residual in the solver table before trading it"
+            )
 
 
-def _events(view: RunView) -> Iterator[Notice]:
+def _events(view: RunView) -> Iterator[AuditFinding]:
     """Events of the ledger whose code has advice, once each."""
     counted: dict[str, list[str]] = {}
-    for entry in view.trail.current("event", "fallback"):
+    for entry in view.ledger.current("event", "fallback"):
         counted.setdefault(str(entry.body.get("code")), []).append(plain(entry.body.get("what")))
     for code, texts in counted.items():
         if code in ADVICE:
-            yield Notice(40, code, names(list(dict.fromkeys(texts)), 3), ADVICE[code])
+            yield AuditFinding(40, code, names(list(dict.fromkeys(texts)), 3), ADVICE[code])
 
 
-def _data(view: RunView) -> Iterator[Notice]:
+def _data(view: RunView) -> Iterator[AuditFinding]:
     health = view.health
     if view.raw is not None and view.raw.invalid_records:
         who = names([record.symbol for record in view.raw.invalid_records])
         what = f"{count(len(view.raw.invalid_records), 'invalid candidate record')}: {who}"
-        yield Notice(32, "INVALID_RECORDS", what, "mend or remove these records at the provider, then ingest again")
+        yield AuditFinding(
+            32, "INVALID_RECORDS", what, "mend or remove these records at the provider, then ingest again"
+        )
     if health is None:
         return
     for finding in health.findings:
         who = f": {names(finding.names)}" if finding.names else ""
-        yield Notice(25, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, ""))
+        yield AuditFinding(
+            25, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, "")
+        )
     missing = [drop for drop in health.missing if drop.reason != MERGED]
     if missing:
         who = names([f"{drop.name} ({drop.reason})" for drop in missing])
         what = f"{count(len(missing), 'candidate')} without bars or ratings: {who}"
-        yield Notice(24, "MISSING_SYMBOLS", what, "load their bars, or accept that they cannot be held")
+        yield AuditFinding(24, "MISSING_SYMBOLS", what, "load their bars, or accept that they cannot be held")
 
 
-def _enrichment(view: RunView) -> Iterator[Notice]:
+def _enrichment(view: RunView) -> Iterator[AuditFinding]:
     for finding in view.enrichment.findings if view.enrichment else []:
         who = f": {names(finding.names)}" if finding.names else ""
-        yield Notice(28, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, ""))
+        yield AuditFinding(
+            28, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, "")
+        )
 
 
-Rule = Callable[[RunView], Iterator[Notice]]
+Rule = Callable[[RunView], Iterator[AuditFinding]]
 RULES: tuple[Rule, ...] = (
     _failure,
     _ledger,

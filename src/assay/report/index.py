@@ -14,6 +14,10 @@ GROWING = frozenset({layout.LEDGER, layout.STATUS, layout.INDEX})
 """Files that are still written when the index is: their size would be wrong at once."""
 
 
+META_FILES: dict[str, str] = {row: row.what for row in layout.of("meta") if not row.endswith("/")}
+"""What each file of a portfolio of sleeves is."""
+
+
 def render_index(run_dir: Path) -> str:
     """Return the index of a run directory as Markdown.
 
@@ -63,3 +67,16 @@ def _link(path: str) -> Safe:
     """Return a relative link; the target is percent-encoded, the text escaped."""
     target = quote(path.encode("utf-8", "surrogateescape"), safe="/")
     return Safe(f"[{escape(path)}]({target})")
+
+
+def render_meta_index(run_dir: Path) -> str:
+    """Return the index of the directory of a meta-portfolio as Markdown."""
+    found = sorted(
+        {*META_FILES, *(path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file())}
+    )
+    rows = [
+        [path, META_FILES.get(path, "meta validation of all artifacts" if path.startswith(layout.VALIDATION) else None)]
+        for path in found
+        if not any(part.startswith(".") for part in path.split("/"))
+    ]
+    return f"{fill('# Index of {name}', name=run_dir.name)}\n\n{table(['file', 'what'], rows)}\n"

@@ -15,11 +15,10 @@ from assay.report import report_funnel as funnel
 from assay.report import report_performance as performance
 from assay.report import report_summary as summary
 from assay.report import sections as checks
-from assay.report.findings import notices
+from assay.report.findings import notices, verdict
 from assay.report.markdown import ABSENT, Safe, bullets, count, fill, integer, percent, ratio, section, table
 from assay.report.report_allocation import book_table, by_size, weight_cell
-from assay.report.report_shortfall import Book, guarded_book
-from assay.report.report_verdict import verdict
+from assay.report.small_book import Holdings, guarded_book
 from assay.report.view import RunView, ending, in_order
 
 LEAST_DAYS = 20
@@ -69,7 +68,7 @@ def _verdicts(runs: Labelled) -> Safe:
 
 
 def _stage(view: RunView) -> str:
-    return "complete" if verdict(view).word == "VALID" else ending(view.trail)
+    return "complete" if verdict(view).word == "VALID" else ending(view.ledger)
 
 
 def _warning(view: RunView) -> str:
@@ -157,7 +156,7 @@ def risk_profiles(runs: Labelled) -> list[str]:
     return in_order(name for _, view in runs if view.flattened for name in view.flattened.profiles)
 
 
-def _holdings(books: list[Book | None], runs: Labelled) -> Safe:
+def _holdings(books: list[Holdings | None], runs: Labelled) -> Safe:
     coins = by_size(book.weights for book in books if book is not None)
     if not any(book.coins for book in books if book is not None):
         return Safe("No sleeve holds a coin.")
@@ -174,7 +173,7 @@ def _holdings(books: list[Book | None], runs: Labelled) -> Safe:
     return table(["coin", *(f">{label}" for label, _ in runs), ">together"], rows)
 
 
-def _netted(name: str, books: list[Book | None]) -> list[object]:
+def _netted(name: str, books: list[Holdings | None]) -> list[object]:
     """Return one line of exposure over all sleeves, each with an equal share of the capital."""
     held = [book for book in books if book is not None]
     sides: dict[str, list[float]] = {}

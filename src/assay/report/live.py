@@ -51,10 +51,10 @@ def watching(folders: Sequence[Path], stream: TextIO | None = None) -> Iterator[
         with _live(folders, out) as refresh:
             yield refresh
     else:
-        yield _Lines(folders, out).refresh
+        yield _ProgressLines(folders, out).refresh
 
 
-class _Lines:
+class _ProgressLines:
     """Prints a line whenever a run's state or step changes."""
 
     def __init__(self, folders: Sequence[Path], stream: TextIO) -> None:

@@ -19,11 +19,11 @@ from assay.report.markdown import (
     section,
     table,
 )
-from assay.report.report_shortfall import (
+from assay.report.small_book import (
     FEWEST_COINS,
     LEAST_SHARE,
-    Book,
     Cause,
+    Holdings,
     causes,
     guarded_book,
     own_causes,
@@ -156,7 +156,7 @@ def book_table(view: RunView) -> Safe:
     return table(columns, rows)
 
 
-def _book_cells(book: Book | None) -> list[object]:
+def _book_cells(book: Holdings | None) -> list[object]:
     if book is None:
         return [ABSENT] * 6
     symbol, weight = book.largest or (None, None)
@@ -245,7 +245,7 @@ def _cause_list(found: Sequence[Cause]) -> Safe:
     return bullets(fill("**{code}:** {what}.", code=cause.code, what=cause.what.rstrip(".")) for cause in found)
 
 
-def _beside(view: RunView, name: str, book: Book) -> Safe:
+def _beside(view: RunView, name: str, book: Holdings) -> Safe:
     """Return a small book beside the book of the same decision with the guard off."""
     other = unguarded_book(view, name)
     if other is None:

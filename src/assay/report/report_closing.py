@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from assay.report.findings import Notice, notices
+from assay.report.findings import AuditFinding, notices
 from assay.report.markdown import ABSENT, Safe, bullets, count, fill, integer, plain, seconds, section, table
-from assay.report.report_trail import parse_time, step_of
-from assay.report.view import RunView
+from assay.report.view import RunView, parse_time, step_of
 from assay.runs.artifacts import STEP_NAMES
 
 LISTED = 60
@@ -16,7 +15,7 @@ def recommendations(view: RunView) -> Safe:
     return section("Recommendations", advice(notices(view)))
 
 
-def advice(found: list[Notice]) -> Safe:
+def advice(found: list[AuditFinding]) -> Safe:
     """Return recommendations, the gravest first, equal ones once."""
     merged: dict[tuple[str, str], list[str]] = {}
     for notice in found:
@@ -37,7 +36,7 @@ def _first(whats: list[str]) -> str:
 
 def run_times(view: RunView) -> Safe:
     """Return the time of each step, from the ledger's own times."""
-    outcomes = view.trail.outcomes
+    outcomes = view.ledger.outcomes
     if not outcomes:
         return section("Run times", Safe("The ledger holds no step."))
     rows: list[list[object]] = []
@@ -55,17 +54,17 @@ def run_times(view: RunView) -> Safe:
 
 def ledger(view: RunView) -> Safe:
     """Return size and head of the ledger, whether it is sealed, and its events."""
-    trail = view.trail
-    seal = trail.last("seal")
-    first = parse_time(trail.entries[0].time) if trail.entries else None
+    found = view.ledger
+    seal = found.last("seal")
+    first = parse_time(found.entries[0].time) if found.entries else None
     lines = [
-        fill("**Entries:** {n}.", n=integer(len(trail.entries))),
+        fill("**Entries:** {n}.", n=integer(len(found.entries))),
         fill("**Begun:** {time}.", time=first.strftime("%Y-%m-%dT%H:%M:%SZ") if first else None),
-        fill("**Head:** {head}.", head=trail.head),
+        fill("**Head:** {head}.", head=found.head),
     ]
-    if trail.fault is not None:
-        lines.append(fill("**Fault:** {fault}.", fault=trail.fault))
-    resumes = sum(entry.kind == "resume" for entry in trail.entries)
+    if found.fault is not None:
+        lines.append(fill("**Fault:** {fault}.", fault=found.fault))
+    resumes = sum(entry.kind == "resume" for entry in found.entries)
     if resumes:
         lines.append(fill("**Resumed:** {times}.", times=count(resumes, "time")))
     note = (
@@ -87,7 +86,7 @@ def _events(view: RunView) -> list[Safe]:
             plain(entry.body.get("what")),
             plain(entry.body.get("values")),
         )
-        for entry in view.trail.current("event", "fallback")
+        for entry in view.ledger.current("event", "fallback")
     ]
     if not rows:
         return [Safe("Events: none.")]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from assay.report.findings import EVIDENCE_DAYS, Notice, notices
+from assay.report.findings import EVIDENCE_DAYS, AuditFinding, notices, verdict
 from assay.report.markdown import Safe, bullets, count, escape, fill, percent, plain, ratio, section, table
-from assay.report.report_shortfall import Book, guarded_book
-from assay.report.report_verdict import verdict
+from assay.report.small_book import Holdings, guarded_book
 from assay.report.view import RunView
 
 
@@ -35,7 +34,7 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def key_lines(view: RunView, found: list[Notice]) -> list[Safe]:
+def key_lines(view: RunView, found: list[AuditFinding]) -> list[Safe]:
     """Return what the sleeve holds, how the evidence looks and the strongest warning."""
     lines = [fill("**Funnel.** {text}", text=_funnel(view)), *_holdings(view), *_evidence(view)]
     if found:
@@ -69,7 +68,7 @@ def _holdings(view: RunView) -> list[Safe]:
     ]
 
 
-def holding_sentence(book: Book) -> str:
+def holding_sentence(book: Holdings) -> str:
     """Say in words what a risk profile holds."""
     largest = book.largest
     if largest is None:

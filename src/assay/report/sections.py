@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from assay.report.findings import contract_status, gate_ok, violations
 from assay.report.markdown import ABSENT, Safe, bullets, fill, finite, integer, plain, section, table, yes
-from assay.report.report_trail import step_of
-from assay.report.report_verdict import contract_status, gate_ok, violations
-from assay.report.view import RunView, ending
+from assay.report.view import RunView, ending, step_of
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import step_title
 from assay.runs.documents import SignTest
@@ -33,7 +32,7 @@ LISTED = 20
 def contracts(view: RunView) -> Safe:
     """Return the table of contracts with its evidence, one row for each check; layers without one are named."""
     columns = ["contract", "schema", "status", ">step", ">rows", ">columns", ">checked", ">violations", "action"]
-    entries = list(view.trail.current("contract"))
+    entries = list(view.ledger.current("contract"))
     return section(
         "Contracts L0 to L4", table(columns, [row for _, row in contract_rows(view)]), _listed(entries, "schema")
     )
@@ -42,7 +41,7 @@ def contracts(view: RunView) -> Safe:
 def contract_rows(view: RunView) -> list[tuple[str, list[object]]]:
     """Return layer and row of every contract check, in order of the layers."""
     rows: list[tuple[str, list[object]]] = []
-    entries = list(view.trail.current("contract"))
+    entries = list(view.ledger.current("contract"))
     for layer, (contract, schema, step) in LAYERS.items():
         own = [entry for entry in entries if _layer(entry) == layer]
         rows += [(layer, _contract_row(contract, entry)) for entry in own]
@@ -85,7 +84,7 @@ def _checked(value: Any) -> str:
 
 def not_recorded(view: RunView, step: int) -> str:
     """Return why the ledger holds no check of a step: an empty sleeve has nothing to check."""
-    if view.trail.reached < step:
+    if view.ledger.reached < step:
         return "NOT REACHED"
     return "STOOD ASIDE" if view.stood_aside else "NOT RECORDED"
 
@@ -123,7 +122,7 @@ def _violation(value: Any) -> str:
 
 def gates(view: RunView) -> Safe:
     """Return the table of gates, what the sign tests compared, and every check of atomic validation."""
-    entries = list(view.trail.current("gate"))
+    entries = list(view.ledger.current("gate"))
     columns = ["gate", ">step", "ok", ">checked", ">violations"]
     return section(
         "Gates",
@@ -138,7 +137,7 @@ def gates(view: RunView) -> Safe:
 
 def gate_rows(view: RunView) -> list[list[object]]:
     """Return a row for every gate, and one for each step that should have had one."""
-    entries = list(view.trail.current("gate"))
+    entries = list(view.ledger.current("gate"))
     rows: list[tuple[int, list[object]]] = []
     for entry in entries:
         step = step_of(entry) or 0
@@ -186,7 +185,7 @@ def _sign_row(test: SignTest) -> list[object]:
 def _atomic(view: RunView) -> Safe:
     if view.atomic is None:
         return fill(
-            "No checks: {why}.", why=view.absent(layout.VALIDATION) if view.trail.entries else ending(view.trail)
+            "No checks: {why}.", why=view.absent(layout.VALIDATION) if view.ledger.entries else ending(view.ledger)
         )
     rows = [
         (check.code, "ok" if check.ok else "FAILED", integer(check.checked), check.what) for check in view.atomic.checks

@@ -1,4 +1,4 @@
-"""A run directory read once, for every section of a report.
+"""A run directory read once, for every section of a report: its artifacts, and its ledger as the report reads it.
 
 What is missing is None, what cannot be read is None with its reason in ``faults``: a report is needed most when a run
 failed.
@@ -6,7 +6,8 @@ failed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,31 +15,38 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from assay.base.domain import UTC
 from assay.base.errors import IntegrityError, UsageError
 from assay.base.files import read_json
 from assay.report.markdown import finite
-from assay.report.report_trail import Trail, read_trail
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import LAST_EVIDENCE_STEP, describe, step_title
 from assay.runs.documents import (
+    Alignment,
+    Analysis,
     AtomicValidation,
     CapitalPreservation,
     Clusters,
+    Contributors,
     DataHealth,
     Document,
     Enriched,
     Enrichment,
     Flattened,
     FlattenedProfile,
+    MetaOptimized,
     Optimized,
     RawCandidates,
     RiskAnalysis,
     SelectionAudit,
     SignTest,
+    Sleeves,
     Winners,
     load,
 )
+from assay.runs.ledger import read_ledger
 from assay.runs.run import STAND_ASIDE
+from assay.runs.verify import LEDGER_KINDS, Body, Entry, read_chain
 from assay.settings.model import RISK_PROFILES
 
 D = TypeVar("D", bound=Document)
@@ -58,12 +66,159 @@ SUMMARY_COLUMNS: Mapping[str, pl.DataType] = {"winners": pl.Int64(), "relaxed": 
 """Columns that the report reads, as the types that it wants; summaries are there where any decision tells them."""
 
 
+def step_of(entry: Entry) -> int | None:
+    """Return the step that an entry belongs to."""
+    step = entry.body.get("step")
+    return step if type(step) is int else None
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """How the last attempt of a step went."""
+
+    step: int
+    name: str
+    state: str
+    error: Mapping[str, Any] | None
+    started: dt.datetime | None
+    ended: dt.datetime | None
+    attempts: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether the attempt ended with an error."""
+        return self.error is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the attempt ended well."""
+        return self.ended is not None and self.error is None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds from intent to outcome."""
+        if self.started is None or self.ended is None:
+            return None
+        return (self.ended - self.started).total_seconds()
+
+
+@dataclass(frozen=True)
+class LedgerView:
+    """A ledger read once.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        In the order of the file, as far as its chain holds.
+    fault : str or None
+        Why the file cannot be read to its end.
+    """
+
+    entries: tuple[Entry, ...]
+    fault: str | None
+
+    @property
+    def head(self) -> str | None:
+        """Hash of the last line that could be read."""
+        return self.entries[-1].hash if self.entries else None
+
+    @cached_property
+    def outcomes(self) -> dict[int, StepRecord]:
+        """Last attempt of each step, by number."""
+        return {step: self._outcome(step) for step in sorted(self._intents)}
+
+    @cached_property
+    def _intents(self) -> dict[int, list[int]]:
+        """Positions of the intents of each step."""
+        positions: dict[int, list[int]] = {}
+        for position, entry in enumerate(self.entries):
+            step = step_of(entry)
+            if entry.kind == "intent" and step is not None:
+                positions.setdefault(step, []).append(position)
+        return positions
+
+    def _outcome(self, step: int) -> StepRecord:
+        intents = self._intents[step]
+        begin = self.entries[intents[-1]]
+        later = self.entries[intents[-1] :]
+        end = next((entry for entry in later if entry.kind == "outcome" and step_of(entry) == step), None)
+        return StepRecord(
+            step=step,
+            name=str(begin.body.get("name", "")),
+            state=str(end.body.get("state", "")) if end else "unfinished",
+            error=_error(end.body) if end else None,
+            started=parse_time(begin.time),
+            ended=parse_time(end.time) if end else None,
+            attempts=len(intents),
+        )
+
+    def current(self, *kinds: str) -> Iterator[Entry]:
+        """Entries of the given kinds, without those of attempts that a resumed run has redone."""
+        for position, entry in enumerate(self.entries):
+            step = step_of(entry)
+            begun = self._intents.get(step, []) if step is not None else []
+            if entry.kind in kinds and (not begun or position >= begun[-1]):
+                yield entry
+
+    def last(self, kind: str) -> Entry | None:
+        """Return the last entry of a kind."""
+        return next((entry for entry in reversed(self.entries) if entry.kind == kind), None)
+
+    @property
+    def failure(self) -> StepRecord | None:
+        """The step whose last attempt failed."""
+        return next((outcome for outcome in self.outcomes.values() if outcome.failed), None)
+
+    @property
+    def reached(self) -> int:
+        """The furthest step that ended well; 0 where none did."""
+        return max((outcome.step for outcome in self.outcomes.values() if outcome.finished), default=0)
+
+
+def _error(body: Body) -> Mapping[str, Any] | None:
+    """Return the error of an outcome as a mapping with ``code`` and ``what``; None where the step ended well."""
+    error = body.get("error")
+    if isinstance(error, Mapping):
+        return error
+    if error:
+        return {"code": str(error), "what": str(error)}
+    state = str(body.get("state", ""))
+    return {"code": state.upper(), "what": f"the step ended {state}"} if state.lower() in _BAD_STATES else None
+
+
+_BAD_STATES = frozenset({"failed", "interrupted", "error", "timeout"})
+
+
+def parse_time(text: object) -> dt.datetime | None:
+    """Read an instant as the ledger writes it; None for anything else."""
+    try:
+        instant = dt.datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def read_ledger_view(path: Path) -> LedgerView:
+    """Read a ledger up to its first fault; what is wrong with the rest is for ``assay verify`` to say."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return LedgerView((), f"the ledger cannot be read: {error.strerror or error}")
+    chain = read_chain(data, path.name, LEDGER_KINDS)
+    fault = None if chain.entries else "the ledger is empty"
+    if chain.torn:
+        fault = f"the last line of the ledger, after {len(chain.entries)} whole ones, is torn"
+    if chain.fault is not None:
+        fault = f"the ledger is broken at {chain.fault.where}: {chain.fault.what}"
+    return LedgerView(tuple(chain.entries), fault)
+
+
 @dataclass(frozen=True)
 class RunView:
     """Everything that a report says about one run comes from here."""
 
     folder: Path
-    trail: Trail
+    ledger: LedgerView
     manifest: Mapping[str, Any]
     raw: RawCandidates | None
     health: DataHealth | None
@@ -96,7 +251,7 @@ class RunView:
             artifact
             for artifact in (*layout.evidence("run"), layout.VALIDATION)
             if artifact != layout.LEDGER
-            and (artifact.step("run") or 0) <= self.trail.reached
+            and (artifact.step("run") or 0) <= self.ledger.reached
             and not (self.folder / artifact).exists()
         )
 
@@ -135,7 +290,7 @@ class RunView:
     @cached_property
     def stood_aside(self) -> bool:
         """Whether the run went on as an empty sleeve because its profile allows that."""
-        return any(entry.body.get("code") == STAND_ASIDE for entry in self.trail.current("event"))
+        return any(entry.body.get("code") == STAND_ASIDE for entry in self.ledger.current("event"))
 
     @property
     def wanted(self) -> int | None:
@@ -175,20 +330,20 @@ class RunView:
             return f"unreadable: {faulty}: {self.faults[faulty]}"
         artifact = describe(path)
         step = (artifact and artifact.step("run")) or LAST_EVIDENCE_STEP
-        if self.trail.reached >= step:
+        if self.ledger.reached >= step:
             return f"missing: {path}, although {step_title(step)} was reached"
-        return f"not reached: {ending(self.trail)}; {path} is written by {step_title(step)}"
+        return f"not reached: {ending(self.ledger)}; {path} is written by {step_title(step)}"
 
 
-def ending(trail: Trail) -> str:
+def ending(ledger: LedgerView) -> str:
     """Say where a run ended."""
-    failure = trail.failure
+    failure = ledger.failure
     if failure is not None and failure.error is not None:
         return f"the run ended at {step_title(failure.step)} with {failure.error.get('code') or 'an unnamed error'}"
-    if not trail.outcomes:
+    if not ledger.outcomes:
         return "the ledger holds no step"
-    last = max(trail.outcomes)
-    state = "finished" if trail.outcomes[last].finished else "begun"
+    last = max(ledger.outcomes)
+    state = "finished" if ledger.outcomes[last].finished else "begun"
     return f"the ledger ends with {step_title(last)} {state}"
 
 
@@ -207,7 +362,7 @@ def open_run(folder: Path) -> RunView:
     statistics = reader.mapping(layout.WALK_STATISTICS) or {}
     return RunView(
         folder=reader.folder,
-        trail=read_trail(folder / layout.LEDGER),
+        ledger=read_ledger_view(folder / layout.LEDGER),
         manifest=manifest,
         raw=reader.document(RawCandidates, layout.RAW),
         health=reader.document(DataHealth, layout.HEALTH),
@@ -332,3 +487,61 @@ class _Reader:
         if own in relative:
             return own
         return relative[0] if relative else layout.VALIDATION
+
+
+@dataclass(frozen=True)
+class MetaView:
+    """The directory of a meta-portfolio, each artifact read once."""
+
+    folder: Path
+
+    def read(self, kind: type[D], name: str) -> D:
+        """Read a document; IntegrityError if it is missing or breaks its schema."""
+        return load(kind, self.folder / name)
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """Every value that the run used."""
+        found: Mapping[str, Any] = read_json(self.folder / layout.MANIFEST)
+        return found
+
+    @cached_property
+    def sleeves(self) -> Sleeves:
+        """Sleeves that were accepted, and runs that were refused."""
+        return self.read(Sleeves, layout.META_SLEEVES)
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """Shared days."""
+        return self.read(Alignment, layout.META_ALIGNMENT)
+
+    @cached_property
+    def optimized(self) -> MetaOptimized:
+        """Weights of sleeves."""
+        return self.read(MetaOptimized, layout.META_OPTIMIZED)
+
+    @cached_property
+    def contributors(self) -> Contributors:
+        """Contributors and netting."""
+        return self.read(Contributors, layout.META_CONTRIBUTORS)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Concentration, correlation, leave one out."""
+        return self.read(Analysis, layout.META_ANALYSIS)
+
+    @cached_property
+    def statistics(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Walk-forward metrics by risk profile."""
+        found: Mapping[str, Mapping[str, float | None]] = read_json(self.folder / layout.WALK_STATISTICS)["as_run"]
+        return found
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """What the ledger holds of the steps before this report."""
+        return read_ledger(self.folder / layout.LEDGER)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Risk profiles in the order of the settings."""
+        return list(self.manifest["profile"]["risk_profiles"])

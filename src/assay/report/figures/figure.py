@@ -9,6 +9,7 @@ from pathlib import Path
 from assay.base import files
 from assay.base.errors import UsageError
 from assay.report.figures.palette import DARK, LIGHT, declarations
+from assay.report.templating import Block, document, environment
 
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
@@ -38,8 +39,6 @@ class Figure:
     rows: tuple[tuple[str, ...], ...] = ()
 
     def _repr_html_(self) -> str:
-        from assay.report.html.html_environment import environment
-
         return environment().get_template("notebook.html.j2").render(figures=[self], colours=colours("figure.assay"))
 
     def _repr_svg_(self) -> str:
@@ -74,9 +73,7 @@ class Figure:
         if out.suffix == ".svg":
             text = self.standalone()
         else:
-            from assay.report.html.pages import Block, document
-
-            text = document(self.title, [Block.of_figures(self.title, [self])], lead=self.description)
+            text = document(self.title, [Block("figures", self.title, figures=[self])], lead=self.description)
         files.write(out, text.encode())
         return out
 

@@ -14,9 +14,8 @@ from assay.report.figures import bars, lines, maps
 from assay.report.figures.lines import Floats
 from assay.report.figures.of_walk import Drawn, WalkFigures
 from assay.report.report_allocation import by_size
-from assay.report.report_shortfall import guarded_book
-from assay.report.report_trail import Trail
-from assay.report.view import RunView
+from assay.report.small_book import guarded_book
+from assay.report.view import LedgerView, RunView
 from assay.runs import artifacts as layout
 
 RATINGS = {"all": "rating_all", "ma": "rating_ma", "other": "rating_other"}
@@ -166,12 +165,12 @@ class RunFigures(WalkFigures):
 
     def run_times(self) -> Drawn:
         """Draw how long each step took."""
-        return run_times(self.view.trail)
+        return run_times(self.view.ledger)
 
 
-def run_times(trail: Trail) -> Drawn:
+def run_times(ledger: LedgerView) -> Drawn:
     """Draw how long each step of a ledger took."""
-    outcomes = trail.outcomes.values()
+    outcomes = ledger.outcomes.values()
     times = {f"{one.step} {one.name}": one.seconds for one in outcomes if one.seconds is not None}
     return bars.run_times(times) if times else "the ledger holds no finished step"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assay.report.attribution import Attribution, Effect
-from assay.report.compare import Book, Change, Comparison, Figure, Member, Membership, Performance
+from assay.report.compare import BookChange, ChangedValue, Comparison, Member, Membership, MetricChange, Performance
 from assay.report.markdown import (
     ABSENT,
     NOISE,
@@ -29,7 +29,7 @@ DAYS = frozenset({"days"})
 
 
 @dataclass(frozen=True)
-class Panel:
+class ComparisonTable:
     """One part of a comparison: a heading, sentences, and a table whose right-aligned columns begin with ``>``."""
 
     title: str
@@ -40,10 +40,10 @@ class Panel:
     """Rows that are not shown."""
 
 
-def panels(comparison: Comparison, attribution: Attribution) -> Iterator[Panel]:
+def panels(comparison: Comparison, attribution: Attribution) -> Iterator[ComparisonTable]:
     """Yield the parts of a comparison in the order in which one asks for them."""
     a, b = comparison.a, comparison.b
-    yield Panel("What caused it", attribution.verdict)
+    yield ComparisonTable("What caused it", attribution.verdict)
     yield from _effects(attribution)
     yield _changes("Inputs", comparison.inputs, a, b, "inputs besides settings are the same")
     yield _changes("Settings", comparison.settings, a, b, "settings are the same")
@@ -58,10 +58,10 @@ def panels(comparison: Comparison, attribution: Attribution) -> Iterator[Panel]:
     yield _changes("Contracts and gates", comparison.checks, a, b, alike, [alike])
     yield _changes("Events", comparison.events, a, b, "events are the same")
     if comparison.notes:
-        yield Panel("Not compared", comparison.notes)
+        yield ComparisonTable("Not compared", comparison.notes)
 
 
-def _effects(attribution: Attribution) -> Iterator[Panel]:
+def _effects(attribution: Attribution) -> Iterator[ComparisonTable]:
     parts = (
         ("Inputs of the second run put into the first", attribution.effects),
         ("Single settings of the second run put into the first", attribution.settings),
@@ -70,7 +70,7 @@ def _effects(attribution: Attribution) -> Iterator[Panel]:
         if effects:
             names = list(dict.fromkeys(name for effect in effects for name in effect.turnover))
             columns = ["replaced", ">candidates", ">winners", *(f">turnover {name}" for name in names), ">left to go"]
-            yield Panel(title, [], columns, [_effect(effect, names) for effect in effects])
+            yield ComparisonTable(title, [], columns, [_effect(effect, names) for effect in effects])
 
 
 def _effect(effect: Effect, names: Sequence[str]) -> list[str]:
@@ -86,50 +86,54 @@ def _effect(effect: Effect, names: Sequence[str]) -> list[str]:
     ]
 
 
-def _changes(title: str, changes: Sequence[Change], a: str, b: str, none: str, lines: Sequence[str] = ()) -> Panel:
+def _changes(
+    title: str, changes: Sequence[ChangedValue], a: str, b: str, none: str, lines: Sequence[str] = ()
+) -> ComparisonTable:
     if not changes:
-        return Panel(title, [none])
+        return ComparisonTable(title, [none])
     rows = [[change.name, plain(change.a), plain(change.b)] for change in changes]
-    return Panel(title, lines, ["name", a, b], rows)
+    return ComparisonTable(title, lines, ["name", a, b], rows)
 
 
-def _members(title: str, found: Membership | None, a: str, b: str) -> Panel:
+def _members(title: str, found: Membership | None, a: str, b: str) -> ComparisonTable:
     if found is None:
-        return Panel(title, ["not in both runs"])
+        return ComparisonTable(title, ["not in both runs"])
     counts = f"{len(found.both)} in both, {len(found.only_a)} only in {a}, {len(found.only_b)} only in {b}"
     sides: list[tuple[str, Member]] = [(a, member) for member in found.only_a] + [(b, m) for m in found.only_b]
     if not sides:
-        return Panel(title, [counts])
+        return ComparisonTable(title, [counts])
     rows = [[member.name, run, member.elsewhere] for run, member in sides]
-    return Panel(title, [counts], ["atom", "only in", "in the other"], rows[:LISTED], max(0, len(rows) - LISTED))
+    return ComparisonTable(
+        title, [counts], ["atom", "only in", "in the other"], rows[:LISTED], max(0, len(rows) - LISTED)
+    )
 
 
-def _turnovers(books: Mapping[str, Book], a: str, b: str) -> Panel:
+def _turnovers(books: Mapping[str, BookChange], a: str, b: str) -> ComparisonTable:
     if not books:
-        return Panel("Weights", ["not in both runs"])
+        return ComparisonTable("Weights", ["not in both runs"])
     rows = [[name, percent(book.turnover), percent(book.cash_a), percent(book.cash_b)] for name, book in books.items()]
     about = "turnover is half the sum of the absolute differences of the coins' net weights"
-    return Panel("Weights", [about], ["risk profile", ">turnover", f">cash {a}", f">cash {b}"], rows)
+    return ComparisonTable("Weights", [about], ["risk profile", ">turnover", f">cash {a}", f">cash {b}"], rows)
 
 
-def _book(name: str, book: Book, a: str, b: str) -> Panel:
+def _book(name: str, book: BookChange, a: str, b: str) -> ComparisonTable:
     moved = [holding for holding in book.holdings if abs(holding.difference) > NOISE]
     if not moved:
-        return Panel(f"Weights of {name}", ["the same"])
+        return ComparisonTable(f"Weights of {name}", ["the same"])
     rows = [[h.coin, percent(h.a, 2), percent(h.b, 2), percent(h.difference, 2)] for h in moved]
     columns = ["coin", f">{a}", f">{b}", ">difference"]
-    return Panel(f"Weights of {name}", [], columns, rows[:LISTED], max(0, len(rows) - LISTED))
+    return ComparisonTable(f"Weights of {name}", [], columns, rows[:LISTED], max(0, len(rows) - LISTED))
 
 
-def _performance(name: str, performance: Performance, a: str, b: str) -> Panel:
+def _performance(name: str, performance: Performance, a: str, b: str) -> ComparisonTable:
     days = integer(performance.shared_days)
     told = f"{days} shared days; correlation of the daily returns {ratio(performance.correlation, 4)}"
     rows = [[metric, *_figure(metric, figure)] for metric, figure in performance.metrics.items()]
     rows += [[f"{metric}, shared days", *_figure(metric, figure)] for metric, figure in performance.shared.items()]
-    return Panel(f"Walk-forward of {name}", [told], ["metric", f">{a}", f">{b}", ">difference"], rows)
+    return ComparisonTable(f"Walk-forward of {name}", [told], ["metric", f">{a}", f">{b}", ">difference"], rows)
 
 
-def _figure(metric: str, figure: Figure) -> list[str]:
+def _figure(metric: str, figure: MetricChange) -> list[str]:
     if metric in PERCENTS:
         return [percent(value) for value in (figure.a, figure.b, figure.difference)]
     if metric in DAYS:
@@ -148,7 +152,7 @@ def to_markdown(comparison: Comparison, attribution: Attribution) -> str:
     return "\n\n".join([head, lead, *parts]) + "\n"
 
 
-def _table(panel: Panel) -> Safe | None:
+def _table(panel: ComparisonTable) -> Safe | None:
     if not panel.columns:
         return None
     more = fill("\n\n... and {n} more, in the JSON.", n=integer(panel.left_out)) if panel.left_out else ""
@@ -160,7 +164,7 @@ def to_text(comparison: Comparison, attribution: Attribution) -> str:
     return "\n\n".join("\n".join(_lines(panel)) for panel in panels(comparison, attribution))
 
 
-def _lines(panel: Panel) -> Iterator[str]:
+def _lines(panel: ComparisonTable) -> Iterator[str]:
     yield panel.title.upper()
     yield from panel.lines
     if panel.columns:

@@ -28,7 +28,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Book:
+class Holdings:
     """What a risk profile holds on coins; ``weights`` are signed and never zero."""
 
     weights: dict[str, float]
@@ -61,16 +61,16 @@ class Cause:
     what: str
 
 
-def guarded_book(view: RunView, name: str) -> Book | None:
+def guarded_book(view: RunView, name: str) -> Holdings | None:
     """Return the flattened book of a risk profile."""
     profile = view.holding(name)
     if profile is None:
         return None
     weights = {asset.Symbol: asset.Net_Weight for asset in profile.assets if asset.Net_Weight}
-    return Book(weights, profile.gross, profile.net, profile.cash)
+    return Holdings(weights, profile.gross, profile.net, profile.cash)
 
 
-def unguarded_book(view: RunView, name: str) -> Book | None:
+def unguarded_book(view: RunView, name: str) -> Holdings | None:
     """Return the same decision with the guard off, netted to coins."""
     profile = view.optimized.unguarded.get(name) if view.optimized else None
     if profile is None:
@@ -80,10 +80,10 @@ def unguarded_book(view: RunView, name: str) -> Book | None:
         weights[asset.Symbol] = weights.get(asset.Symbol, 0.0) + asset.Net_Weight
     gross = math.fsum(abs(asset.Weight) for asset in profile.assets)
     held = {symbol: weight for symbol, weight in weights.items() if weight}
-    return Book(held, gross, math.fsum(held.values()), profile.cash)
+    return Holdings(held, gross, math.fsum(held.values()), profile.cash)
 
 
-def small_books(view: RunView) -> dict[str, Book]:
+def small_books(view: RunView) -> dict[str, Holdings]:
     """Risk profiles whose book is small."""
     books = ((name, guarded_book(view, name)) for name in view.risk_profiles)
     return {name: book for name, book in books if book is not None and book.small}
@@ -92,7 +92,7 @@ def small_books(view: RunView) -> dict[str, Book]:
 def shared_causes(view: RunView) -> list[Cause]:
     """Return what kept every book of a run small, from the scan to the guard."""
     if view.stood_aside:
-        aside = (entry for entry in view.trail.current("event") if entry.body.get("code") == STAND_ASIDE)
+        aside = (entry for entry in view.ledger.current("event") if entry.body.get("code") == STAND_ASIDE)
         return [Cause(STAND_ASIDE, str(entry.body.get("what"))) for entry in aside]
     return [*_supply(view), *_guard(view)]
 

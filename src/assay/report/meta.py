@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from assay.report.markdown import Safe, bullets, count, fill, integer, names, percent, ratio, section, table
-from assay.report.report_meta_view import TITLES, MetaView
+from assay.report.view import MetaView
 from assay.runs import artifacts as layout
 from assay.runs.documents import AtomicValidation, LeftOut, load
 
 COINS_SHOWN = 40
+TITLES = {
+    "min_variance": "minimum variance",
+    "hrp": "hierarchical risk parity",
+    "max_sharpe": "maximum Sharpe ratio",
+    "equal_weight": "equal weight",
+    "barbell": "barbell",
+}
 
 
 def render_meta(run_dir: Path) -> str:

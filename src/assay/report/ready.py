@@ -8,7 +8,7 @@ from assay.report.figures import canvas
 
 canvas.load()
 for _name in (
-    "assay.report.html.html_run_page",
+    "assay.report.html",
     "jinja2",
     "markdown_it",
     "matplotlib.backends.backend_svg",

@@ -1,0 +1,352 @@
+"""Reports as one page of HTML: the Markdown report's own text, with plots; no network, no outside part.
+
+The text is written once, as Markdown, by the modules of :mod:`assay.report`; here it becomes HTML and gains pictures.
+So a page can say nothing that the audit report does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from assay.report.attribution import Attribution
+from assay.report.audit_report import compose
+from assay.report.compare import BookChange, Comparison
+from assay.report.comparison import to_markdown
+from assay.report.figures import bars, lines, maps
+from assay.report.figures.figure import Figure, colours
+from assay.report.figures.lines import Floats
+from assay.report.figures.of_run import RunFigures, run_times
+from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of
+from assay.report.findings import verdict
+from assay.report.joint import Labelled, joint_report, labels, risk_profiles, shared_returns
+from assay.report.markdown import NOISE, count, integer, percent, ratio, visible
+from assay.report.meta import compose_meta, validation_of
+from assay.report.prose import Passage, passages
+from assay.report.report_allocation import by_size
+from assay.report.report_summary import sentence, span
+from assay.report.small_book import guarded_book
+from assay.report.templating import Banner, Block, document, environment
+from assay.report.view import MetaView, RunView, open_run, read_ledger_view
+from assay.runs import artifacts as layout
+from assay.runs.request import is_meta
+
+Pictures = Mapping[str, Sequence[Drawn]]
+"""Title of a section to its figures, or the reasons why there are none."""
+KINDS = {"VALID": "good", "FAILED": "bad"}
+SHOWN = "hrp"
+"""Risk profile that is drawn where one has to stand for all."""
+CARD_COINS = 12
+"""Coins that a sleeve's card shows."""
+
+
+def render_page(run_dir: Path) -> str:
+    """Return the report of a run, of a sleeve or of a portfolio of sleeves, as a page.
+
+    Parameters
+    ----------
+    run_dir : Path
+        Run directory; one that failed is shown as far as it came.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    """
+    return render_meta_page(run_dir) if is_meta(run_dir) else render_run_page(run_dir)
+
+
+def report_page(markdown: str, pictures: Pictures, head: Banner | None = None) -> str:
+    """Return a report that is written in Markdown as a page with figures.
+
+    Parameters
+    ----------
+    markdown : str
+        Text of this package; one title, sections of the second level.
+    pictures : mapping of str to sequence of Figure or str
+        Title of a section to what is shown at its beginning.
+    head : Banner, optional
+
+    Raises
+    ------
+    ValueError
+        If a section that pictures name is not in the text.
+    """
+    title, lead, found = passages(markdown)
+    shown = {visible(name): figures for name, figures in pictures.items()}
+    strangers = set(shown) - {passage.title for passage in found}
+    if strangers:
+        raise ValueError(f"figures for sections that the report does not have: {sorted(strangers)}")
+    blocks = [_block(passage, shown.get(passage.title, ())) for passage in found]
+    return document(title, blocks, head=head, lead=lead)
+
+
+def _block(passage: Passage, pictures: Sequence[Drawn]) -> Block:
+    figures = [picture for picture in pictures if isinstance(picture, Figure)]
+    absent = dict.fromkeys(picture for picture in pictures if isinstance(picture, str))
+    return Block(passage.key, passage.title, passage.body, figures, list(absent))
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+
+def render_run_page(run_dir: Path) -> str:
+    """Return the report of a run as a page.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder.
+    """
+    view = open_run(run_dir)
+    return report_page(compose(view), _run_pictures(RunFigures(view)), head_of(view))
+
+
+def _run_pictures(figures: RunFigures) -> Pictures:
+    return {
+        "Funnel": [figures.funnel()],
+        "Winners": [figures.votes(), figures.correlation()],
+        "Optimization and flattening": [figures.weights("coins"), figures.weights("atoms")],
+        "Performance": [
+            figures.equity(),
+            figures.drawdown(),
+            figures.rolling_beta(),
+            figures.monthly(),
+            figures.turnover(),
+        ],
+        "Capital preservation": [figures.loss_makers()],
+        "Run times": [figures.run_times()],
+    }
+
+
+def head_of(view: RunView) -> Banner:
+    """Return verdict and key facts of a run."""
+    judged = verdict(view)
+    facts = [("Run", view.run_id), ("As of", view.as_of or "unknown"), ("Direction", view.direction or "unknown")]
+    if view.selection is not None:
+        raw = f" of {integer(len(view.raw.candidates))} candidates" if view.raw else ""
+        facts.append(("Winners", f"{integer(view.selection.n_winners)}{raw}"))
+    if view.days is not None:
+        facts += [
+            ("Walk-forward", f"{integer(view.days)} days"),
+            ("Sharpe", span(view, "sharpe")),
+            ("Deflated Sharpe", span(view, "dsr")),
+            ("Maximum drawdown", span(view, "max_drawdown", in_percent=True)),
+            ("Beta to Bitcoin", span(view, "beta")),
+        ]
+    return Banner(judged.word, sentence(judged.why), KINDS.get(judged.word, "open"), facts)
+
+
+# --- a portfolio of sleeves -------------------------------------------------------------------------------------------
+
+
+def render_meta_page(run_dir: Path) -> str:
+    """Return the report of a meta-portfolio as a page.
+
+    Raises
+    ------
+    IntegrityError
+        If an artifact of its steps is missing or broken.
+    """
+    view = MetaView(run_dir)
+    return report_page(compose_meta(view), _meta_pictures(view), _meta_head(view))
+
+
+def _meta_head(view: MetaView) -> Banner:
+    found = validation_of(view)
+    ok = found is not None and found.ok
+    checks = count(0 if found is None else len(found.checks), "check")
+    days = [profile.days for profile in view.alignment.profiles.values()]
+    coins = [profile.coins for profile in view.analysis.profiles.values()]
+    cash = [book.cash for book in view.contributors.profiles.values()]
+    facts = [
+        ("Run", str(view.manifest["run_id"])),
+        ("As of", str(view.manifest["as_of"])),
+        ("Sleeves", integer(len(view.sleeves.accepted))),
+        ("Shared days", f"{integer(min(days))} to {integer(max(days))}"),
+        ("Coins", f"{integer(min(coins))} to {integer(max(coins))}"),
+        ("Cash", f"{percent(min(cash))} to {percent(max(cash))}"),
+    ]
+    why = f"{checks} of meta validation, {'all ok' if ok else 'not all ok'}."
+    return Banner("VALID" if ok else "NOT VALID", why, "good" if ok else "bad", facts)
+
+
+def _meta_pictures(view: MetaView) -> Pictures:
+    figures = WalkFigures(view.folder, view.names, _measured(view))
+    return {
+        "Allocation by sleeve": [_sleeve_weights(view)],
+        "Allocation by coin": [_coin_weights(view)],
+        "Correlation of sleeves": [_meta_correlation(view)],
+        "Performance": [
+            figures.equity(),
+            figures.drawdown(),
+            figures.rolling_beta(),
+            figures.monthly(),
+            figures.turnover(),
+        ],
+        "Events": [run_times(read_ledger_view(view.folder / layout.LEDGER))],
+    }
+
+
+def _measured(view: MetaView) -> Path | None:
+    """Return a sleeve that knows Bitcoin and all coins on these days; a portfolio has no such table of its own."""
+    runs = (view.folder.parent / sleeve.run_id for sleeve in view.sleeves.accepted)
+    return next((run for run in runs if (run / layout.WALK_YARDSTICKS).is_file()), None)
+
+
+def _sleeve_weights(view: MetaView) -> Drawn:
+    columns = {name: {one.Sleeve: one.Weight for one in view.optimized.profiles[name].sleeves} for name in view.names}
+    rows = [sleeve.sleeve for sleeve in view.sleeves.accepted]
+    return bars.weights(rows, columns, "weights-sleeves", "Weights of sleeves")
+
+
+def _coin_weights(view: MetaView) -> Drawn:
+    columns = {
+        name: {coin.Symbol: coin.Net for coin in view.contributors.profiles[name].coins if coin.Net}
+        for name in view.names
+    }
+    rows = by_size(columns.values())
+    if not rows:
+        return "every risk profile is all cash"
+    return bars.weights(rows, columns, "weights-coins", "Net weights on coins")
+
+
+def _meta_correlation(view: MetaView) -> Drawn:
+    """Draw the first risk profile's; the tables have all."""
+    name = "hrp" if "hrp" in view.names else view.names[0]
+    found = view.analysis.profiles[name].correlation
+    if len(found) < 2:
+        return "one sleeve has no correlation"
+    cells = np.array([[np.nan if row[other] is None else row[other] for other in found] for row in found.values()])
+    title = f"Correlation of the sleeves, {name}"
+    return maps.correlation(list(found), [""] * len(found), cells.astype(np.float64), title=title)
+
+
+# --- several runs -----------------------------------------------------------------------------------------------------
+
+
+def render_joint_page(run_dirs: Sequence[Path]) -> str:
+    """Return the joint report over several runs as a page.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or a folder does not exist.
+    """
+    views = [open_run(folder) for folder in run_dirs]
+    text = joint_report(views)
+    runs = list(zip(labels(views), views, strict=True))
+    words = [verdict(view).word for view in views]
+    valid = words.count("VALID")
+    kind = "good" if valid == len(words) else "bad" if "FAILED" in words else "open"
+    head = Banner(f"{valid} of {len(words)} VALID", f"{count(len(words), 'run')} side by side.", kind)
+    return report_page(text, _joint_pictures(runs), head)
+
+
+def _joint_pictures(runs: Labelled) -> Pictures:
+    names = risk_profiles(runs)
+    if not names:
+        return {}
+    name = SHOWN if SHOWN in names else names[0]
+    found: dict[str, list[Drawn]] = {
+        "Verdicts": [growth([(label, view) for label, view in runs], name)],
+        "Holdings side by side": [_holdings(runs, name)],
+    }
+    if len(runs) > 1:
+        found["Correlation of the sleeves"] = [_correlation(runs, name)]
+    return found
+
+
+def growth(runs: Labelled, name: str, key: str = "equity") -> Drawn:
+    """Draw the growth of 1 of one risk profile in several runs, with what the first of them is held against."""
+    walks = [(label, WalkFigures(view.folder, [name])) for label, view in runs]
+    known = [(label, walk) for label, walk in walks if not isinstance(walk.walk, str)]
+    if not known:
+        return f"no run has a walk-forward of {name}"
+    days = np.unique(np.concatenate([walk.days for _, walk in known]))
+    nav: dict[str, Floats] = {}
+    for label, walk in known:
+        nav[label] = np.full(len(days), np.nan)
+        nav[label][np.searchsorted(days, walk.days)] = walk.column("nav")[name]
+    measured: dict[str, Floats] = {}
+    first = known[0][1]
+    if len(first.days) == len(days):
+        measured = {one: growth_of(series) for one, series in first.yardsticks.items()}
+    told = ", ".join(f"{label} {ratio(lines.last(values))}" for label, values in nav.items())
+    title = f"Growth of 1 in the walk-forward, {name}, after costs"
+    description = f"From {lines.span(days)}. At the end: {told}."
+    return lines.line_figure(key, title, description, days, {**nav, **measured}, ratio, start=1.0, growth=True)
+
+
+def _holdings(runs: Labelled, name: str) -> Drawn:
+    columns = {label: book.weights for label, view in runs if (book := guarded_book(view, name)) is not None}
+    rows = by_size(columns.values())
+    return bars.weights(rows, columns, "weights-coins", f"Net weights on coins, {name}") if rows else "nothing is held"
+
+
+def _correlation(runs: Labelled, name: str) -> Drawn:
+    n = len(runs)
+    cells = np.full((n, n), np.nan)
+    for i, (_, one) in enumerate(runs):
+        for j, (_, other) in enumerate(runs):
+            shared = shared_returns(one.returns, other.returns, name)
+            if shared.height > 1:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    cells[i, j] = np.corrcoef(shared["ret"].to_numpy(), shared["ret_other"].to_numpy())[0, 1]
+    if not np.isfinite(cells).any():
+        return "no two runs have days in common"
+    title = f"Correlation of the sleeves, {name}"
+    return maps.correlation([label for label, _ in runs], [""] * n, cells, title=title)
+
+
+def render_comparison_page(comparison: Comparison, attribution: Attribution, views: tuple[RunView, RunView]) -> str:
+    """Return the comparison of two runs as a page."""
+    runs = [(comparison.a, views[0]), (comparison.b, views[1])]
+    pictures: dict[str, list[Drawn]] = {
+        f"Weights of {name}": [figure]
+        for name, book in comparison.books.items()
+        if (figure := _moved(comparison, name, book)) is not None
+    }
+    for name in comparison.performance:
+        pictures[f"Walk-forward of {name}"] = [growth(runs, name, f"equity-{name.replace('_', '-')}")]
+    return report_page(to_markdown(comparison, attribution), pictures)
+
+
+def _moved(comparison: Comparison, name: str, book: BookChange) -> Figure | None:
+    moved = [holding for holding in book.holdings if abs(holding.difference) > NOISE]
+    if not moved:
+        return None
+    columns = {
+        comparison.a: {one.coin: one.a for one in moved if one.a},
+        comparison.b: {one.coin: one.b for one in moved if one.b},
+        "difference": {one.coin: one.difference for one in moved},
+    }
+    rows = [one.coin for one in moved]
+    return bars.weights(rows, columns, f"weights-{name.replace('_', '-')}", f"Net weights on coins, {name}")
+
+
+# --- cards of a notebook ----------------------------------------------------------------------------------------------
+
+
+def run_card(run_dir: Path) -> str:
+    """Return verdict and key facts of a run as HTML."""
+    view = open_run(run_dir)
+    head = head_of(view)
+    return _card(view.name, f"{head.word}. {head.why}", head.facts)
+
+
+def sleeve_card(profile: str, risk_profile: str, weights: Mapping[str, float], cash: float) -> str:
+    """Return the coins of a sleeve, the largest first, as HTML."""
+    held = sorted((pair for pair in weights.items() if pair[1]), key=lambda pair: (-abs(pair[1]), pair[0]))
+    facts = [(symbol, percent(weight, 2)) for symbol, weight in held[:CARD_COINS]]
+    if len(held) > CARD_COINS:
+        rest = sum(weight for _, weight in held[CARD_COINS:])
+        facts.append((f"{len(held) - CARD_COINS} more, together", percent(rest, 2)))
+    return _card(f"{profile}, {risk_profile}", f"{len(held)} coins", [*facts, ("cash", percent(cash, 2))])
+
+
+def _card(title: str, text: str, facts: Sequence[tuple[str, str]]) -> str:
+    template = environment().get_template("card.html.j2")
+    return template.render(title=title, text=text, facts=facts, colours=colours("div.assay-card"))
