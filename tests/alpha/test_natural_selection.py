@@ -313,7 +313,7 @@ class TestDocuments:
         assert frame["recommend_all"].null_count() == 2
 
     def test_the_table_keeps_its_contract(self) -> None:
-        from assay.gates import check_l2
+        from assay.gates.scores import check_l2
 
         returns = random_returns(300, 12, 18)
         missing = np.zeros(returns.shape, dtype=np.bool_)

@@ -10,8 +10,8 @@ import pytest
 from contract_tables import AS_OF, BTC, atoms, returns, synthetic
 
 from assay.base.domain import DAY, Atom
-from assay.gates import ReturnsMatrixSchema, SyntheticReturnsSchema, check_l0, check_l3
 from assay.gates.contract import ContractResult
+from assay.gates.returns import ReturnsMatrixSchema, SyntheticReturnsSchema, check_l0, check_l3
 
 COIN = "BINANCE:A002USDT"
 

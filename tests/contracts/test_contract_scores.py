@@ -8,8 +8,8 @@ import pytest
 from contract_tables import AS_OF, BTC, OSCILLATORS, scores, store
 
 from assay.base.domain import DAY
-from assay.gates import FeatureStoreSchema, InferenceSchema, check_l1, check_l2
 from assay.gates.contract import ContractResult
+from assay.gates.scores import FeatureStoreSchema, InferenceSchema, check_l1, check_l2
 
 Mutate = Callable[[pl.DataFrame], pl.DataFrame]
 

@@ -9,8 +9,8 @@ from contract_tables import BTC, SYMBOLS, WINNERS, coin, flattened, optimized, o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.gates import WeightsSchema, check_l4
 from assay.gates.contract import ContractResult
+from assay.gates.weights import WeightsSchema, check_l4
 from assay.runs.documents import Contribution, Event, Flattened, FlattenedProfile, Optimized
 
 Break = Callable[[Optimized, Flattened], None]

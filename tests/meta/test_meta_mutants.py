@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from assay.base import files
-from assay.meta.meta_eligibility import Refused, Terms, _check_terms
-from assay.meta.validation import validate_meta
+from assay.gates.eligibility import Refused, Terms, _check_terms
+from assay.gates.portfolio import validate_meta
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS as SLEEVE_STEPS
 from assay.runs import artifacts as layout

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.base.errors import DataError
+from assay.gates.eligibility import enough
+from assay.gates.portfolio import identities
 from assay.meta.alignment import Aligned, SleeveRecord, align, alignment
 from assay.meta.allocate import bounds, decide, faults
 from assay.meta.analysis import effective_bets, herfindahl, risk_shares
 from assay.meta.flatten import SleeveBook, flatten, flattened_profile
-from assay.meta.meta_eligibility import enough
-from assay.meta.validation import identities
 from assay.meta.walk import limit, walk
 from assay.runs.documents import Contributor, MetaProfileWeights, SleeveWeight, SolverRecord
 from assay.settings.model import RISK_PROFILES, Costs, MetaProfile

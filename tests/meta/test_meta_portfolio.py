@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from assay.base import files
 from assay.base.errors import GateError, UsageError
 from assay.cli import do_meta as command
-from assay.meta.validation import validate_meta
+from assay.gates.portfolio import validate_meta
 from assay.pipeline.replay import recorded_artifacts, replay
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts

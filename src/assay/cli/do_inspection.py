@@ -47,8 +47,8 @@ def validate(home: Home, run: str | None, every: bool, as_json: bool) -> int:
 
 
 def _validate(home: Home, run: str) -> artifacts.AtomicValidation:
+    from assay.gates.eligibility import revalidate as check
     from assay.gates.validation import to_markdown
-    from assay.meta.meta_eligibility import revalidate as check
 
     folder = home.run(run)
     result = check(folder)

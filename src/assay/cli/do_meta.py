@@ -11,8 +11,8 @@ from assay.base import files
 from assay.base.domain import UTC, format_instant, parse_as_of
 from assay.base.errors import GateError, ProfileError, UsageError
 from assay.cli import do_output as output
-from assay.meta import meta_eligibility as eligibility
-from assay.meta.meta_eligibility import Terms
+from assay.gates import eligibility
+from assay.gates.eligibility import Terms
 from assay.runs import artifacts as layout
 from assay.runs.documents import Refusal
 from assay.runs.home import Home, Status, claim

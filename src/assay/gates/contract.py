@@ -1,5 +1,9 @@
 """The machinery of contracts: rules with codes, run by Pandera on eager frames, and one result for the ledger.
 
+A contract says what a table between layers must look like, L0 to L4. A *filter* fault drops the named rows or columns
+and the run goes on without them; a *fatal* fault stops it. Checking nothing is fatal. The schemas hold the rules that a
+table can answer alone; the checks add those that need its context.
+
 Three traps are kept out on purpose: +inf passes a lower bound, so finiteness is asked for; Pandera skips value checks
 on LazyFrames, so they are refused; and uniqueness by hashing is slow, so sorted neighbours are compared.
 """

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.errors import GateError
+from assay.gates.portfolio import bounds
 from assay.meta.alignment import SLEEVE_IN_CASH, varying
 from assay.risk.allocate import as_events, build_optimizer, solver_record
 from assay.risk.caps import Polytope
@@ -26,10 +26,6 @@ from assay.settings.model import MetaProfile, RiskProfile
 Floats = npt.NDArray[np.float64]
 
 BOUNDS_RELAXED = "META_BOUNDS_RELAXED"
-WEIGHT_SUM = "META_WEIGHT_SUM"
-BOUNDS_BREACH = "META_BOUNDS_BREACH"
-TOLERANCE = 1e-9
-"""By how much weights may miss their sum or their bounds."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +60,6 @@ class Decision:
     def cash(self) -> float:
         """What is given to no sleeve."""
         return max(0.0, 1.0 - math.fsum(self.weights))
-
-
-def bounds(n_sleeves: int, profile: MetaProfile) -> tuple[float, float]:
-    """Return the least and the greatest weight of each of ``n_sleeves``.
-
-    0.05 to max(0.5, 1.9 / n), at most 1. More sleeves than the floors have room for lower the floor to 1 / n.
-
-    Examples
-    --------
-    >>> profile = MetaProfile(name="m", sleeves=("a",))
-    >>> [bounds(n, profile) for n in (1, 2, 3, 4)]
-    [(0.05, 1.0), (0.05, 0.95), (0.05, 0.6333333333333333), (0.05, 0.5)]
-    >>> bounds(25, profile)
-    (0.04, 0.5)
-    """
-    upper = min(1.0, max(profile.max_weight, profile.weight_slack / n_sleeves))
-    return min(profile.min_weight, 1.0 / n_sleeves), max(upper, 1.0 / n_sleeves)
 
 
 def decide(
@@ -171,28 +150,3 @@ def document(
         solver=solver_record(decision.allocation.solver),
         events=as_events(decision.events),
     )
-
-
-def faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) -> list[tuple[str, str]]:
-    """Return what is wrong with the weights of one risk profile, as code and words.
-
-    Bounds are those of the settings for the sleeves that vary, not those that the document tells.
-    """
-    found = []
-    held = [one for one in weights.sleeves if one.Sleeve not in weights.in_cash]
-    total = math.fsum(one.Weight for one in weights.sleeves)
-    if not abs(total + weights.cash - 1.0) <= TOLERANCE or not -TOLERANCE <= weights.cash <= 1.0 + TOLERANCE:
-        found.append((WEIGHT_SUM, f"{name}: sleeves and cash sum to {total + weights.cash!r}"))
-    lower, upper = bounds(max(1, len(held)), profile)
-    for one in weights.sleeves:
-        low, high = (lower, upper) if one in held else (0.0, 0.0)
-        if not low - TOLERANCE <= one.Weight <= high + TOLERANCE:
-            what = f"{name}: {one.Sleeve} weighs {one.Weight!r}, its bounds are {low!r} and {high!r}"
-            found.append((BOUNDS_BREACH, what))
-    return found
-
-
-def refuse_faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) -> None:
-    """Raise :class:`GateError` for the first fault."""
-    for code, what in faults(name, weights, profile):
-        raise GateError(what, where=name, hint="the weights are not what the optimizer gave", code=code)

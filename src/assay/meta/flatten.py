@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.base.errors import IntegrityError
+from assay.gates.portfolio import CONCENTRATION
 from assay.risk.allocate import solver_record
 from assay.risk.flatten import UNCLASSIFIED
 from assay.risk.solve import CLOSED_FORM
@@ -34,7 +35,6 @@ from assay.runs.documents import (
 )
 from assay.runs.request import is_meta
 
-CONCENTRATION = "META_CONCENTRATION"
 NETTED = "META_NETTED"
 SIGNS = {"LONG": 1.0, "SHORT": -1.0}
 

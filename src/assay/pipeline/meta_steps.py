@@ -12,12 +12,12 @@ from assay.base.domain import Atom, format_instant
 from assay.base.environment import environment
 from assay.base.errors import ContractError, GateError, RunFailed
 from assay.base.files import as_json, read_json
+from assay.gates import eligibility
+from assay.gates import portfolio as gates
+from assay.gates import portfolio_signs as signs
 from assay.gates.validation import to_markdown
 from assay.meta import alignment as returns
 from assay.meta import allocate, flatten, walk
-from assay.meta import meta_eligibility as eligibility
-from assay.meta import meta_signs as signs
-from assay.meta import validation as gates
 from assay.meta.analysis import analyse
 from assay.pipeline.context import MetaContext
 from assay.risk.regime import RegimeName
@@ -34,7 +34,7 @@ from assay.runs.documents import (
 )
 
 if TYPE_CHECKING:
-    from assay.gates import ContractResult
+    from assay.gates.contract import ContractResult
 
 NO_WALK_FORWARD = "META_NO_WALK_FORWARD"
 
@@ -81,7 +81,7 @@ def check_eligibility(context: MetaContext) -> None:
 
 def meta_returns(context: MetaContext) -> None:
     """Align the sleeves' walk-forward returns on the days that all share."""
-    from assay.gates import check_l0
+    from assay.gates.returns import check_l0
 
     profile, sleeves = context.profile, _sleeves(context)
     records = _records(context)
@@ -103,7 +103,7 @@ def meta_returns(context: MetaContext) -> None:
 
 def sign_test_pre_opt(context: MetaContext) -> None:
     """Check every sleeve's streams against its coins, and test the signs of all sleeves."""
-    from assay.gates import check_l3
+    from assay.gates.returns import check_l3
 
     for sleeve, run in _leaf_runs(context):
         profile = read_json(run / layout.MANIFEST)["profile"]
@@ -128,7 +128,7 @@ def optimization(context: MetaContext) -> None:
         weights[name] = allocate.document(made, sleeves, [facts[sleeve].direction for sleeve in sleeves], regime)
     context.save(layout.META_OPTIMIZED, MetaOptimized(as_of=format_instant(context.request.as_of), profiles=weights))
     for name, given in weights.items():
-        allocate.refuse_faults(name, given, profile)
+        gates.refuse_faults(name, given, profile)
         for event in given.events:
             context.event(event.code, f"{name}: {event.what}", event.values | {"risk_profile": name})
         for fallback in given.solver.fallbacks:
@@ -159,12 +159,12 @@ def _varying(context: MetaContext, one: returns.Aligned) -> list[bool]:
 
 def weight_flattening(context: MetaContext) -> None:
     """Net the sleeves' atoms to physical coins, and give to cash what exceeds the limit per coin."""
-    from assay.gates import check_l4
+    from assay.gates.weights import check_l4
 
     profile, as_of = context.profile, format_instant(context.request.as_of)
     optimized = context.load(MetaOptimized, layout.META_OPTIMIZED)
     for name, given in optimized.profiles.items():
-        allocate.refuse_faults(name, given, profile)
+        gates.refuse_faults(name, given, profile)
     held = {sleeve: _books(context, sleeve) for sleeve in _sleeves(context)}
     books = {
         name: flatten.flatten(given, {sleeve: book[name] for sleeve, book in held.items()}, profile.max_coin)

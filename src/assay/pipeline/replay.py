@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from assay.base import files
 from assay.base.errors import IntegrityError
-from assay.meta.validation import BEFORE
+from assay.gates.portfolio import BEFORE
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import META_STEPS, STEPS
 from assay.runs import artifacts as layout

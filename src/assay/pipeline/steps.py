@@ -43,7 +43,7 @@ from assay.screening.superset import profile_pool
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.gates import ContractResult
+    from assay.gates.contract import ContractResult
     from assay.gates.sign_test import StageName
     from assay.pipeline.context import Context, Workspace
 
@@ -110,7 +110,7 @@ def _own_scanners(superset: Superset, context: Context) -> list[artifacts.Scanne
 
 def data_prep(context: Context) -> None:
     """Cut the returns matrix and audit every candidate's bars."""
-    from assay.gates import check_l0
+    from assay.gates.returns import check_l0
 
     raw = context.load(RawCandidates, layout.RAW)
     market = known(context)
@@ -153,7 +153,7 @@ def known(context: Context) -> Market:
 
 def natural_selection(context: Context) -> None:
     """Choose the winners, and give every candidate its reason."""
-    from assay.gates import check_l1, check_l2
+    from assay.gates.scores import check_l1, check_l2
 
     raw = context.load(RawCandidates, layout.RAW)
     found = decision.Discovery(raw.candidates, raw.scanners, raw.merged_quotes, raw.invalid_records)
@@ -204,7 +204,7 @@ def enrichment(context: Context) -> None:
 
 def strategy_synthesis(context: Context) -> None:
     """Turn physical returns into the winners' streams."""
-    from assay.gates import check_l3
+    from assay.gates.returns import check_l3
 
     atoms = _atoms(context)
     matrix = _returns(context)
@@ -262,7 +262,7 @@ def optimization(context: Context) -> None:
 
 def weight_flattening(context: Context) -> None:
     """Net atoms to physical coins."""
-    from assay.gates import check_l4
+    from assay.gates.weights import check_l4
 
     optimized = context.load(Optimized, layout.OPTIMIZED)
     flattened = Flattened(

@@ -21,7 +21,7 @@ from assay.selftest.universes import Universe, raw_bars
 from assay.settings.model import Profile
 
 if TYPE_CHECKING:
-    from assay.gates import Violation
+    from assay.gates.contract import Violation
 
 
 ONE_NAME = "L0_DUPLICATE_COLUMN"
@@ -132,7 +132,9 @@ def _optimized(decision: Decision) -> Optimized:
 def _contracts(decision: Decision, market: Market, profile: Profile) -> list[Violation]:
     """Hand the tables of a decision to the contracts of L0, L2, L3 and L4, as a run's steps do."""
     from assay.alpha.synthesis import synthetic_frame
-    from assay.gates import check_l0, check_l2, check_l3, check_l4
+    from assay.gates.returns import check_l0, check_l3
+    from assay.gates.scores import check_l2
+    from assay.gates.weights import check_l4
 
     if decision.selection is None:
         return []

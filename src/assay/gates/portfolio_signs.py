@@ -16,8 +16,8 @@ import polars as pl
 
 from assay.base import files
 from assay.base.errors import IntegrityError
+from assay.gates.eligibility import accepted_names, leaves
 from assay.gates.sign_test import run_sign_test
-from assay.meta.meta_eligibility import accepted_names, leaves
 from assay.runs import artifacts as layout
 from assay.runs.documents import Contributor, ContributorBook, Contributors, Flattened, SignTest, SignViolation, load
 from assay.runs.request import Pin, is_meta

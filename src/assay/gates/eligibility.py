@@ -150,7 +150,7 @@ def _check_verdict(run: Path, revalidated: bool) -> int:
 def revalidate(run: Path) -> AtomicValidation:
     """Validate a run again, whichever kind it is."""
     if is_meta(run):
-        from assay.meta.validation import validate_meta  # the gates read this module's codes
+        from assay.gates.portfolio import validate_meta  # the gates read this module's codes
 
         return validate_meta(run)
     return validate(run)

@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from assay.base import files
+from assay.base.constants import TOLERANCE
 from assay.base.domain import DAY, parse_as_of
-from assay.base.errors import AssayError
-from assay.meta import allocate, flatten
-from assay.meta import meta_eligibility as eligibility
-from assay.meta import meta_signs as signs
+from assay.base.errors import AssayError, GateError
+from assay.gates import eligibility
+from assay.gates import portfolio_signs as signs
 from assay.runs import artifacts as layout
 from assay.runs.documents import (
     Alignment,
@@ -33,6 +33,7 @@ from assay.runs.documents import (
     Flattened,
     FlattenedProfile,
     MetaOptimized,
+    MetaProfileWeights,
     Refusal,
     SignTest,
     Sleeves,
@@ -41,6 +42,7 @@ from assay.runs.ledger import check_chain
 from assay.runs.request import MetaRequest
 from assay.runs.run import Evidence, Tally, days
 from assay.runs.verify import Story
+from assay.settings.model import MetaProfile
 
 MISSING_ARTIFACTS = "META_MISSING_ARTIFACTS"
 LEDGER_BROKEN = "META_LEDGER_BROKEN"
@@ -51,7 +53,9 @@ SIGN_PRE = "META_SIGN_TEST_PRE"
 SIGN_POST = "META_SIGN_TEST_POST"
 MASS = "META_MASS"
 ALL_CASH = "META_ALL_CASH"
-TOLERANCE = 1e-9
+WEIGHT_SUM = "META_WEIGHT_SUM"
+BOUNDS_BREACH = "META_BOUNDS_BREACH"
+CONCENTRATION = "META_CONCENTRATION"
 
 BEFORE = 9
 """Steps that must have ended well before this gate."""
@@ -277,22 +281,64 @@ def _profiles(evidence: MetaEvidence, tally: Tally) -> None:
         tally.expect([one.Sleeve for one in weights.sleeves] == accepted, f"{told}: not the accepted sleeves")
 
 
+def bounds(n_sleeves: int, profile: MetaProfile) -> tuple[float, float]:
+    """Return the least and the greatest weight of each of ``n_sleeves``.
+
+    0.05 to max(0.5, 1.9 / n), at most 1. More sleeves than the floors have room for lower the floor to 1 / n.
+
+    Examples
+    --------
+    >>> profile = MetaProfile(name="m", sleeves=("a",))
+    >>> [bounds(n, profile) for n in (1, 2, 3, 4)]
+    [(0.05, 1.0), (0.05, 0.95), (0.05, 0.6333333333333333), (0.05, 0.5)]
+    >>> bounds(25, profile)
+    (0.04, 0.5)
+    """
+    upper = min(1.0, max(profile.max_weight, profile.weight_slack / n_sleeves))
+    return min(profile.min_weight, 1.0 / n_sleeves), max(upper, 1.0 / n_sleeves)
+
+
+def faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) -> list[tuple[str, str]]:
+    """Return what is wrong with the weights of one risk profile, as code and words.
+
+    Bounds are those of the settings for the sleeves that vary, not those that the document tells.
+    """
+    found = []
+    held = [one for one in weights.sleeves if one.Sleeve not in weights.in_cash]
+    total = math.fsum(one.Weight for one in weights.sleeves)
+    if not abs(total + weights.cash - 1.0) <= TOLERANCE or not -TOLERANCE <= weights.cash <= 1.0 + TOLERANCE:
+        found.append((WEIGHT_SUM, f"{name}: sleeves and cash sum to {total + weights.cash!r}"))
+    lower, upper = bounds(max(1, len(held)), profile)
+    for one in weights.sleeves:
+        low, high = (lower, upper) if one in held else (0.0, 0.0)
+        if not low - TOLERANCE <= one.Weight <= high + TOLERANCE:
+            what = f"{name}: {one.Sleeve} weighs {one.Weight!r}, its bounds are {low!r} and {high!r}"
+            found.append((BOUNDS_BREACH, what))
+    return found
+
+
+def refuse_faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) -> None:
+    """Raise :class:`GateError` for the first fault."""
+    for code, what in faults(name, weights, profile):
+        raise GateError(what, where=name, hint="the weights are not what the optimizer gave", code=code)
+
+
 def _weights(evidence: MetaEvidence, tally: Tally, wanted: str) -> None:
     for name, weights in evidence.optimized.profiles.items():
         tally.checked += len(weights.sleeves)
-        found = allocate.faults(name, weights, evidence.request.profile)
+        found = faults(name, weights, evidence.request.profile)
         tally.faults += [what for code, what in found if code == wanted]
 
 
 def _sum(evidence: MetaEvidence, tally: Tally) -> None:
-    _weights(evidence, tally, allocate.WEIGHT_SUM)
+    _weights(evidence, tally, WEIGHT_SUM)
     for name, flat in evidence.flattened.profiles.items():
         gross = math.fsum(coin.Gross_Weight for coin in flat.assets)
         tally.expect(_near(gross + flat.cash, 1.0), f"flattened {name}: weights and cash sum to {gross + flat.cash!r}")
 
 
 def _bounds(evidence: MetaEvidence, tally: Tally) -> None:
-    _weights(evidence, tally, allocate.BOUNDS_BREACH)
+    _weights(evidence, tally, BOUNDS_BREACH)
 
 
 def _held(evidence: MetaEvidence, tally: Tally) -> None:
@@ -360,7 +406,7 @@ def _concentration(evidence: MetaEvidence, tally: Tally) -> None:
 
 def _cuts(evidence: MetaEvidence) -> list[Any]:
     events = [entry for entry in evidence.current if entry.kind == "event"]
-    return [entry for entry in events if entry.body.get("code") == flatten.CONCENTRATION]
+    return [entry for entry in events if entry.body.get("code") == CONCENTRATION]
 
 
 def _near(left: float, right: float) -> bool:
@@ -376,10 +422,10 @@ _CHECKS: tuple[tuple[str, CheckFunction], ...] = (
     (CALENDAR, _calendar),
     (SIGN_PRE, _sign("pre_opt", layout.SIGN_PRE)),
     (eligibility.PROFILE_MISSING, _profiles),
-    (allocate.WEIGHT_SUM, _sum),
-    (allocate.BOUNDS_BREACH, _bounds),
+    (WEIGHT_SUM, _sum),
+    (BOUNDS_BREACH, _bounds),
     (ALL_CASH, _held),
     (MASS, _mass),
-    (flatten.CONCENTRATION, _concentration),
+    (CONCENTRATION, _concentration),
     (SIGN_POST, _sign("post_opt", layout.SIGN_POST)),
 )
