@@ -310,7 +310,7 @@ def sign_test_post_opt(context: Context) -> None:
 
 def walk_forward(context: Context) -> None:
     """Repeat the whole decision over past dates and hold what it decided."""
-    from assay.backtest.benchmarks import yardsticks
+    from assay.backtest.benchmarks import benchmark_returns
     from assay.backtest.causality import probe
     from assay.backtest.survivorship import survivorship
     from assay.backtest.walk_forward import walk_forward as walk
@@ -326,7 +326,8 @@ def walk_forward(context: Context) -> None:
     frames = result.frames()
     for name, frame in frames.items():
         context.save(f"{layout.WALK}{name}.parquet", frame)
-    context.save(layout.WALK_YARDSTICKS, yardsticks(result, context.market))
+    universe = scanners[profile.scanners[0]].universe
+    context.save(layout.WALK_YARDSTICKS, benchmark_returns(result, context.market, universe))
     context.save(layout.WALK_STATISTICS, as_json(result.statistics()))
     alive = survivorship(context.market, profile, decide, result, each=each_of(context, survivors=True))
     context.save(layout.WALK_SURVIVORSHIP, as_json(alive.as_dict()))

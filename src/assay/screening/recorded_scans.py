@@ -22,8 +22,9 @@ from assay.base.domain import DAY, UTC, Direction, rating_column, symbol_fault
 from assay.base.errors import IntegrityError
 from assay.market.panel import Floats, Market
 from assay.market.schema import CANDIDATES
+from assay.market.universe import Metadata, market_metadata
 from assay.runs.documents import InvalidRecord, Scalar
-from assay.screening.scanner import Metadata, ScanResult, Sight, market_metadata, sift, young
+from assay.screening.scanner import ScanResult, Sight, sift, young
 from assay.settings.model import Scanner
 
 if TYPE_CHECKING:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.domain import Direction, Instrument, rating_column, symbol_fault
-from assay.base.errors import DataError, UsageError
+from assay.base.domain import Direction, rating_column
+from assay.base.errors import DataError
 from assay.market.panel import BAR_FIELDS, Floats, Market
-from assay.market.universe import excluded, exclusions
+from assay.market.universe import Metadata, Pairs, market_metadata, pairs_of
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, Scalar, ScannerCount
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 Columns = npt.NDArray[np.intp]
-Metadata = tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def young(market: Market, min_bars: int) -> Mask:
 def sift(sight: Sight, name: str, scanner: Scanner) -> ScanResult:
     """Answer a scanner's query from what a provider shows: the same filters, order and limit whoever answers."""
     universe = scanner.universe
-    pairs = _pairs(sight.symbols, sight.metadata, universe.exchange, universe.quotes)
+    pairs = pairs_of(sight.symbols, sight.metadata, universe.exchange, universe.quotes)
     row = sight.row
     sieve = _Sieve(sight.seen)
     invalid = _drop_strangers(sieve, pairs, sight, name)
@@ -180,74 +178,7 @@ class _Sieve:
         return gone
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """What the symbols of a market are, computed once for each tuple of symbols."""
-
-    faults: tuple[str | None, ...]
-    """Why a symbol cannot be split; None where it can."""
-    faulty: Mask
-    foreign: Mask
-    """Of another exchange."""
-    rank: npt.NDArray[np.intp]
-    """Rank of the quote, -1 where the universe does not have it."""
-    base: npt.NDArray[np.intp]
-    """Code of the base: equal bases, equal codes."""
-    suspects: tuple[tuple[int, str], ...]
-    """Columns whose base stands on the list of exclusions, on whatever days."""
-
-    def excluded(self, on: dt.date) -> Mask:
-        """Columns whose base is no coin on a day."""
-        mask = np.zeros(self.rank.size, dtype=np.bool_)
-        mask[[column for column, base in self.suspects if excluded(base, on)]] = True
-        return mask
-
-
-@lru_cache(maxsize=16)
-def _pairs(symbols: tuple[str, ...], metadata: Metadata, exchange: str, quotes: tuple[str, ...]) -> _Pairs:
-    known = {symbol: (base, quote) for symbol, base, quote in metadata}
-    faults: list[str | None] = []
-    split: list[Instrument | None] = []
-    for symbol in symbols:
-        instrument, fault = _split(symbol, known.get(symbol))
-        split.append(instrument)
-        faults.append(fault)
-    codes: dict[str, int] = {}
-    # A symbol that cannot be split shares its base with nothing.
-    base = [codes.setdefault(pair.base if pair else f"?{i}", len(codes)) for i, pair in enumerate(split)]
-    return _Pairs(
-        faults=tuple(faults),
-        faulty=np.array([fault is not None for fault in faults], dtype=np.bool_),
-        foreign=np.array([pair is not None and pair.exchange != exchange for pair in split], dtype=np.bool_),
-        rank=np.array(
-            [quotes.index(pair.quote) if pair and pair.quote in quotes else -1 for pair in split], dtype=np.intp
-        ),
-        base=np.array(base, dtype=np.intp),
-        suspects=tuple((i, pair.base) for i, pair in enumerate(split) if pair and pair.base in exclusions()),
-    )
-
-
-def _split(symbol: str, known: tuple[str, str] | None) -> tuple[Instrument | None, str | None]:
-    """Split a symbol by the exchange's metadata, else by the known quotes; a fault in words where neither can."""
-    fault = symbol_fault(symbol)
-    if fault is not None:
-        return None, f"the symbol has {fault}"
-    if known is not None:
-        return Instrument(symbol.partition(":")[0], *known), None
-    try:
-        return Instrument.parse(symbol), None
-    except UsageError as error:
-        return None, error.what
-
-
-def market_metadata(market: Market) -> Metadata:
-    """Return base and quote as the exchange's own table has them, the latest row of each symbol last."""
-    if market.instruments is None:
-        return ()
-    return tuple(market.instruments.sort("valid_from").select("symbol", "base", "quote").iter_rows())
-
-
-def _drop_strangers(sieve: _Sieve, pairs: _Pairs, sight: Sight, name: str) -> list[InvalidRecord]:
+def _drop_strangers(sieve: _Sieve, pairs: Pairs, sight: Sight, name: str) -> list[InvalidRecord]:
     """Drop what is not a coin of the universe; name what cannot even be read."""
     gone = sieve.drop("invalid", pairs.faulty)
     sieve.drop("exchange", pairs.foreign)
@@ -283,22 +214,18 @@ def _volatility(row: dict[str, Floats], alive: Mask) -> Floats:
 
 
 def _merge_quotes(
-    sieve: _Sieve, pairs: _Pairs, value: Floats, advantage: float, symbols: tuple[str, ...], name: str
+    sieve: _Sieve, pairs: Pairs, value: Floats, advantage: float, symbols: tuple[str, ...], name: str
 ) -> list[MergedQuote]:
-    """Keep one pair of each base: the best ranked quote, unless a lower one trades ``advantage`` times its value."""
+    """Keep one pair of each base; see :meth:`assay.market.universe.Pairs.traded`."""
     alive = np.flatnonzero(sieve.alive)
-    by_base = alive[np.lexsort((pairs.rank[alive], pairs.base[alive]))]
+    winners = pairs.traded(alive, value, advantage)
+    lost = alive != winners
+    merged = [
+        _merged(loser, winner, value, advantage, symbols, name)
+        for loser, winner in zip(alive[lost].tolist(), winners[lost].tolist(), strict=True)
+    ]
     losers = np.zeros(sieve.alive.size, dtype=np.bool_)
-    merged: list[MergedQuote] = []
-    starts = np.flatnonzero(np.diff(pairs.base[by_base], prepend=-1))
-    for group in np.split(by_base, starts[1:]) if starts.size < by_base.size else []:
-        winner = group[0]
-        for challenger in group[1:]:
-            if value[challenger] > advantage * value[winner]:
-                winner = challenger
-        for loser in group[group != winner]:
-            losers[loser] = True
-            merged.append(_merged(loser, winner, value, advantage, symbols, name))
+    losers[alive[lost]] = True
     sieve.drop("merged_quote", losers)
     return sorted(merged, key=lambda record: record.symbol)
 
