@@ -112,7 +112,7 @@ def window(bars: Market, catalog: Catalog, name: str, pool: str, begins: str, en
     first = int(np.searchsorted(known.days, np.datetime64(begins)))
     decisions = []
     for row in range(first, len(known.days) - 1, STEP):
-        seen = known.until(close_of(known.days[row]), profile.data.lookback)
+        seen = known.until(close_of(known.days[row]), profile.sight_days)
         decisions.append((row, decide(seen, profile, catalog.scanners())))
     return Window(f"{name.removeprefix('binance_spot_rating_')} {pool}", begins, profile, known, decisions)
 

@@ -111,7 +111,9 @@ def test_overlapping_holdings_are_refused():
 # ---- what a decision sees, and when it fills ----------------------------------------------------------------------
 
 
-def test_decisions_see_closed_bars_only_and_at_most_the_lookback():
+@pytest.mark.parametrize(("scanned", "lookback"), [(30, 35), (35, 30)])
+def test_decisions_see_closed_bars_only_and_no_more_than_they_and_their_scanners_need(monkeypatch, scanned, lookback):
+    monkeypatch.setattr("assay.settings.model.SCAN_DAYS", scanned)
     market, seen = random_market(), []
 
     def decide(known: Market) -> Decided:
@@ -119,10 +121,10 @@ def test_decisions_see_closed_bars_only_and_at_most_the_lookback():
         return hold_first(known)
 
     told = []
-    settings = profile(walk_forward=SHORT, data={"lookback": 30})
+    settings = profile(walk_forward=SHORT, data={"lookback": lookback})
     result = walk_forward(market, settings, decide, lambda done, total: told.append((done, total)))
     assert [str(day) for day, _, _ in seen] == ["2023-01-21", "2023-01-31", "2023-02-10", "2023-02-20"]
-    assert [rows for _, rows, _ in seen] == [21, 30, 30, 30]
+    assert [rows for _, rows, _ in seen] == [21, 31, 35, 35]
     assert seen[0][2] == dt.datetime(2023, 1, 22, tzinfo=UTC)
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert str(result.days[0]) == "2023-01-22"

@@ -223,7 +223,7 @@ class Rehearsal:
         try:
             again = walk_forward(world.market, self.anchored, decide)
             for instant in self.due(as_of, since) - taken.keys():  # on the last day, where no later bar fills it
-                taken[instant] = self.decide(world.market.until(instant, self.profile.data.lookback))
+                taken[instant] = self.decide(world.market.until(instant, self.profile.sight_days))
         except AssayError as error:
             again = None
             faults.append(f"decided before, it cannot be decided again: {error.code}: {error}")

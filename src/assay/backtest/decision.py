@@ -1,7 +1,7 @@
 """The one function that takes every decision, live and in the walk-forward.
 
-A run's steps 2 to 10 call the stages one by one and keep an artifact after each; :func:`decide` is nothing but their
-composition. Both see a :class:`~assay.market.panel.Market` that ends at the instant of the decision.
+:func:`decide` takes it at once, :class:`Deciding` stage by stage, for the steps of a run, which keep an artifact after
+each. Both see a :class:`~assay.market.panel.Market` that ends at the instant of the decision.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.alpha.selection import Selection, select
-from assay.base.domain import DAY, Atom
-from assay.market.health import toxic_or_stale
-from assay.market.panel import Market
+from assay.base.constants import TOLERANCE, Bools, Floats
+from assay.base.domain import Atom
+from assay.market.health import symbol_health, toxic_or_stale
+from assay.market.panel import RATING_FIELDS, Market
 from assay.market.returns import ReturnsMatrix, returns_matrix
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.optimizers import Allocation
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, Scalar, ScannerCount
 from assay.screening.scanner import scan
 from assay.screening.superset import consolidate, profile_candidates
-from assay.settings.model import Profile, Scanner
-
-Floats = npt.NDArray[np.float64]
+from assay.settings.model import SCAN_DAYS, Profile, Scanner
 
 NO_CANDIDATES = "NO_CANDIDATES"
 NO_WINNERS = "NO_WINNERS"
+MEAN_TOLERANCE = 1e-12
+"""By how much a rating may miss the mean of its two parts."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ def decide(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) ->
     Parameters
     ----------
     market : Market
-        Bars and ratings closed by then; at most ``profile.data.lookback`` days are looked at.
+        Bars and ratings closed by then; scanners look at :data:`~assay.settings.model.SCAN_DAYS` of them, everything
+        else at ``profile.data.lookback``.
     profile : Profile
         What the user asked for.
     scanners : mapping of str to Scanner
@@ -140,25 +141,77 @@ def decide(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) ->
     -------
     Decision
     """
-    known = market.until(market.as_of, profile.data.lookback)
-    found = discover(known, profile, scanners)
-    if not found.candidates:
-        return Decision(market.as_of, found)
-    returns = prepare(known, found.candidates, profile)
-    selection = choose(known, returns, found, profile)
-    if not selection.winner_atoms:
-        return Decision(market.as_of, found, selection)
-    state = analyse(
-        selection.streams, selection.winner_atoms, benchmark_close(known, profile), profile, antifragility(selection)
-    )
-    return Decision(
-        as_of=market.as_of,
-        discovery=found,
-        selection=selection,
-        state=state,
-        guarded_on_atoms=optimize(state, profile, guarded=True),
-        unguarded_on_atoms=optimize(state, profile, guarded=False),
-    )
+    return Deciding(market, profile, scanners).decision
+
+
+@dataclass(eq=False)
+class Deciding:
+    """A decision while it is taken: each stage follows from those before it, and is reached once, when asked for.
+
+    A run keeps an artifact after each stage; a walk-forward asks for the end at once. Both are this, so that they
+    cannot differ.
+
+    Attributes
+    ----------
+    market : Market
+        Ends at the instant of the decision.
+    found : Discovery, optional
+        What scanners said, where that is on record; else our own ratings answer them.
+    """
+
+    market: Market
+    profile: Profile
+    scanners: Mapping[str, Scanner]
+    found: Discovery | None = None
+
+    @cached_property
+    def known(self) -> Market:
+        """What everything but a scanner may look at."""
+        return self.market.until(self.market.as_of, self.profile.data.lookback)
+
+    @cached_property
+    def discovery(self) -> Discovery:
+        """What the scanners say."""
+        if self.found is not None:
+            return self.found
+        return discover(self.market.until(self.market.as_of, SCAN_DAYS), self.profile, self.scanners)
+
+    @cached_property
+    def returns(self) -> ReturnsMatrix:
+        """Physical returns of the candidates."""
+        return prepare(self.known, self.discovery.candidates, self.profile)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Verdict on every candidate."""
+        return choose(self.known, self.returns, self.discovery, self.profile)
+
+    @cached_property
+    def state(self) -> RiskState | None:
+        """What is known of the winners' risk; None where there are none."""
+        selection, atoms = self.selection, self.selection.winner_atoms
+        if not atoms:
+            return None
+        close = benchmark_close(self.known, self.profile)
+        return analyse(selection.streams, atoms, close, self.profile, antifragility(selection))
+
+    @cached_property
+    def guarded(self) -> Mapping[str, Allocation] | None:
+        """Weights of atoms by risk profile, with the guard as the profile has it."""
+        return None if self.state is None else optimize(self.state, self.profile, guarded=True)
+
+    @cached_property
+    def unguarded(self) -> Mapping[str, Allocation] | None:
+        """The same without a guard."""
+        return None if self.state is None else optimize(self.state, self.profile, guarded=False)
+
+    @property
+    def decision(self) -> Decision:
+        """All that was decided, and no more than that: what it was decided from is let go."""
+        as_of, found = self.market.as_of, self.discovery
+        if not found.candidates:
+            return Decision(as_of, found)
+        return Decision(as_of, found, self.selection, self.state, self.guarded, self.unguarded)
 
 
 def discover(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) -> Discovery:
@@ -179,23 +232,31 @@ def prepare(market: Market, candidates: Sequence[Candidate], profile: Profile) -
     return returns_matrix(market, [c.symbol for c in candidates], profile.benchmark, profile.data)
 
 
-def choose(
-    market: Market, returns: ReturnsMatrix, found: Discovery, profile: Profile, broken: Mapping[str, str] | None = None
-) -> Selection:
-    """Select the winners, with the health of every candidate; ``broken`` adds what contracts found."""
-    health = ill_health(market, {candidate.symbol for candidate in found.candidates}) | dict(broken or {})
+def choose(market: Market, returns: ReturnsMatrix, found: Discovery, profile: Profile) -> Selection:
+    """Select the winners, with the health of every candidate."""
+    health = ill_health(market, {candidate.symbol for candidate in found.candidates})
     return select(found.candidates, market, returns, profile, health, found.scanners)
 
 
 def ill_health(market: Market, symbols: set[str]) -> dict[str, str]:
-    """Map each symbol whose bars cannot be trusted to its status and cause."""
-    from assay.market.health import symbol_health
-
+    """Map each symbol whose bars or ratings cannot be trusted to its status and cause."""
     rejected = market.rejections()
     vitals = toxic_or_stale(market, rejected)
-    bad = vitals.toxic | vitals.stale
-    ill = [symbol for symbol in sorted(symbols) if symbol in market.index and bad[market.index[symbol]]]
-    return {entry.symbol: f"{entry.status}: {entry.cause}" for entry in symbol_health(market, ill, rejected)}
+    bad, broken = vitals.toxic | vitals.stale, broken_ratings(market)
+    known = [symbol for symbol in sorted(symbols) if symbol in market.index]
+    ill = [symbol for symbol in known if bad[market.index[symbol]]]
+    unrated = [symbol for symbol in known if broken[market.index[symbol]]]
+    told = dict.fromkeys(unrated, "TOXIC: its ratings of the last day break L1")
+    return told | {entry.symbol: f"{entry.status}: {entry.cause}" for entry in symbol_health(market, ill, rejected)}
+
+
+def broken_ratings(market: Market) -> Bools:
+    """Columns whose ratings of the last day cannot be: the rules of L1, for as much as a decision reads."""
+    every, averages, others, adx = (market[name][-1] for name in RATING_FIELDS)
+    faults: Bools = (np.abs([every, averages, others]) > 1.0).any(axis=0) | (np.abs(adx - 50.0) > 50.0 + TOLERANCE)
+    faults |= np.abs(every - (averages + others) / 2.0) > MEAN_TOLERANCE
+    faults |= np.isnan(every) != np.isnan(averages + others)
+    return faults
 
 
 def benchmark_close(market: Market, profile: Profile) -> Floats:
@@ -209,7 +270,7 @@ def antifragility(selection: Selection) -> Floats:
 
 
 def history_days(profile: Profile, as_of: dt.datetime) -> int:
-    """Return the days of bars that a run reads: the walk-forward's, and a full lookback before its first decision."""
+    """Return the days of bars that a run reads: the walk-forward's, and all that its first decision needs before."""
     walk = profile.walk_forward
     days = walk.days if walk.start is None else (as_of.date() - walk.start).days + 1
-    return profile.data.lookback + max(days, 0) + int(DAY.total_seconds() // 86_400)
+    return max(profile.sight_days, walk.train) + max(days, 0) + 1

@@ -151,7 +151,7 @@ def survivorship(
     -----
     A survivor is known only on the last day, so nothing here is a track record, and no decision may read it.
     """
-    begin = max(0, honest.rebalances[0].row + 1 - profile.data.lookback)
+    begin = max(0, honest.rebalances[0].row + 1 - profile.sight_days)
     present = (market.listing[begin:] >= 0).any(axis=0)
     dead = present & (market.listing[-1] < 0)
     named = {symbol for symbol, gone in zip(market.symbols, dead.tolist(), strict=True) if gone}

@@ -281,7 +281,7 @@ def close_of(day: np.datetime64) -> dt.datetime:
 def decide_row(market: Market, profile: Profile, decide: Callable[[Market], Targets], row: int) -> Targets:
     """Decide what is decided after the bar of a row, from what was known then; nobody found is a period in cash."""
     try:
-        return decide(market.until(close_of(market.days[row]), profile.data.lookback))
+        return decide(market.until(close_of(market.days[row]), profile.sight_days))
     except NoCandidates as nobody:
         return Cash(nobody.code)
 
@@ -298,7 +298,7 @@ def walk_forward(
     Parameters
     ----------
     market : Market
-        All bars and ratings; each decision is handed what was known then, ``profile.data.lookback`` days of it at most.
+        All bars and ratings; each decision is handed what was known then, ``profile.sight_days`` days of it at most.
     profile : Profile
         Grid, costs, risk profiles, benchmark.
     decide : callable

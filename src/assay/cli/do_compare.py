@@ -107,7 +107,7 @@ def _decider(snapshots: dict[int, Snapshot]) -> Callable[[Inputs], Portfolio]:
         last = snapshots[inputs.head].last_close()
         if inputs.as_of > last:
             raise UsageError(f"the data of head {inputs.head} end at {format_instant(last)}")
-        known = market(inputs.head, inputs.as_of, inputs.profile.data.lookback)
+        known = market(inputs.head, inputs.as_of, inputs.profile.sight_days)
         return portfolio(decide(known, inputs.profile, inputs.scanners), inputs.profile)
 
     return again

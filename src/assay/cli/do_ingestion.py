@@ -13,7 +13,7 @@ from assay.lake.ingest import IngestReport, Progress
 from assay.lake.ingest import ingest as load
 from assay.lake.lake import Lake
 from assay.market.health import missing_audit
-from assay.pipeline.flow import SCAN_DAYS, lay_foundation, workforce
+from assay.pipeline.flow import lay_foundation, workforce
 from assay.runs import documents as artifacts
 from assay.runs.home import Home
 from assay.screening.provider import Scanning, is_live, utc_now
@@ -24,7 +24,8 @@ from assay.sources.base import open_source
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
     from assay.runs.documents import Drop, Finding, Superset
-    from assay.settings import Catalog
+    from assay.settings.model import SCAN_DAYS
+from assay.settings import Catalog
 
 
 @dataclass(frozen=True)

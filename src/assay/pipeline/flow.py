@@ -17,6 +17,7 @@ from assay.base.domain import UTC
 from assay.base.errors import DataError
 from assay.runs.artifacts import LEDGER, MANIFEST
 from assay.runs.home import Home, Status, claim
+from assay.settings.model import SCAN_DAYS
 
 if TYPE_CHECKING:
     from assay.executors import Executor
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from assay.runs.documents import Superset
     from assay.runs.request import Request
     from assay.settings import Catalog
-
-SCAN_DAYS = 500
-"""Days that a scanner may look at."""
 
 WARM = (
     "assay.pipeline.runner",

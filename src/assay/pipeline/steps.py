@@ -157,14 +157,13 @@ def natural_selection(context: Context) -> None:
 
     raw = context.load(RawCandidates, layout.RAW)
     found = decision.Discovery(raw.candidates, raw.scanners, raw.merged_quotes, raw.invalid_records)
-    broken: dict[str, str] = {}
     rows = _features(context, raw)
     if found.candidates:
         features = check_l1(rows, context.as_of)
         rows = _record(context, features)
-        broken = {row.partition(" ")[0]: "TOXIC: its row of the feature store broke L1" for row in features.dropped}
+        _refuse_unseen(context, raw, features)
     matrix = replace(_returns(context), dropped=context.load(DataHealth, layout.HEALTH).dropped)
-    selection = decision.choose(known(context), matrix, found, context.profile, broken)
+    selection = decision.choose(known(context), matrix, found, context.profile)
     if selection.atoms:
         _record(context, check_l2(selection.inference_frame(), [atom.id for atom in selection.atoms]))
     audit = selection.audit()
@@ -184,6 +183,15 @@ def _features(context: Context, raw: RawCandidates) -> pl.DataFrame:
     return context.snapshot.ratings(last, context.as_of, symbols)
 
 
+def _refuse_unseen(context: Context, raw: RawCandidates, features: ContractResult) -> None:
+    """Stop for a row that the contract leaves out and the decision does not: a walk-forward would decide otherwise."""
+    ill = decision.ill_health(known(context), {candidate.symbol for candidate in raw.candidates})
+    for fault in features.violations:
+        if fault.where.partition(" ")[0] not in ill:
+            hint = "ingest the source again; the lake's ratings are not what its bars give"
+            raise ContractError(f"L1 broken: {fault.what}", where=fault.where, hint=hint, code=fault.code)
+
+
 def enrichment(context: Context) -> None:
     """Give winners exchange filters, liquidity, margin permission and beta, or drop them with a reason."""
     winners = context.load(Winners, layout.WINNERS).winners
@@ -196,10 +204,10 @@ def enrichment(context: Context) -> None:
         estimation_rows=settings.data.estimation_rows,
     )
     context.save(layout.ENRICHED, enriched)
-    for drop in enriched.dropped:
-        context.event(drop.reason, f"{drop.name} is dropped: {drop.detail}")
-    if winners and not enriched.winners:
-        _stand_aside(context, RunFailed, "enrichment dropped every winner", decision.NO_WINNERS)
+    if enriched.dropped:
+        drop = enriched.dropped[0]
+        hint = "look at the bars and the instrument of that coin; a decision cannot leave it out afterwards"
+        raise RunFailed(f"a winner cannot be enriched: {drop.detail}", where=drop.name, hint=hint, code=drop.reason)
 
 
 def strategy_synthesis(context: Context) -> None:

@@ -16,6 +16,9 @@ Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
+SCAN_DAYS = 500
+"""Days that a scanner may look at: the superset is every profile's, and so the same for all of them."""
+
 RiskProfile = Literal["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
 RISK_PROFILES: tuple[RiskProfile, ...] = ("min_variance", "hrp", "max_sharpe", "equal_weight", "barbell")
 DirectionName = Literal["LONG", "SHORT"]
@@ -180,6 +183,11 @@ class Profile(Settings):
     guard: Guard = Guard()
     walk_forward: WalkForward = WalkForward()
     limits: Limits = Limits()
+
+    @property
+    def sight_days(self) -> int:
+        """Days that a decision is handed: its own lookback, and what its scanners look at."""
+        return max(self.data.lookback, SCAN_DAYS)
 
 
 class Screener(Settings):
