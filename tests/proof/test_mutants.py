@@ -18,7 +18,7 @@ from assay.selftest.workshop import SHORT, Workshop, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"(L[0-4]|SIGNTEST|ATOMIC|META|CAUSALITY)_[A-Z][A-Z_]*")
-ROOMS = ("contracts", "audit", "meta", "evaluation", "foundation", "report", "steps.py")
+ROOMS = ("gates", "runs", "market", "screening", "backtest", "meta", "report", "pipeline")
 
 
 def constants(path):
