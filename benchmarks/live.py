@@ -28,7 +28,7 @@ from assay.lake.ingest import IngestReport, ingest
 from assay.lake.lake import Lake
 from assay.market.schema import BAR_VALUES
 from assay.ratings import rate
-from assay.sources.loading import ExchangeSource
+from assay.sources.exchange import ExchangeSource
 from assay.sources.settings import Access
 from benchmarks.ratings import walks
 

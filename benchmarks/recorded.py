@@ -9,7 +9,7 @@ from pathlib import Path
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.market.panel import Market
-from assay.sources.base import open_source
+from assay.sources import open_source
 
 FOLDER = Path(os.environ.get("ASSAY_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 BARS = FOLDER / "spot_daily_to_2024-06.parquet"

@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from assay.api import Run
-from assay.lake.lake import pin
+from assay.lake.snapshot import pin
 from assay.runs.home import Home
 
 RISK_PROFILE = "hrp"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from assay.base.errors import Exit
 from assay.cli import app
-from assay.sources.base import open_source
+from assay.sources import open_source
 
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 AS_OF = "2023-10-20"

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from assay.base.errors import Exit
 from assay.cli import app
 from assay.report.compare import turnover
-from assay.sources.base import open_source
+from assay.sources import open_source
 
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 EARLY, LATE = "2023-10-20", "2023-10-30"

@@ -25,7 +25,7 @@ from assay.backtest.causality import Rehearsal
 from assay.backtest.walk_forward import close_of, walk_forward
 from assay.base.domain import DAY, UTC
 from assay.cli import do_causality as command
-from assay.lake.lake import Head
+from assay.lake.head import Head
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import Folder
 from assay.market import instruments as instruments_module
@@ -37,7 +37,7 @@ from assay.risk.guard import find_loss_makers
 from assay.risk.optimizers import Estimates
 from assay.screening import scanner as scanner_module
 from assay.settings import load
-from assay.sources.base import open_source
+from assay.sources import open_source
 
 FIRST, LAST = dt.datetime(2023, 1, 1, tzinfo=UTC), dt.datetime(2023, 8, 20, tzinfo=UTC)
 """Opens of the first and of the last bar."""
@@ -75,7 +75,7 @@ TWO_PROFILES = ('risk.risk_profiles=["hrp","max_sharpe"]',)
 class Ground:
     """A lake in memory with every table, made of recorded bars."""
 
-    snapshot: command.Stand
+    snapshot: command.InMemorySnapshot
 
     def stage(self, market: Market, seed: int = 0) -> command.Stage:
         return command.Stage(self.snapshot, market, self.snapshot.tables, seed)
@@ -126,7 +126,7 @@ def ground() -> Ground:
         symbols=len(coins),
         findings=[],
     )
-    return Ground(command.Stand.of(Snapshot(Path("/nowhere"), record, Folder(Path("/nowhere"))), tables))
+    return Ground(command.InMemorySnapshot.of(Snapshot(Path("/nowhere"), record, Folder(Path("/nowhere"))), tables))
 
 
 def _table(schema: dict[str, pl.DataType], **columns: object) -> pl.DataFrame:
@@ -478,18 +478,18 @@ def end_of_trading_known_in_advance(patch):
 
 @leak
 def listings_counted_from_the_end(patch):
-    real = command.Stand.market
+    real = command.InMemorySnapshot.market
 
     def market(self, until=None, days=None):
         made = real(self, until, days)
         return replace(made, listing=np.where(made.listing < 0, -1, made.listing.max(axis=0) - made.listing))
 
-    patch.setattr(command.Stand, "market", market)
+    patch.setattr(command.InMemorySnapshot, "market", market)
 
 
 @leak
 def prices_adjusted_back_from_the_last_one(patch):
-    real = command.Stand.market
+    real = command.InMemorySnapshot.market
 
     def market(self, until=None, days=None):
         made = real(self, until, days)
@@ -497,7 +497,7 @@ def prices_adjusted_back_from_the_last_one(patch):
         prices = {name: made[name] / last for name in ("open", "high", "low", "close")}
         return replace(made, fields={**made.fields, **prices})
 
-    patch.setattr(command.Stand, "market", market)
+    patch.setattr(command.InMemorySnapshot, "market", market)
 
 
 @leak

@@ -23,7 +23,8 @@ from assay.base.files import content_hash_table
 from assay.lake import delta
 from assay.lake import storage as place
 from assay.lake.ingest import ingest
-from assay.lake.lake import Lake, pin
+from assay.lake.lake import Lake
+from assay.lake.snapshot import pin
 from assay.market.schema import CANDIDATES, KEYS
 from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.runner import execute
@@ -112,9 +113,9 @@ def test_the_doctor_looks_into_a_bucket(bucket, tmp_path, parquet, market_bars, 
     now = lake.latest().last_close()
     healthy = examine(lake.folder, now)
     assert (healthy.ailments, healthy.facts["head"], healthy.facts["symbols"]) == ([], 1, 3)
-    file = delta.content(lake.place.table("bars"), lake.latest().versions["bars"]).files[0]
-    store = obstore.store.from_url(lake.place.uri, client_options={"allow_http": True})
-    obstore.put(store, file.removeprefix(f"{lake.place.uri}/"), b"PAR1")
+    file = delta.content(lake.storage.table("bars"), lake.latest().versions["bars"]).files[0]
+    store = obstore.store.from_url(lake.storage.uri, client_options={"allow_http": True})
+    obstore.put(store, file.removeprefix(f"{lake.storage.uri}/"), b"PAR1")
     [damage] = [ailment for ailment in examine(lake.folder, now).ailments if ailment.code == "TABLE_DAMAGED"]
     assert damage.severity == "INTEGRITY"
     obstore.delete(store, "heads/00000000000000000001.json")
@@ -195,7 +196,7 @@ def test_a_writer_who_was_slower_begins_again(bucket, tmp_path, parquet, grown, 
 def test_a_version_of_another_between_ours_is_noticed(bucket, tmp_path, parquet, market_bars):
     lake = Lake(tmp_path / "home", parquet(market_bars), bucket)
     ingest(lake)
-    table, rows = lake.place.table("bars"), lake.latest().bars()
+    table, rows = lake.storage.table("bars"), lake.latest().bars()
     version = lake.latest().versions["bars"]
     delta.write(table, rows, replace=True, upon=version)
     with pytest.raises(ConflictError):
@@ -206,10 +207,10 @@ def test_a_version_of_another_between_ours_is_noticed(bucket, tmp_path, parquet,
 def test_an_answer_that_was_lost_is_not_another_writer(bucket, tmp_path, parquet, market_bars):
     lake = Lake(tmp_path / "home", parquet(market_bars), bucket)
     ingest(lake)
-    line = lake.place.heads()[0]
-    lake.place.add_head(1, line)
+    line = lake.storage.heads()[0]
+    lake.storage.add_head(1, line)
     with pytest.raises(ConflictError, match="another writer"):
-        lake.place.add_head(1, line.replace(b"1", b"2"))
+        lake.storage.add_head(1, line.replace(b"1", b"2"))
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
@@ -250,7 +251,7 @@ def test_a_state_that_is_missing_is_an_integrity_error(bucket, tmp_path, parquet
     for table in grown[:2]:
         lake = Lake(tmp_path, parquet(table), bucket)
         ingest(lake)
-    store = obstore.store.from_url(lake.place.uri, client_options={"allow_http": True})
+    store = obstore.store.from_url(lake.storage.uri, client_options={"allow_http": True})
     obstore.delete(store, f"heads/{1:020d}.json")
     with pytest.raises(IntegrityError, match="without a gap"):
         lake.latest()
@@ -279,7 +280,7 @@ def test_a_lake_does_not_move_by_itself(bucket, tmp_path, parquet, market_bars):
 def test_a_damaged_pointer_is_an_integrity_error(tmp_path, told):
     (tmp_path / place.POINTER).write_text(told)
     with pytest.raises(IntegrityError):
-        place.place_of(tmp_path)
+        place.storage_of(tmp_path)
 
 
 def test_without_its_package_a_bucket_is_refused_by_name(bucket, tmp_path, monkeypatch):

@@ -16,10 +16,11 @@ from assay.base.domain import UTC
 from assay.base.errors import DataError, DiskError, Exit, IntegrityError, UsageError
 from assay.base.files import content_hash_table
 from assay.lake import delta
+from assay.lake.head import read_heads
 from assay.lake.ingest import ingest
-from assay.lake.lake import HEADS, Change, Lake, pin, read_heads
-from assay.lake.snapshot import resolve_as_of
-from assay.lake.storage import Folder
+from assay.lake.lake import Lake, TableChange
+from assay.lake.snapshot import pin, resolve_as_of
+from assay.lake.storage import HEADS, Folder
 from assay.market.schema import CANDIDATES, KEYS
 
 
@@ -176,7 +177,7 @@ def test_many_small_appends_are_merged_and_every_state_stays_readable(lake, monk
     for number in range(1, 21):
         lake.record("candidates", scan_of(1, f"{number:02d}"))
     head = lake.latest_head()
-    assert len(delta.content(lake.place.table("candidates"), head.tables["candidates"]).files) <= 8
+    assert len(delta.content(lake.storage.table("candidates"), head.tables["candidates"]).files) <= 8
     for number in range(1, 21):
         names = lake.pin(1 + number).candidates()["scanner"].to_list()
         assert names == [f"{n:02d}" for n in range(1, number + 1)]
@@ -200,8 +201,8 @@ def test_checkpoints_do_not_end_time_travel(tmp_path, monkeypatch):
 def test_replacing_one_interval_leaves_the_others(lake):
     day = lake.latest().bars()
     hours = day.with_columns(pl.lit("1h").alias("interval"))
-    lake.commit([Change("bars", hours)])
-    head = lake.commit([Change("bars", day.head(5), replace=True, interval="1d")])
+    lake.commit([TableChange("bars", hours)])
+    head = lake.commit([TableChange("bars", day.head(5), replace=True, interval="1d")])
     assert head.rows["bars"] == 965
     assert DeltaTable(str(lake.folder / "bars"), version=head.tables["bars"]).count() == 965
     assert lake.latest().bars().height == 5
@@ -243,7 +244,7 @@ def test_a_home_that_delta_lake_cannot_hold_is_refused_before_it_is_tried(tmp_pa
 
 
 def test_reading_states_does_not_import_what_it_does_not_need():
-    code = "import sys, assay.sources.base as s; s.open_source('sample').name; print('polars' in sys.modules)"
+    code = "import sys, assay.sources as s; s.open_source('sample').name; print('polars' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -18,7 +18,8 @@ from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.market.schema import BARS, INSTRUMENTS, KEYS, QUARANTINE
 from assay.ratings import RATING_SCHEMA
-from assay.sources.base import SourceRead, open_source
+from assay.sources import open_source
+from assay.sources.base import SourceRead
 
 START = dt.datetime(2021, 1, 1, tzinfo=UTC)
 DAY = dt.timedelta(days=1)

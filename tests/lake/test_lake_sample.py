@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import assay.sources.base as sources
+import assay.sources.files as sources
 from assay.base.domain import UTC
-from assay.sources.base import open_source
+from assay.sources import open_source
 
 NOTICE = sources.SAMPLE.with_name("NOTICE").read_text()
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "derive_sample.py"

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from assay.base.domain import INTERVALS, UTC
 from assay.base.errors import Exit, SourceError, UsageError
 from assay.market.bars import REASONS, check
-from assay.sources.base import ParquetSource, lake_name, open_source
+from assay.sources import lake_name, open_source
+from assay.sources.files import ParquetSource
 
 NOW = dt.datetime(2024, 6, 1, tzinfo=UTC)
 DAY = dt.timedelta(days=1)

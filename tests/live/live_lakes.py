@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assay.sources.base import SAMPLE
+from assay.sources.files import SAMPLE
 
 COINS = ("ADA", "BNB", "BTC", "ETH", "SOL", "TRX")
 

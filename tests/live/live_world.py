@@ -13,7 +13,7 @@ from assay.cli import app
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.sources.archive import ArchiveSource
-from assay.sources.loading import ExchangeSource
+from assay.sources.exchange import ExchangeSource
 from assay.sources.settings import Access
 
 COINS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT")

@@ -14,7 +14,7 @@ from assay.base.errors import SourceError
 from assay.lake.lake import Lake
 from assay.market.instruments import facts
 from assay.ratings import rate
-from assay.sources.zips import BadFile, rows, verify
+from assay.sources.archive import BadFile, rows, verify
 
 ADA = "BINANCE:ADAUSDT"
 FILE = "data/spot/monthly/klines/ADAUSDT/1d/ADAUSDT-1d-2023-02.zip"

@@ -13,7 +13,7 @@ from assay.base.errors import Exit, UsageError
 from assay.cli import app
 from assay.cli import do_output as output
 from assay.ratings import explain
-from assay.sources.base import open_source
+from assay.sources import open_source
 
 BTC = "BINANCE:BTCUSDT"
 NOWHERE = "http://127.0.0.1:9"

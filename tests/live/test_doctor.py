@@ -16,9 +16,10 @@ from assay.base.domain import UTC
 from assay.cli import app
 from assay.cli import do_doctor as body
 from assay.lake import delta
+from assay.lake.head import Head
 from assay.lake.ingest import ingest
-from assay.lake.lake import HEADS, Change, Head, Lake
-from assay.lake.storage import Folder
+from assay.lake.lake import Lake, TableChange
+from assay.lake.storage import HEADS, Folder
 from assay.report import doctor as checkup
 from assay.report.doctor import examine
 from assay.runs.documents import Finding
@@ -52,7 +53,7 @@ def live(lake, tmp_path):
     (folder / "source.json").write_text(
         json.dumps({"format": 1, "identity": "0", "kind": "binance", "name": "binance"})
     )
-    lake.folder, lake.place = folder, Folder(folder)
+    lake.folder, lake.storage = folder, Folder(folder)
     return lake
 
 
@@ -109,13 +110,13 @@ def test_a_line_that_nobody_wrote_is_damage(lake, tmp_path):
 
 def test_tables_ahead_of_the_last_head_are_told(lake):
     upon = lake.latest().versions["bars"]
-    delta.write(lake.place.table("bars"), lake.latest().bars().head(1), replace=False, upon=upon)
+    delta.write(lake.storage.table("bars"), lake.latest().bars().head(1), replace=False, upon=upon)
     assert severities(lake.folder) == {"TABLES_AHEAD": "NOTE"}
 
 
 @pytest.mark.parametrize("table", ["bars", "ratings"])
 def test_missing_and_damaged_files_are_damage(lake, tmp_path, table):
-    file = Path(delta.content(lake.place.table(table), lake.latest().versions[table]).files[0])
+    file = Path(delta.content(lake.storage.table(table), lake.latest().versions[table]).files[0])
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     assert found(lake.folder)["TABLE_DAMAGED"].severity == "INTEGRITY"
@@ -184,7 +185,7 @@ def test_a_stale_symbol_and_failed_ones_can_be_asked_for_again(live):
     bars, ratings = live.latest().bars(), live.latest().ratings()
     last = CLOSE - dt.timedelta(days=1)
     cut = (pl.col("symbol") == "BINANCE:ETHUSDT") & (pl.col("open_time") == last)
-    live.commit([Change("bars", bars.filter(~cut), True), Change("ratings", ratings.filter(~cut), True)])
+    live.commit([TableChange("bars", bars.filter(~cut), True), TableChange("ratings", ratings.filter(~cut), True)])
     failed = Finding(code="SYMBOL_FAILED", what="w", count=1, names=["BINANCE:SOLUSDT"])
     live.commit([], findings=[failed.model_dump()])
     told = found(live.folder)
@@ -200,7 +201,7 @@ def test_toxic_delisted_and_gaps_are_notes_with_causes(lake):
     jump = (pl.col("symbol") == "BINANCE:TRXUSDT") & (pl.col("open_time") >= at[3])
     prices = ["open", "high", "low", "close"]
     bars = bars.filter(~drop).with_columns(pl.when(jump).then(pl.col(prices) * 10).otherwise(pl.col(prices)))
-    lake.commit([Change("bars", bars, True)])
+    lake.commit([TableChange("bars", bars, True)])
     told = found(lake.folder)
     assert {code: told[code].severity for code in told} == dict.fromkeys(("TOXIC", "DELISTED", "GAPS"), "NOTE")
     assert told["TOXIC"].names[0].startswith("BINANCE:TRXUSDT: return of 9")

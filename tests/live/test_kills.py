@@ -14,7 +14,7 @@ from live_world import LocalExchange, World, codes, small, source, stored, sync
 
 from assay.lake.lake import Lake
 from assay.ratings import rate
-from assay.sources.download_cache import Spool
+from assay.sources.download_cache import DownloadCache
 
 CHILD = "import sys; from assay.lake.loader import PersistentDataLoader as L; L(sys.argv[1]).sync()"
 
@@ -102,21 +102,21 @@ def _yesterday(exchange):
 
 def test_a_torn_line_of_the_spool_is_cut_and_a_spool_of_another_state_removed(tmp_path):
     path = tmp_path / "spool" / "binance.jsonl"
-    spool = Spool(path, "7")
+    spool = DownloadCache(path, "7")
     spool.keep("A", [[1, "2"]], 5)
     spool.keep("A", [[2, "3"]], 6)
     with path.open("ab") as stream:
         stream.write(b'["B",[[1,"2"]')
-    again = Spool(path, "7")
+    again = DownloadCache(path, "7")
     assert (again.held["A"].rows, again.held["A"].note, set(again.held)) == ([[1, "2"], [2, "3"]], 6, {"A"})
     again.keep("C", [], 1)
-    assert set(Spool(path, "7").held) == {"A", "C"}
-    assert Spool(path, "8").held == {}
+    assert set(DownloadCache(path, "7").held) == {"A", "C"}
+    assert DownloadCache(path, "8").held == {}
     assert not path.exists()
 
 
 def test_a_spool_without_a_folder_keeps_nothing(tmp_path):
-    spool = Spool(None, "")
+    spool = DownloadCache(None, "")
     spool.keep("A", [[1]], 2)
     spool.clear()
     assert list(tmp_path.iterdir()) == []

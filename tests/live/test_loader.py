@@ -17,7 +17,7 @@ from assay.base.errors import SourceError, UsageError
 from assay.lake.loader import PersistentDataLoader
 from assay.market.instruments import facts
 from assay.ratings import rate
-from assay.sources.base import lake_name, open_source
+from assay.sources import lake_name, open_source
 from assay.sources.http import Limiter
 from assay.sources.settings import Access
 
@@ -277,8 +277,8 @@ def test_the_recorded_answers_have_the_form_of_ours(shared):
 
 
 def test_the_loader_reads_the_recorded_answers(shared):
-    from assay.sources.exchange import _klines
-    from assay.sources.frames import frame, judge
+    from assay.sources.clients import _klines
+    from assay.sources.loading import frame, judge
 
     for name in ("BTCUSDT", "MATICUSDT", "WIFUSDT"):
         recorded = json.loads((shared / "binance_api" / f"klines_1d_{name}_raw.json").read_text())

@@ -9,8 +9,8 @@ from typer.main import get_command
 
 from assay.cli import app
 from assay.settings.model import ScanSettings, Schedule
-from assay.sources.exchange import TROUBLES
-from assay.sources.findings import MEANINGS
+from assay.sources.clients import TROUBLES
+from assay.sources.loading import MEANINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"

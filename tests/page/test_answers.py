@@ -155,7 +155,7 @@ def test_two_runs_are_compared(client: Client) -> None:
 
 
 def test_a_lake_tells_coverage_and_health(client: Client, lake: str, finished_home: Path) -> None:
-    from assay.sources.base import open_source
+    from assay.sources import open_source
 
     told = client.get(f"/api/lakes/{lake}").json()
     bars = open_source("sample").read().bars

@@ -19,8 +19,8 @@ from assay.cli import app
 from assay.runs.home import Home
 from assay.selftest.attempts import SETTINGS
 from assay.selftest.workshop import SHORT, Workshop
+from assay.sources import archive
 from assay.sources import rules as exchange_info
-from assay.sources import zips
 from assay.sources.rules import read_exchange_info
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -278,9 +278,9 @@ ROW = b"1714521600000,1,2,1,2,3,1714607999999,4,5,6,7,8\n"
     ids=["climbs", "absolute", "two", "another", "empty", "bomb"],
 )
 def test_an_archive_of_other_names_or_sizes_is_refused(members):
-    assert zips.rows(zipped({"BTCUSDT-1d-2024-05.csv": ROW}), NAME)[0][0] == 1714521600000
-    with pytest.raises(zips.BadFile):
-        zips.rows(zipped(members), NAME)
+    assert archive.rows(zipped({"BTCUSDT-1d-2024-05.csv": ROW}), NAME)[0][0] == 1714521600000
+    with pytest.raises(archive.BadFile):
+        archive.rows(zipped(members), NAME)
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------

@@ -21,9 +21,7 @@ from assay.base import files
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import Exit, UsageError
 from assay.cli import do_output as output
-from assay.lake.lake import pin
-from assay.lake.snapshot import Snapshot
-from assay.lake.stand import Stand
+from assay.lake.snapshot import InMemorySnapshot, Snapshot, pin
 from assay.market.panel import RATING_FIELDS, Market
 from assay.pipeline.flow import workforce
 from assay.ratings import rate
@@ -83,7 +81,7 @@ class Stage:
         rng = np.random.default_rng([self.seed, as_of.toordinal(), KINDS.index(kind)])
         other = perturb(self.tables, as_of, kind, rng)
         first = self.market.days[0].astype("datetime64[D]").item()
-        stand = Stand.of(self.snapshot, other.tables)
+        stand = InMemorySnapshot.of(self.snapshot, other.tables)
         until = min(self.market.as_of, stand.last_close())
         days = (until.date() - first).days
         market = stand.market(until, days)

@@ -82,7 +82,7 @@ def _inputs(request: Request) -> Inputs:
 
 def _snapshot(request: Request) -> Snapshot:
     """Pin a run's head, and make sure that it still names the versions that the run read."""
-    from assay.lake.lake import pin
+    from assay.lake.snapshot import pin
 
     folder: Path = request.lake_folder
     if not folder.is_dir():

@@ -66,8 +66,7 @@ def ratings(home: Home, symbol: str, source: str, as_of: str | None, interval: s
 def _bars(home: Home, source: str, symbol: str) -> tuple[pl.DataFrame, str]:
     """Return a symbol's bars and their interval; a live source is not asked, its lake is."""
     from assay.lake.lake import Lake
-    from assay.screening.provider import is_live
-    from assay.sources.base import open_source
+    from assay.sources import is_live, open_source
 
     opened = open_source(source)
     if not is_live(opened):

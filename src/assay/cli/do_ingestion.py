@@ -16,10 +16,11 @@ from assay.market.health import missing_audit
 from assay.pipeline.flow import lay_foundation, workforce
 from assay.runs import documents as artifacts
 from assay.runs.home import Home
-from assay.screening.provider import Scanning, is_live, utc_now
+from assay.screening.provider import Scanning
 from assay.screening.reconcile import Reconciliation, reconcile
 from assay.screening.recorded_scans import Round
-from assay.sources.base import open_source
+from assay.sources import is_live, open_source
+from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
@@ -60,7 +61,7 @@ class Phase:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        told: dict[str, Any] = self.bars.as_dict() | {"lake": self.lake.place.uri}
+        told: dict[str, Any] = self.bars.as_dict() | {"lake": self.lake.storage.uri}
         if self.scan is not None and self.reconciliation is not None:
             told["scan"] = {answer.scanner: answer.total for answer in self.scan.answers}
             told["reconciliation"] = self.reconciliation.as_dict()
@@ -188,7 +189,7 @@ def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> i
     missing = missing_symbols(foundation.snapshot, foundation.as_of, superset)
     if as_json:
         told: dict[str, Any] = {"head": foundation.snapshot.head, "changed": done.changed, "pairs": done.pairs}
-        told |= {"findings": [artifacts.as_plain(finding) for finding in done.findings], "lake": lake.place.uri}
+        told |= {"findings": [artifacts.as_plain(finding) for finding in done.findings], "lake": lake.storage.uri}
         told |= {"superset": counts(superset), "missing": [artifacts.as_plain(drop) for drop in missing]}
         output.as_json(told)
         return 0
@@ -204,7 +205,7 @@ def _print_findings(findings: Iterable[Finding]) -> None:
 
 
 def _print(phase: Phase) -> None:
-    output.line(f"lake: {phase.lake.place.uri}")
+    output.line(f"lake: {phase.lake.storage.uri}")
     for key, value in phase.bars.as_dict().items():
         if key != "findings":
             output.line(f"{key}: {value}")

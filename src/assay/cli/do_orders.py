@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import polars as pl
 
-    from assay.lake.lake import Snapshot
+    from assay.lake.snapshot import Snapshot
 
     Floats = npt.NDArray[np.float64]
 
@@ -171,7 +171,7 @@ class Origin:
 
     def snapshot(self) -> Snapshot:
         """Pin the lake at the latest head that a sleeve read."""
-        from assay.lake.lake import pin
+        from assay.lake.snapshot import pin
 
         lakes = {manifest["lake"]["folder"] for _, manifest in self.leaves}
         if len(lakes) != 1:

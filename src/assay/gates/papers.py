@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.base.errors import AssayError, IntegrityError
 from assay.base.files import sha256_file
-from assay.lake.storage import HEADS, place_of
+from assay.lake.storage import HEADS, storage_of
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import STEP_NAMES
 from assay.runs.documents import RawCandidates
@@ -115,7 +115,7 @@ def _inside(home: Path, name: str) -> Path:
 
 def head_is_listed(folder: Path, head: int, tables: Mapping[str, int]) -> None:
     """Look the head up in the list of states; the tables are not opened."""
-    place = place_of(folder)
+    place = storage_of(folder)
     path = f"{place.uri}/{HEADS}"
     try:
         lines = [json.loads(line) for line in place.heads()]

@@ -16,7 +16,7 @@ which the stored state is older than the new bar, and room. A listing that is cu
 
 
 @dataclass(frozen=True)
-class Difference:
+class BarDifference:
     """Bars as they will be, and how they differ from those of the lake.
 
     Attributes
@@ -41,7 +41,7 @@ class Difference:
     since: pl.DataFrame
 
 
-def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> Difference:
+def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> BarDifference:
     """Compare what a source gives with the bars that the lake holds.
 
     Parameters
@@ -62,7 +62,7 @@ def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> Differ
     bars = bars.with_columns(listings(bars)).select(list(BARS))
     since = pl.concat([added, changed, gone]).group_by("symbol").agg(pl.col("open_time").min().alias("since"))
     later = since.join(old.group_by("symbol").agg(pl.col("open_time").max().alias("last")), on="symbol", how="left")
-    return Difference(
+    return BarDifference(
         bars=bars,
         added=bars if old.is_empty() else bars.join(added, on=KEY, how="semi", maintain_order="left"),
         repaired=changed.height,
@@ -83,7 +83,7 @@ def _changed(old: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     return both.filter(pl.any_horizontal(differs)).select(KEY)
 
 
-def tails(difference: Difference) -> pl.DataFrame:
+def tails(difference: BarDifference) -> pl.DataFrame:
     """Return the bars that new ratings depend on.
 
     Of each symbol that differs, these are its bars from :data:`TAIL` rated ones before the first difference on.
@@ -95,13 +95,13 @@ def tails(difference: Difference) -> pl.DataFrame:
 
 
 def rerate(
-    difference: Difference, tail: pl.DataFrame, previous: pl.DataFrame, interval: str
+    difference: BarDifference, tail: pl.DataFrame, previous: pl.DataFrame, interval: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rate what is new, and again what comes after a change.
 
     Parameters
     ----------
-    difference : Difference
+    difference : BarDifference
         What changed.
     tail : DataFrame
         What :func:`tails` returns.

@@ -25,7 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assay.base.errors import DiskError, IntegrityError, UsageError
 from assay.base.files import sync_folder
-from assay.lake.storage import Folder, Place, conflict
+from assay.lake.storage import Folder, Storage, conflict
 
 PARTITION = "interval"
 _ROW_GROUP = 16_384  # rows; about 40 days of 400 symbols, so that a window of time skips most groups
@@ -59,12 +59,12 @@ def check_path(path: Path) -> Path:
     return path
 
 
-def current_version(place: Place) -> int | None:
-    """Return the last version of the table at a place, or None where there is none."""
-    with disk_errors(place):
-        if not DeltaTable.is_deltatable(place.uri, _options(place)):
+def current_version(storage: Storage) -> int | None:
+    """Return the last version of the table at a storage, or None where there is none."""
+    with disk_errors(storage):
+        if not DeltaTable.is_deltatable(storage.uri, _options(storage)):
             return None
-        return _open(place).version()
+        return _open(storage).version()
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Content:
         return frame if self.interval is None else frame.with_columns(pl.lit(self.interval).alias(PARTITION))
 
 
-def content(place: Place, version: int, interval: str | None = None) -> Content:
+def content(storage: Storage, version: int, interval: str | None = None) -> Content:
     """Return what a version holds, of one interval where the table is cut by it.
 
     Raises
@@ -103,24 +103,24 @@ def content(place: Place, version: int, interval: str | None = None) -> Content:
     """
     inside = [(PARTITION, "=", interval)] if interval is not None else None
     try:
-        table = _open(place, version)
+        table = _open(storage, version)
         uris = table.file_uris(file_pruning_predicate=inside)
     except DeltaError as error:
         raise IntegrityError(
             f"version {version} cannot be read: {error}",
-            where=place.uri,
+            where=storage.uri,
             hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
         ) from error
     # The names come escaped as in a web address.
     return Content(sorted(unquote(uri) for uri in uris), pl.Schema(table.schema()), interval)
 
 
-def write(place: Place, rows: pl.DataFrame, *, replace: bool, upon: int | None, interval: str | None = None) -> int:
-    """Append rows to the table at a place, or replace what it holds; return the new version, durable.
+def write(storage: Storage, rows: pl.DataFrame, *, replace: bool, upon: int | None, interval: str | None = None) -> int:
+    """Append rows to the table at a storage, or replace what it holds; return the new version, durable.
 
     Parameters
     ----------
-    place : Place
+    storage : Storage
         Where the table lies; created if there is none.
     rows : DataFrame
         With the table's columns. Columns named ``interval`` cut the table into partitions.
@@ -140,18 +140,18 @@ def write(place: Place, rows: pl.DataFrame, *, replace: bool, upon: int | None, 
     """
     for begin in range(0, max(rows.height, 1), _COMMIT_ROWS):
         part = rows.slice(begin, _COMMIT_ROWS)
-        version = _commit(place, part, replace=replace and begin == 0, interval=interval)
+        version = _commit(storage, part, replace=replace and begin == 0, interval=interval)
         # A lock keeps other writers from a folder; in a bucket the unbroken row of versions shows that there was none.
         if version != (0 if upon is None else upon + 1):
-            raise conflict(place.uri, f"version {version} was written where the next after {upon} was due")
+            raise conflict(storage.uri, f"version {version} was written where the next after {upon} was due")
         upon = version
     return version
 
 
-def _commit(place: Place, rows: pl.DataFrame, *, replace: bool, interval: str | None) -> int:
-    with disk_errors(place):
-        exists = DeltaTable.is_deltatable(place.uri, _options(place))
-        table = _open(place) if exists else None
+def _commit(storage: Storage, rows: pl.DataFrame, *, replace: bool, interval: str | None) -> int:
+    with disk_errors(storage):
+        exists = DeltaTable.is_deltatable(storage.uri, _options(storage))
+        table = _open(storage) if exists else None
         before = set(table.file_uris()) if table is not None else set()
         shared: dict[str, Any] = {
             "partition_by": [PARTITION] if PARTITION in rows.columns else None,
@@ -159,11 +159,11 @@ def _commit(place: Place, rows: pl.DataFrame, *, replace: bool, interval: str | 
             "target_file_size": 1 << 30,
             "writer_properties": _properties(rows.schema),
             "post_commithook_properties": _KEEP_LOG,
-            "storage_options": _options(place) if table is None else None,
+            "storage_options": _options(storage) if table is None else None,
         }
-        if place.folder is not None:
-            place.folder.mkdir(parents=True, exist_ok=True)
-        target = place.uri if table is None else table
+        if storage.folder is not None:
+            storage.folder.mkdir(parents=True, exist_ok=True)
+        target = storage.uri if table is None else table
         if replace:
             write_deltalake(
                 target,
@@ -176,14 +176,14 @@ def _commit(place: Place, rows: pl.DataFrame, *, replace: bool, interval: str | 
             )
         else:
             write_deltalake(target, rows, mode="append", **shared)
-        written = _open(place)
-        if place.folder is not None:
-            _make_durable(place.folder, set(written.file_uris()) - before, written.version())
+        written = _open(storage)
+        if storage.folder is not None:
+            _make_durable(storage.folder, set(written.file_uris()) - before, written.version())
         return written.version()
 
 
 @dataclass(frozen=True)
-class Part:
+class DataFile:
     """A file in a table's folder that no version names yet.
 
     Attributes
@@ -202,7 +202,7 @@ class Part:
     interval: str | None
 
 
-def write_part(path: Path, stem: str, rows: pl.DataFrame, interval: str | None) -> Part:
+def write_part(path: Path, stem: str, rows: pl.DataFrame, interval: str | None) -> DataFile:
     """Write rows into a file of a table without making it part of the table; durable.
 
     Many workers may do so at once. A file that no :func:`commit_parts` follows is never read.
@@ -226,10 +226,10 @@ def write_part(path: Path, stem: str, rows: pl.DataFrame, interval: str | None) 
             file, compression="lz4", row_group_size=_ROW_GROUP, statistics=True
         )
         _sync([file], {folder})
-        return Part(file.relative_to(path).as_posix(), rows.height, file.stat().st_size, interval)
+        return DataFile(file.relative_to(path).as_posix(), rows.height, file.stat().st_size, interval)
 
 
-def commit_parts(path: Path, parts: Sequence[Part], schema: Mapping[str, pl.DataType]) -> int:
+def commit_parts(path: Path, parts: Sequence[DataFile], schema: Mapping[str, pl.DataType]) -> int:
     """Make files the whole content of a table, by one commit; return the new version, durable.
 
     Raises
@@ -273,7 +273,7 @@ def commit_parts(path: Path, parts: Sequence[Part], schema: Mapping[str, pl.Data
         return version
 
 
-def rewind(place: Place, version: int) -> int:
+def rewind(storage: Storage, version: int) -> int:
     """Make a version current again, as a new version, if another one is; what an interrupted writer added is left out.
 
     Returns
@@ -286,30 +286,30 @@ def rewind(place: Place, version: int) -> int:
     IntegrityError
         If the table does not reach back to, or up to, that version.
     """
-    last = current_version(place)
+    last = current_version(storage)
     if last is None or last < version:
         raise IntegrityError(
             f"table has version {last}, the lake's head names {version}",
-            where=place.uri,
+            where=storage.uri,
             hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
         )
     if last == version:
         return version
-    with disk_errors(place):
-        _open(place).restore(version)
-        current = _open(place).version()
+    with disk_errors(storage):
+        _open(storage).restore(version)
+        current = _open(storage).version()
     if current != last + 1:
-        raise conflict(place.uri, f"version {current} was written where the next after {last} was due")
+        raise conflict(storage.uri, f"version {current} was written where the next after {last} was due")
     return current
 
 
-def _open(place: Place, version: int | None = None) -> DeltaTable:
-    return DeltaTable(place.uri, version=version, storage_options=_options(place))
+def _open(storage: Storage, version: int | None = None) -> DeltaTable:
+    return DeltaTable(storage.uri, version=version, storage_options=_options(storage))
 
 
-def _options(place: Place) -> dict[str, str] | None:
+def _options(storage: Storage) -> dict[str, str] | None:
     """Return what Delta Lake does not take from the environment: how patient to be, and leave to speak without TLS."""
-    if place.folder is not None:
+    if storage.folder is not None:
         return None
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     return _PATIENCE | ({"AWS_ALLOW_HTTP": "true"} if plain else {})
@@ -353,21 +353,21 @@ def _sync(written: Iterable[Path], folders: Iterable[Path]) -> None:
 
 
 @contextmanager
-def disk_errors(place: Place) -> Iterator[None]:
+def disk_errors(storage: Storage) -> Iterator[None]:
     """Turn what the disk or Delta Lake says into :class:`DiskError`."""
     try:
         yield
     except CommitFailedError as error:
-        if place.folder is not None:  # writers of a folder hold its lock
-            raise _disk_error(place, error) from error
-        raise conflict(place.uri, f"another writer committed first: {error}") from error
+        if storage.folder is not None:  # writers of a folder hold its lock
+            raise _disk_error(storage, error) from error
+        raise conflict(storage.uri, f"another writer committed first: {error}") from error
     except (DeltaError, OSError) as error:
-        raise _disk_error(place, error) from error
+        raise _disk_error(storage, error) from error
 
 
-def _disk_error(place: Place, error: Exception) -> DiskError:
+def _disk_error(storage: Storage, error: Exception) -> DiskError:
     return DiskError(
         f"the table cannot be written or read: {error}",
-        where=place.uri,
+        where=storage.uri,
         hint="free space or mend permissions, then run again",
     )

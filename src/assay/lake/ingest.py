@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -20,15 +20,15 @@ from assay.base.domain import INTERVALS, format_instant
 from assay.base.errors import SourceError, UsageError
 from assay.executors import Executor, Serial
 from assay.lake import delta
-from assay.lake.compare import Difference, compare, rerate, tails
-from assay.lake.lake import Change, Head, Lake, persistently
+from assay.lake.compare import BarDifference, compare, rerate, tails
+from assay.lake.head import Head
+from assay.lake.lake import Lake, TableChange, persistently
 from assay.lake.snapshot import Snapshot
 from assay.market.schema import BARS
 from assay.runs.documents import Finding
-from assay.sources.base import Held, ParquetSource
-
-if TYPE_CHECKING:
-    from assay.sources.base import Source, SourceRead
+from assay.sources import is_live
+from assay.sources.base import NOTHING, Held, Source, SourceRead
+from assay.sources.files import ParquetSource
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total): ``read``, ``compare``, ``ratings``, ``write``, for which done and total count rows,
@@ -132,20 +132,38 @@ def ingest(
 
 
 def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock) -> IngestReport:
-    lake.place.mend()
+    lake.storage.mend()
     head = lake.latest_head()
-    snapshot = Snapshot(lake.folder, head, lake.place) if head is not None else None
+    snapshot = Snapshot(lake.folder, head, lake.storage) if head is not None else None
     if head is not None and snapshot is not None and head.fingerprint == source.fingerprint() and _is_rated(snapshot):
         return _report(head, clock)
-    if isinstance(source, ParquetSource) and lake.place.folder is not None:
+    if isinstance(source, ParquetSource) and lake.storage.folder is not None:
         sharded = _by_shards(lake, snapshot, source, executor, clock)
         if sharded is not None:
             return sharded
     with clock.stage("read"):
-        read = source.read(Held(lake.folder, snapshot, clock.tell))
+        read = source.read(_held(lake, snapshot, clock) if is_live(source) else NOTHING)
     report = _Ingestion(lake, snapshot, source, read, clock).run()
     read.settle()
     return report
+
+
+def _held(lake: Lake, snapshot: Snapshot | None, clock: _Clock) -> Held:
+    """Return what a live source must know of the lake, to give what is new."""
+    if snapshot is None:
+        return Held(lake.folder, tell=clock.tell)
+    scans = snapshot.candidates()
+    last = None if scans is None else scans.filter(pl.col("as_of") == pl.col("as_of").max())
+    return Held(
+        lake.folder,
+        version=str(snapshot.versions.get("bars")),
+        last_close=snapshot.last_close(),
+        keys=snapshot.bars(columns=("symbol", "open_time")),
+        instruments=snapshot.instruments(),
+        named=frozenset() if last is None else frozenset(last["symbol"].drop_nulls()),
+        failed=frozenset(s for found in snapshot.record.findings if found.code == "SYMBOL_FAILED" for s in found.names),
+        tell=clock.tell,
+    )
 
 
 class _Clock:
@@ -200,35 +218,35 @@ class _Ingestion:
         snapshot = base if base is not None or self.read.complete else self.snapshot
         return snapshot.bars() if snapshot is not None else pl.DataFrame(schema=BARS)
 
-    def _is_nothing(self, difference: Difference, side: list[Change]) -> bool:
+    def _is_nothing(self, difference: BarDifference, side: list[TableChange]) -> bool:
         """Tell whether a source that gives news had none."""
         return not self.read.complete and difference.since.is_empty() and not side
 
-    def _update(self, base: Snapshot, difference: Difference) -> list[Change]:
+    def _update(self, base: Snapshot, difference: BarDifference) -> list[TableChange]:
         interval = self.read.interval
         tail = tails(difference)
         if difference.appends:
             previous = base.ratings(since=_time(tail["open_time"].min())) if tail.height else base.ratings().clear()
             _, new = rerate(difference, tail, previous, interval)
-            changes = [Change("bars", difference.added), Change("ratings", new)]
+            changes = [TableChange("bars", difference.added), TableChange("ratings", new)]
             return [change for change in changes if change.rows.height]
         kept, new = rerate(difference, tail, base.ratings(), interval)
         scope = None if self.read.complete else interval
         return [
-            Change("bars", difference.bars, replace=True, interval=scope),
-            Change("ratings", pl.concat([kept, new.select(kept.columns)]), replace=True, interval=scope),
+            TableChange("bars", difference.bars, replace=True, interval=scope),
+            TableChange("ratings", pl.concat([kept, new.select(kept.columns)]), replace=True, interval=scope),
         ]
 
-    def _side_changes(self) -> list[Change]:
+    def _side_changes(self) -> list[TableChange]:
         """Return what to write of quarantine and instruments."""
         changes = []
         held = self.snapshot.versions if self.snapshot is not None else {}
         rejected, instruments = self._rejected(), self.read.instruments
         if rejected.height or (self.read.complete and "quarantine" in held):
-            changes.append(Change("quarantine", rejected, replace=self.read.complete))
+            changes.append(TableChange("quarantine", rejected, replace=self.read.complete))
         old = self.snapshot.instruments() if self.snapshot is not None else None
         if instruments is not None and not (old is not None and instruments.equals(old)):
-            changes.append(Change("instruments", instruments, replace=True))
+            changes.append(TableChange("instruments", instruments, replace=True))
         return changes
 
     def _rejected(self) -> pl.DataFrame:
@@ -240,7 +258,7 @@ class _Ingestion:
         new = rejected.join(there, on=["symbol", "open_time", "reason", "raw"], how="anti")
         return new.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + _next_row(there))
 
-    def _facts(self, difference: Difference) -> dict[str, Any]:
+    def _facts(self, difference: BarDifference) -> dict[str, Any]:
         from assay.ratings import EDITION
 
         bars = difference.bars
@@ -301,11 +319,11 @@ def _by_shards(
     return replace(report, changed=True, added=found.added, repaired=found.repaired, removed=found.removed)
 
 
-def _first_load(difference: Difference, read: SourceRead) -> list[Change]:
+def _first_load(difference: BarDifference, read: SourceRead) -> list[TableChange]:
     from assay.ratings import rate
 
     rated = rate(difference.bars, read.interval)
-    return [Change("bars", difference.bars, replace=True), Change("ratings", rated, replace=True)]
+    return [TableChange("bars", difference.bars, replace=True), TableChange("ratings", rated, replace=True)]
 
 
 def _is_rated(snapshot: Snapshot) -> bool:
@@ -315,7 +333,7 @@ def _is_rated(snapshot: Snapshot) -> bool:
     version = snapshot.versions.get("ratings")
     if version is None or snapshot.record.edition != EDITION:
         return False
-    return dict(delta.content(snapshot.place.table("ratings"), version).schema) == dict(RATING_SCHEMA)
+    return dict(delta.content(snapshot.storage.table("ratings"), version).schema) == dict(RATING_SCHEMA)
 
 
 def _next_row(quarantine: pl.DataFrame) -> int:
@@ -323,7 +341,7 @@ def _next_row(quarantine: pl.DataFrame) -> int:
     return 0 if quarantine.is_empty() else int(quarantine.select(pl.col("row").max()).item()) + 1
 
 
-def _findings(read: SourceRead, difference: Difference) -> list[Finding]:
+def _findings(read: SourceRead, difference: BarDifference) -> list[Finding]:
     """Return what the reading found, and what its comparison with the lake shows."""
     revised = 0 if read.complete else difference.repaired
     what = "bars that the lake had have other values at the source now; the new ones hold, ratings were made again"
@@ -331,7 +349,7 @@ def _findings(read: SourceRead, difference: Difference) -> list[Finding]:
     return [*read.findings, *news, *_vanished(difference)]
 
 
-def _vanished(difference: Difference) -> list[Finding]:
+def _vanished(difference: BarDifference) -> list[Finding]:
     if not difference.removed:
         return []
     return [Finding(code="VANISHED", what=_GONE, count=difference.removed)]
@@ -343,7 +361,7 @@ def _time(value: Any) -> dt.datetime:
 
 
 def _report(
-    head: Head, clock: _Clock, difference: Difference | None = None, read: SourceRead | None = None
+    head: Head, clock: _Clock, difference: BarDifference | None = None, read: SourceRead | None = None
 ) -> IngestReport:
     found = head.findings if difference is not None or read is None else read.findings
     return IngestReport(

@@ -9,7 +9,6 @@ whole line names.
 
 from __future__ import annotations
 
-import datetime as dt
 import random
 import threading
 import time
@@ -17,28 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
-from pydantic import AfterValidator, ValidationError
 
 from assay.base import files
-from assay.base.domain import UTC
-from assay.base.errors import ConflictError, DataError, IntegrityError, UsageError
+from assay.base.errors import ConflictError
 from assay.lake import delta
-from assay.lake.snapshot import Snapshot
-from assay.lake.storage import HEADS, Place, conflict, introduce, place_of, settle
+from assay.lake.head import Head, heads_of, parse_head
+from assay.lake.snapshot import Snapshot, pin
+from assay.lake.storage import LOCK, SOURCE, Storage, conflict, introduce, settle
 from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
-from assay.runs.documents import Document, Finding
-from assay.sources.base import lake_name, open_source
-
-if TYPE_CHECKING:
-    from assay.sources.base import Source
-
-__all__ = ["HEADS", "LOCK", "Change", "Head", "Lake", "Snapshot", "persistently", "pin", "read_heads"]
-
-LOCK = ".lock"
-SOURCE = "source.json"
+from assay.sources import lake_name, open_source
+from assay.sources.base import Source
 
 ATTEMPTS = 25
 """How often a writer begins again because another was faster."""
@@ -53,33 +43,10 @@ _SCHEMAS = {"bars": BARS, "instruments": INSTRUMENTS, "candidates": CANDIDATES, 
 
 
 T = TypeVar("T")
-Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
-
-
-class Head(Document):
-    """One line of ``heads.jsonl``: a state of the lake that readers may pin."""
-
-    head: int
-    """Ordinal, from 1."""
-    tables: dict[str, int]
-    """Version of every table that the source has."""
-    rows: dict[str, int]
-    source: str
-    fingerprint: str
-    """SHA-256 of the content that was read last."""
-    interval: str
-    first_open: Instant
-    last_close: Instant
-    """Close of the last bar: the default as_of."""
-    symbols: int
-    findings: list[Finding]
-    """What the reading found, for the data-quality section of reports."""
-    edition: int = 1
-    """Edition of the rules by which the bars are rated, see :data:`assay.ratings.EDITION`."""
 
 
 @dataclass(frozen=True)
-class Change:
+class TableChange:
     """New rows of one table.
 
     Attributes
@@ -108,7 +75,7 @@ class Lake:
     home : Path or str
         Folder that holds ``lake/``; created by the first write.
     source : Source or str
-        Names the folder; text is read as :func:`assay.sources.base.open_source` does. Nothing is read from it
+        Names the folder; text is read as :func:`assay.sources.open_source` does. Nothing is read from it
         here.
     at : str, optional
         Where the tables shall lie if not in the folder: ``s3://bucket/prefix``. Asked for once; the folder remembers.
@@ -117,7 +84,7 @@ class Lake:
     ----------
     folder : Path
         ``<home>/lake/<kind>-<sha8>``, absolute.
-    place : Place
+    storage : Storage
         Where the tables lie: the folder, or a bucket.
 
     Examples
@@ -129,7 +96,7 @@ class Lake:
     def __init__(self, home: Path | str, source: Source | str, at: str | None = None) -> None:
         self.source: Source = open_source(source) if isinstance(source, str) else source
         self.folder = delta.check_path(Path(home).expanduser().resolve() / "lake" / lake_name(self.source))
-        self.place: Place = settle(self.folder, at)
+        self.storage: Storage = settle(self.folder, at)
         self._mutex = threading.RLock()
         self._held = False
 
@@ -138,12 +105,12 @@ class Lake:
 
     def heads(self) -> list[Head]:
         """Return every state; see :func:`read_heads`."""
-        return _states(self.place)
+        return heads_of(self.storage)
 
     def latest_head(self) -> Head | None:
         """Return the last state, or None where nothing was ingested."""
-        lines = self.place.heads()
-        return _parse(lines[-1], len(lines), self.place) if lines else None
+        lines = self.storage.heads()
+        return parse_head(lines[-1], len(lines), self.storage) if lines else None
 
     def latest(self) -> Snapshot:
         """Pin the last state.
@@ -157,7 +124,7 @@ class Lake:
 
     def pin(self, head: int | None) -> Snapshot:
         """Return a state by its number; see :func:`pin`."""
-        return _pin(self.folder, self.place, head)
+        return pin(self.folder, head, self.storage)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -173,12 +140,12 @@ class Lake:
                 finally:
                     self._held = False
 
-    def commit(self, changes: Sequence[Change], *, upon: int | None = None, **facts: Any) -> Head:
+    def commit(self, changes: Sequence[TableChange], *, upon: int | None = None, **facts: Any) -> Head:
         """Write changes to tables and make them visible together as a new state.
 
         Parameters
         ----------
-        changes : sequence of Change
+        changes : sequence of TableChange
             At most one for a table.
         upon : int, optional
             Number of the state that the changes were computed from, 0 for none; they are for no other.
@@ -200,11 +167,11 @@ class Lake:
             If the place does not hold what the last state names.
         """
         with self.locked():
-            self.place.mend()
+            self.storage.mend()
             base = self.latest_head()
             last = base.head if base is not None else 0
             if upon is not None and upon != last:
-                raise conflict(self.place.uri, f"the lake is at head {last}, the changes are for head {upon}")
+                raise conflict(self.storage.uri, f"the lake is at head {last}, the changes are for head {upon}")
             self._introduce()
             fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
             fields |= facts
@@ -213,23 +180,23 @@ class Lake:
                 fields["tables"][change.table], fields["rows"][change.table] = version, height
             fields["head"] += 1
             head = Head.model_validate(fields)
-            self.place.add_head(head.head, head.model_dump_json().encode())
+            self.storage.add_head(head.head, head.model_dump_json().encode())
             return head
 
     def record(self, table: str, rows: pl.DataFrame) -> Head:
         """Add rows to one table, such as a scan to ``candidates``, as a new state."""
-        return persistently(lambda: self.commit([Change(table, rows)]))
+        return persistently(lambda: self.commit([TableChange(table, rows)]))
 
     def _introduce(self) -> None:
         path = self.folder / SOURCE
         if not path.exists():
             about = {"format": 1, "identity": self.source.identity, "kind": self.source.kind, "name": self.source.name}
             files.write_json(path, about)
-        introduce(self.folder, self.place)
+        introduce(self.folder, self.storage)
 
-    def _apply(self, change: Change, base: Head | None) -> tuple[int, int]:
+    def _apply(self, change: TableChange, base: Head | None) -> tuple[int, int]:
         """Write one change upon what the last state names; return the table's new version and height."""
-        table = self.place.table(change.table)
+        table = self.storage.table(change.table)
         rows = _in_order(change)
         version = base.tables.get(change.table) if base else None
         if base is None or version is None:  # whatever is there was never visible
@@ -243,16 +210,16 @@ class Lake:
             return delta.write(table, rows, replace=False, upon=upon), height
         return delta.write(table, self._merged(change, base, rows), replace=True, upon=upon), height
 
-    def _kept(self, change: Change, base: Head) -> int:
+    def _kept(self, change: TableChange, base: Head) -> int:
         """Count rows of other intervals, which a replacement of one interval leaves."""
         if change.interval is None:
             return 0
-        table, version = self.place.table(change.table), base.tables[change.table]
+        table, version = self.storage.table(change.table), base.tables[change.table]
         gone = delta.content(table, version, change.interval).scan().select(pl.len()).collect().item()
         return base.rows[change.table] - int(gone)
 
-    def _merged(self, change: Change, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
-        old = Snapshot(self.folder, base, self.place).table(change.table)
+    def _merged(self, change: TableChange, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
+        old = Snapshot(self.folder, base, self.storage).table(change.table)
         return rows if old is None else pl.concat([old.select(rows.columns), rows]).sort(ORDER[change.table])
 
 
@@ -273,54 +240,7 @@ def persistently(work: Callable[[], T]) -> T:
     return work()
 
 
-def read_heads(folder: Path) -> list[Head]:
-    """Return every state of the lake in a folder, oldest first.
-
-    A last line without its newline is a torn write, and no state.
-
-    Raises
-    ------
-    IntegrityError
-        If a line is not what a writer writes.
-    """
-    return _states(place_of(folder))
-
-
-def pin(folder: Path, head: int | None = None) -> Snapshot:
-    """Return a state of the lake in a folder; it stays as it is whatever is written later.
-
-    Parameters
-    ----------
-    folder : Path
-        A lake's folder. The source that fills it need not exist any more.
-    head : int, optional
-        Number of the state; the last where None.
-
-    Raises
-    ------
-    DataError
-        If nothing was ingested.
-    UsageError
-        If there is no such state.
-    """
-    return _pin(folder, place_of(folder), head)
-
-
-def _pin(folder: Path, place: Place, head: int | None) -> Snapshot:
-    lines = place.heads()
-    if not lines:
-        raise DataError("the lake is empty", where=place.uri, hint="run: assay ingest")
-    number = len(lines) if head is None else head
-    if not 1 <= number <= len(lines):
-        raise UsageError(f"the lake has no head {head}", where=place.uri, hint=f"it has 1 to {len(lines)}")
-    return Snapshot(folder, _parse(lines[number - 1], number, place), place)
-
-
-def _states(place: Place) -> list[Head]:
-    return [_parse(line, number, place) for number, line in enumerate(place.heads(), start=1)]
-
-
-def _in_order(change: Change) -> pl.DataFrame:
+def _in_order(change: TableChange) -> pl.DataFrame:
     rows, schema = change.rows, _SCHEMAS.get(change.table)
     if schema is not None:
         rows = rows.select(list(schema)).cast(pl.Schema(schema))
@@ -334,15 +254,3 @@ def _is_ordered(rows: pl.DataFrame, order: Sequence[str]) -> bool:
     for column in map(pl.col, reversed(order)):
         follows = (column > column.shift()) | ((column == column.shift()) & follows)
     return bool(rows.select(follows.slice(1).all()).item())
-
-
-def _parse(line: bytes, number: int, place: Place) -> Head:
-    where = f"{place.uri}/{HEADS}"
-    hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
-    try:
-        head = Head.model_validate_json(line)
-    except ValidationError as error:
-        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=hint) from error
-    if head.head != number:
-        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=hint)
-    return head

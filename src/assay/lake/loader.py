@@ -13,14 +13,14 @@ from assay.base.errors import UsageError
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.sources.archive import ArchiveSource
-from assay.sources.loading import ExchangeSource
+from assay.sources.exchange import ExchangeSource
 
 if TYPE_CHECKING:
     from assay.lake.ingest import IngestReport
 
 
 @dataclass(frozen=True)
-class Stored:
+class SyncResult:
     """What one synchronisation brought.
 
     Attributes
@@ -53,13 +53,13 @@ class PersistentDataLoader:
                 f"{self.lake.source.name} is no exchange", where="source", hint="write binance or ccxt:NAME"
             )
 
-    def sync(self, progress: Callable[[str, int, int], None] | None = None) -> Stored:
+    def sync(self, progress: Callable[[str, int, int], None] | None = None) -> SyncResult:
         """Fetch what the lake lacks, repair gaps, rate what is new.
 
         Raises
         ------
         SourceError
-            As :meth:`assay.sources.loading.ExchangeSource.read` says; the lake is untouched.
+            As :meth:`assay.sources.exchange.ExchangeSource.read` says; the lake is untouched.
         """
         before = self.lake.latest_head()
         report = ingest(self.lake, progress=progress)
@@ -67,4 +67,4 @@ class PersistentDataLoader:
         if before is not None:
             old = self.lake.pin(before.head).bars(columns=("symbol", "open_time"))
             bars = bars.join(old, on=("symbol", "open_time"), how="anti", maintain_order="left")
-        return Stored(report, bars)
+        return SyncResult(report, bars)

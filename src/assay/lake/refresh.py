@@ -6,11 +6,13 @@ import datetime as dt
 from dataclasses import dataclass
 
 from assay.base.errors import SourceError, UsageError
-from assay.lake.lake import Change, Lake
+from assay.lake.lake import Lake, TableChange
 from assay.runs.documents import Finding
 from assay.sources import facts
-from assay.sources.exchange import Exhausted, connect
-from assay.sources.loading import ExchangeSource, midnight, run
+from assay.sources.base import midnight
+from assay.sources.clients import Exhausted, connect
+from assay.sources.exchange import ExchangeSource
+from assay.sources.http import run
 from assay.sources.rules import RuleBook
 
 
@@ -62,7 +64,7 @@ def refresh(lake: Lake) -> Refreshed:
         with_bars = set(snapshot.bars(columns=("symbol",))["symbol"].unique())
         table, findings = facts.merge(held, book, with_bars, since)
         changed = held is None or not table.equals(held)
-        head = lake.commit([Change("instruments", table, replace=True)]).head if changed else snapshot.head
+        head = lake.commit([TableChange("instruments", table, replace=True)]).head if changed else snapshot.head
     return Refreshed(head, changed, len(book.rules), tuple(findings))
 
 

@@ -21,7 +21,7 @@ import polars as pl
 from assay.base.errors import SourceError
 from assay.lake import delta
 from assay.lake.compare import compare
-from assay.lake.lake import pin
+from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import Folder
 from assay.market.bars import REASONS, check, look_alikes
 from assay.market.schema import BARS, ORDER, QUARANTINE
@@ -30,7 +30,6 @@ from assay.runs.documents import Finding
 
 if TYPE_CHECKING:
     from assay.executors import Executor, Watch
-    from assay.lake.snapshot import Snapshot
 
 WHOLE_ROWS = 1_000_000
 """Files of at most so many rows are read whole: that takes 1.5 GB, and ratings go on from where they stopped."""
@@ -81,7 +80,7 @@ class Shard:
 class Sharded:
     """What became of a shard: files of each table, and counts."""
 
-    files: dict[str, delta.Part]
+    files: dict[str, delta.DataFile]
     interval: str
     symbols: int
     added: int
@@ -97,11 +96,11 @@ class Gathered:
 
     Attributes
     ----------
-    parts : dict of str to list of Part
+    parts : dict of str to list of DataFile
         Files of each table, not yet part of it.
     """
 
-    parts: dict[str, list[delta.Part]]
+    parts: dict[str, list[delta.DataFile]]
     interval: str
     symbols: int
     added: int

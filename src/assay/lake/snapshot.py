@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,13 @@ import polars as pl
 from assay.base.domain import DAY, INTERVALS, UTC, format_instant, parse_as_of
 from assay.base.errors import DataError, IntegrityError, UsageError
 from assay.lake import delta
+from assay.lake.head import Head, parse_head
+from assay.lake.storage import Storage, storage_of
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 from assay.market.schema import BARS, ORDER, QUARANTINE
 
-if TYPE_CHECKING:
-    from assay.lake.lake import Head
-    from assay.lake.storage import Place
-
 _BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
 _DAY_US = DAY // dt.timedelta(microseconds=1)
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,13 +36,13 @@ class Snapshot:
         The lake's folder.
     record : Head
         The line of ``heads.jsonl`` that is pinned.
-    place : Place
+    storage : Storage
         Where the tables lie: the folder, or a bucket.
     """
 
     folder: Path
     record: Head
-    place: Place
+    storage: Storage
 
     @property
     def head(self) -> int:
@@ -191,7 +188,7 @@ class Snapshot:
         version = self.record.tables.get(name)
         if version is None:
             return None
-        table = self.place.table(name)
+        table = self.storage.table(name)
         interval = self.interval if name in ("bars", "ratings") else None
         content = delta.content(table, version, interval)
         asked = list(columns or content.schema)
@@ -206,6 +203,65 @@ class Snapshot:
                 hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
             ) from error
         return rows.sort(order).select(asked) if order else rows
+
+
+@dataclass(frozen=True)
+class InMemorySnapshot(Snapshot):
+    """A snapshot that reads tables from memory by the code that reads them from the lake.
+
+    Attributes
+    ----------
+    tables : mapping of str to DataFrame
+        In the lake's order; what is not here, the lake does not have.
+    """
+
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, tables: Mapping[str, pl.DataFrame]) -> InMemorySnapshot:
+        """Return other tables in the place of a lake's."""
+        last: Any = tables["bars"]["open_time"].max()
+        record = snapshot.record.model_copy(update={"last_close": last + DAY})
+        return cls(snapshot.folder, record, snapshot.storage, tables)
+
+    def _rows(
+        self, name: str, wanted: Sequence[pl.Expr], columns: Sequence[str] | None, *, ordered: bool = True
+    ) -> pl.DataFrame | None:
+        frame = self.tables.get(name)
+        if frame is None:
+            return None
+        rows = frame.filter(*wanted) if wanted else frame
+        rows = rows.sort(ORDER[name]) if ordered else rows
+        return rows.select(columns) if columns else rows
+
+
+def pin(folder: Path, head: int | None = None, storage: Storage | None = None) -> Snapshot:
+    """Return a state of the lake in a folder; it stays as it is whatever is written later.
+
+    Parameters
+    ----------
+    folder : Path
+        A lake's folder. The source that fills it need not exist any more.
+    head : int, optional
+        Number of the state; the last where None.
+    storage : Storage, optional
+        Where the tables lie, where that is known already.
+
+    Raises
+    ------
+    DataError
+        If nothing was ingested.
+    UsageError
+        If there is no such state.
+    """
+    storage = storage or storage_of(folder)
+    lines = storage.heads()
+    if not lines:
+        raise DataError("the lake is empty", where=storage.uri, hint="run: assay ingest")
+    number = len(lines) if head is None else head
+    if not 1 <= number <= len(lines):
+        raise UsageError(f"the lake has no head {head}", where=storage.uri, hint=f"it has 1 to {len(lines)}")
+    return Snapshot(folder, parse_head(lines[number - 1], number, storage), storage)
 
 
 def resolve_as_of(snapshot: Snapshot, text: str | None) -> dt.datetime:

@@ -27,13 +27,15 @@ from assay.base import files
 from assay.base.errors import ConflictError, DiskError, IntegrityError, UsageError
 
 HEADS = "heads.jsonl"
+LOCK = ".lock"
+SOURCE = "source.json"
 POINTER = "location.json"
 _URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*")
 _RETRY = {"max_retries": 3, "retry_timeout": dt.timedelta(seconds=20)}
 _CLIENT = {"connect_timeout": "5s", "timeout": "30s"}
 
 
-class Place(Protocol):
+class Storage(Protocol):
     """Where tables lie.
 
     Attributes
@@ -54,7 +56,7 @@ class Place(Protocol):
         """The folder, where it is one."""
         ...
 
-    def table(self, name: str) -> Place:
+    def table(self, name: str) -> Storage:
         """Return where a table of the lake lies."""
         ...
 
@@ -165,7 +167,7 @@ class Bucket:
                 where=self.url,
                 hint="restore the bucket's heads/ from a copy, or ingest to a new prefix",
             )
-        return _Lines(self, len(names))
+        return _BucketHeads(self, len(names))
 
     def mend(self) -> None:
         """Do nothing: an object is there or is not."""
@@ -206,7 +208,7 @@ class Bucket:
             ) from error
 
 
-class _Lines(Sequence[bytes]):
+class _BucketHeads(Sequence[bytes]):
     """The states in a bucket, read one by one: a reader mostly needs only the last."""
 
     def __init__(self, bucket: Bucket, size: int) -> None:
@@ -231,7 +233,7 @@ def conflict(where: str, what: str) -> ConflictError:
     return ConflictError(what, where=where, hint="run it again: what the other wrote is kept")
 
 
-def place_of(folder: Path) -> Place:
+def storage_of(folder: Path) -> Storage:
     """Return where the tables of the lake of a folder lie.
 
     Raises
@@ -248,7 +250,7 @@ def place_of(folder: Path) -> Place:
     return Bucket(told["url"])
 
 
-def settle(folder: Path, at: str | None) -> Place:
+def settle(folder: Path, at: str | None) -> Storage:
     """Return where a lake's tables lie or shall lie, from what its folder says and what the user asks for.
 
     Parameters
@@ -263,7 +265,7 @@ def settle(folder: Path, at: str | None) -> Place:
     UsageError
         If the address is not one, or the lake is elsewhere already.
     """
-    held = place_of(folder)
+    held = storage_of(folder)
     if at is None:
         return held
     wanted = Bucket(f"{at.rstrip('/')}/{folder.name}")
@@ -277,10 +279,10 @@ def settle(folder: Path, at: str | None) -> Place:
     return wanted
 
 
-def introduce(folder: Path, place: Place) -> None:
+def introduce(folder: Path, storage: Storage) -> None:
     """Note in the lake's folder where its tables are, if they are elsewhere."""
-    if place.folder is None and not (folder / POINTER).exists():
-        files.write_json(folder / POINTER, {"format": 1, "url": place.uri})
+    if storage.folder is None and not (folder / POINTER).exists():
+        files.write_json(folder / POINTER, {"format": 1, "url": storage.uri})
 
 
 def _object(number: int) -> str:

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from assay.base.domain import DAY, QUOTES, UTC, Instrument, format_instant, rating_column
 from assay.base.errors import UsageError
+from assay.market.instruments import TRADING
 from assay.market.panel import Floats, Market
 from assay.market.returns import TOXIC_RETURN, ReturnsMatrix
 from assay.market.universe import excluded
 from assay.runs.documents import Candidate, DataHealth, Drop, Finding, MergedQuote, SymbolHealth
-from assay.sources.rules import TRADING
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]

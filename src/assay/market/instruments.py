@@ -16,6 +16,9 @@ import polars as pl
 if TYPE_CHECKING:
     from assay.market.panel import Market
 
+TRADING = "TRADING"
+"""Status of a pair that takes orders, in the exchange's words."""
+
 FactState = Literal["KNOWN", "UNKNOWN", "ABSENT"]
 
 _FACTS = ("status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
 from typing import Any
 
+from assay.market.instruments import TRADING
 from assay.orders.records import Effect, Holding, Line, Order, Rebalance, Side, Task, Venue
 from assay.orders.sizes import (
     CASH,
@@ -27,7 +28,7 @@ from assay.orders.sizes import (
     split,
 )
 from assay.runs.documents import Finding
-from assay.sources.rules import TRADING, TradingRules
+from assay.sources.rules import TradingRules
 
 __all__ = ["Holding", "Line", "Order", "Rebalance", "Task", "rebalance"]
 

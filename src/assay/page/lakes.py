@@ -17,8 +17,8 @@ import polars as pl
 
 from assay.base.domain import DAY, INTERVALS, check_symbol, format_instant
 from assay.base.errors import AssayError, UsageError
-from assay.lake.lake import Head, pin, read_heads
-from assay.lake.snapshot import Snapshot, resolve_as_of
+from assay.lake.head import Head, read_heads
+from assay.lake.snapshot import Snapshot, pin, resolve_as_of
 from assay.market.health import symbol_health
 from assay.page.lookup import LAKE, lake_folder, not_found
 from assay.ratings import explain, label

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from assay.lake.lake import Snapshot
+    from assay.lake.snapshot import Snapshot
     from assay.market.panel import Market
     from assay.runs.ledger import Ledger
 
@@ -114,7 +114,7 @@ class Context(Workspace):
     @cached_property
     def snapshot(self) -> Snapshot:
         """The pinned lake."""
-        from assay.lake.lake import pin
+        from assay.lake.snapshot import pin
 
         return pin(self.request.lake_folder, self.request.head)
 
@@ -157,6 +157,6 @@ def open_context(request: Job, ledger: Ledger) -> Workspace:
 @lru_cache(maxsize=2)
 def load_market(lake: Path, head: int, as_of: dt.datetime, days: int) -> Market:
     """Read the panel once for all runs that one process executes on one head."""
-    from assay.lake.lake import pin
+    from assay.lake.snapshot import pin
 
     return pin(lake, head).market(as_of, days)

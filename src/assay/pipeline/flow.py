@@ -22,7 +22,8 @@ from assay.settings.model import SCAN_DAYS
 if TYPE_CHECKING:
     from assay.executors import Executor
     from assay.lake.ingest import Progress
-    from assay.lake.lake import Lake, Snapshot
+    from assay.lake.lake import Lake
+    from assay.lake.snapshot import Snapshot
     from assay.pipeline.runner import Outcome
     from assay.runs.documents import Superset
     from assay.runs.request import Request
@@ -84,9 +85,9 @@ def lay_foundation(
     from assay.lake.ingest import ingest
     from assay.lake.lake import Lake
     from assay.lake.snapshot import resolve_as_of
-    from assay.screening.provider import Scanning, is_live
+    from assay.screening.provider import Scanning
     from assay.screening.superset import ensure_superset
-    from assay.sources.base import open_source
+    from assay.sources import is_live, open_source
 
     opened = open_source(source)
     lake = Lake(home.path, opened, home.lake_at)

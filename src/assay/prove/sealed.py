@@ -18,7 +18,7 @@ from assay.runs.verify import verify
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.lake.lake import Snapshot
+    from assay.lake.snapshot import Snapshot
 
 D = TypeVar("D", bound=artifacts.Document)
 
@@ -74,7 +74,7 @@ class Sealed:
     @cached_property
     def snapshot(self) -> Snapshot:
         """The lake as it was pinned."""
-        from assay.lake.lake import pin
+        from assay.lake.snapshot import pin
 
         snapshot = pin(self.request.lake_folder, self.request.head)
         if snapshot.versions != dict(self.request.tables):

@@ -20,9 +20,9 @@ import polars as pl
 from assay.base.domain import DAY, INTERVALS, format_instant
 from assay.base.errors import DataError, DiskError, IntegrityError
 from assay.lake import delta
-from assay.lake.lake import HEADS, LOCK, SOURCE, read_heads
+from assay.lake.head import read_heads
 from assay.lake.snapshot import Snapshot
-from assay.lake.storage import place_of
+from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
 from assay.runs.home import process_started
 from assay.screening.reconcile import Reconciliation, agreements
@@ -148,7 +148,7 @@ class _Patient:
             heads = read_heads(self.folder)
             if not heads:
                 raise DataError("the lake is empty", where=str(self.folder), hint=self.ingest())
-            self._snapshot = Snapshot(self.folder, heads[-1], place_of(self.folder))
+            self._snapshot = Snapshot(self.folder, heads[-1], storage_of(self.folder))
         return self._snapshot
 
     def ingest(self, before: str = "", more: str = "") -> str:
@@ -195,7 +195,7 @@ def _tables(patient: _Patient) -> Iterator[Ailment]:
     """Compare every table with the version that the last state names, and open each of its files."""
     ahead = []
     for table, version in sorted(patient.snapshot.versions.items()):
-        path = place_of(patient.folder).table(table)
+        path = storage_of(patient.folder).table(table)
         try:
             last = delta.current_version(path)
         except DiskError as error:
@@ -216,7 +216,7 @@ def _tables(patient: _Patient) -> Iterator[Ailment]:
 
 
 def _files(patient: _Patient, table: str, version: int) -> Iterator[Ailment]:
-    content = delta.content(place_of(patient.folder).table(table), version)
+    content = delta.content(storage_of(patient.folder).table(table), version)
     bad = []
     for file in content.files:
         try:
@@ -360,4 +360,4 @@ def _scans(patient: _Patient) -> Iterator[Ailment]:
 
 
 def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:
-    return dict(delta.content(place_of(folder).table(table), version).schema)
+    return dict(delta.content(storage_of(folder).table(table), version).schema)

@@ -7,30 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.base.domain import UTC, format_instant
+from assay.base.domain import format_instant
 from assay.base.errors import SourceError, UsageError
 from assay.screening.recorded_scans import PROVIDER, Round, RoundReader, recorded, to_frame
 from assay.screening.superset import Answerer
 from assay.screening.tradingview import last_close
-from assay.sources.base import ParquetSource, SampleSource
+from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
-    from assay.lake.lake import Head, Lake
+    from assay.lake.head import Head
+    from assay.lake.lake import Lake
     from assay.lake.snapshot import Snapshot
     from assay.settings.model import Scanner, ScanSettings
-    from assay.sources.base import Source
 
 Ask = Callable[[Mapping[str, "Scanner"]], Round]
-
-
-def utc_now() -> dt.datetime:
-    """Return the clock's instant."""
-    return dt.datetime.now(UTC)
-
-
-def is_live(source: Source) -> bool:
-    """Tell whether a source is somewhere else and goes on, other than a file or the sample."""
-    return not isinstance(source, (SampleSource, ParquetSource))
 
 
 @dataclass(frozen=True)

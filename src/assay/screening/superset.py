@@ -11,6 +11,7 @@ from typing import Literal
 from assay.base import files
 from assay.base.domain import UTC, Atom, format_instant
 from assay.base.errors import DataError, IntegrityError
+from assay.lake.storage import LOCK
 from assay.market.panel import Market
 from assay.runs.documents import Candidate, Scalar, Superset, load, save
 from assay.screening.scanner import ScanResult, scan
@@ -244,8 +245,6 @@ def ensure_superset(
     IntegrityError
         If a file of that name is damaged or answers for something else.
     """
-    from assay.lake.lake import LOCK  # Delta Lake, which whoever only reads a superset does not need
-
     who = answerer or Answerer()
     key = superset_key(scanners, head, who.name)
     shelf = folder / "superset" / as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")

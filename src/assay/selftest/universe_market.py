@@ -10,8 +10,8 @@ import polars as pl
 
 from assay.base.domain import DAY, UTC
 from assay.lake.compare import compare
-from assay.lake.lake import Head
-from assay.lake.stand import Stand
+from assay.lake.head import Head
+from assay.lake.snapshot import InMemorySnapshot
 from assay.lake.storage import Folder
 from assay.market.bars import Checked, check
 from assay.market.panel import Market
@@ -37,7 +37,7 @@ def market_of(raw: pl.DataFrame, universe: Universe) -> Market:
     if "instruments" in universe.traits:
         tables["instruments"] = _instruments(bars["symbol"].unique().sort().to_list())
     nowhere = Path("universe")
-    return Stand(nowhere, _head(checked), Folder(nowhere), tables).market()
+    return InMemorySnapshot(nowhere, _head(checked), Folder(nowhere), tables).market()
 
 
 def _head(checked: Checked) -> Head:

@@ -1,1 +1,72 @@
-"""Where bars come from: files, exchange, archive, ccxt."""
+"""Where bars come from.
+
+A file gives every bar that it has, judged row by row by :mod:`assay.market.bars`, and a fingerprint of its
+content, by which a lake knows that there is nothing new. ``sample`` is embedded in the package; ``parquet:PATH`` is a
+file with the columns ``symbol timestamp open high low close volume`` and perhaps ``quote_volume``. A live source,
+``binance``, ``archive`` or ``ccxt:NAME``, is told what the lake holds and gives what is new.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from assay.base.errors import UsageError
+from assay.sources.base import Source
+from assay.sources.files import ParquetSource, SampleSource
+
+KINDS = ("sample", "parquet:PATH", "binance", "archive", "ccxt:NAME")
+
+
+def open_source(text: str) -> Source:
+    """Read a source as users write it; nothing is opened yet.
+
+    Live sources take their addresses from the environment, see :mod:`assay.sources.settings`.
+
+    Raises
+    ------
+    UsageError
+        If the kind is unknown, the path is missing, or a setting in the environment is wrong.
+
+    Examples
+    --------
+    >>> open_source("sample").name
+    'sample'
+    >>> open_source("parquet:/data/../data/bars.parquet").name
+    'parquet:/data/bars.parquet'
+    """
+    kind, colon, rest = text.partition(":")
+    if text == "sample":
+        return SampleSource()
+    if kind == "parquet" and colon and rest and "\0" not in rest:
+        return ParquetSource(Path(rest).expanduser().resolve())
+    if text in ("binance", "archive") or (kind == "ccxt" and rest.isidentifier()):
+        return _live(text, rest)
+    raise UsageError(f"unknown source {text!r}", where="source", hint=f"write one of: {', '.join(KINDS)}")
+
+
+def _live(text: str, exchange: str) -> Source:
+    from assay.sources.settings import Access
+
+    if text == "archive":
+        from assay.sources.archive import ArchiveSource
+
+        return ArchiveSource(Access.read("binance", os.environ))
+    from assay.sources.exchange import ExchangeSource
+
+    name = exchange or "binance"
+    return ExchangeSource(name, Access.read(name, os.environ))
+
+
+def is_live(source: Source) -> bool:
+    """Tell whether a source is somewhere else and goes on, other than a file or the sample."""
+    return not isinstance(source, (SampleSource, ParquetSource))
+
+
+def lake_name(source: Source) -> str:
+    """Name of the folder of a source's lake, ``<kind>-<sha8>``.
+
+    >>> lake_name(ParquetSource(Path("/data/bars.parquet")))
+    'parquet-b3e68774'
+    """
+    return f"{source.kind}-{source.identity[:8]}"

@@ -8,46 +8,52 @@ that the lake lacks are fetched, each with its checksum.
 from __future__ import annotations
 
 import asyncio
+import csv
 import datetime as dt
+import hashlib
+import io
+import re
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from xml.etree import ElementTree
 
 import polars as pl
 
 from assay.base import files
-from assay.base.domain import UTC, Instrument
+from assay.base.domain import Instrument
 from assay.base.errors import SourceError, UsageError
 from assay.market.universe import excluded
-from assay.runs.documents import Finding
 from assay.settings.model import Universe
 from assay.sources import facts
-from assay.sources.base import NOTHING, Held, SourceRead
-from assay.sources.download_cache import Spool
-from assay.sources.exchange import Exhausted, Malformed
-from assay.sources.findings import finding, retries
-from assay.sources.frames import frame, judge
-from assay.sources.loading import identity, midnight, run
-from assay.sources.plan import ENDS_LISTING, gaps
+from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
+from assay.sources.clients import Exhausted, Malformed
+from assay.sources.download_cache import DownloadCache
+from assay.sources.http import run, work_through
+from assay.sources.loading import finding, frame, gap_findings, judge, retries
 from assay.sources.rules import EXCHANGE
 from assay.sources.settings import Access
-from assay.sources.zips import BadFile, rows, verify
 
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 MONTHLY, DAILY = "data/spot/monthly/klines/", "data/spot/daily/klines/"
 _MOST = 32 << 20
 """Bytes of an answer beyond which something else is being sent."""
+_MOST_PACKED = 16 << 20
+_MOST_UNPACKED = 64 << 20
+"""Bytes of a table; a month of daily bars has 5 kB, a month of minutes 10 MB."""
+_COLUMNS = 12
+_LEAST_MICROS = 10**14
+"""Stamps from here on are microseconds: as milliseconds they would lie after the year 5000."""
 _IN_A_ROW = 3
 _LONGEST_BACKOFF = 30.0
 _LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class ArchiveSource:
     """
 
     access: Access = field(default_factory=Access)
-    clock: Callable[[], dt.datetime] = _now
+    clock: Callable[[], dt.datetime] = utc_now
 
     @property
     def name(self) -> str:
@@ -78,7 +84,7 @@ class ArchiveSource:
     @property
     def identity(self) -> str:
         """That of ``binance``."""
-        return identity("binance")
+        return exchange_identity("binance")
 
     def fingerprint(self) -> None:
         """Return None: only a reading tells whether there is something new."""
@@ -91,7 +97,7 @@ class ArchiveSource:
         SourceError
             If the archive cannot be reached, or none of the files that were needed could be used.
         """
-        return run(_Reading(self, held).run())
+        return run(_ArchiveReading(self, held).run())
 
 
 @dataclass(frozen=True, order=True)
@@ -137,25 +143,25 @@ def needed(found: Iterable[File], have: set[dt.date]) -> list[File]:
     return chosen
 
 
-class _Reading:
+class _ArchiveReading:
     """One reading of the archive."""
 
     def __init__(self, source: ArchiveSource, held: Held) -> None:
         self.source, self.access, self.held = source, source.access, held
-        self.spool = Spool(held.spool("archive"), held.base)
+        self.cache = DownloadCache(held.cache("archive"), held.version)
         self.retries: Counter[str] = Counter()
         self.requests = 0
         self.faults: dict[str, list[str]] = {}
         self._in_a_row = 0
 
     async def run(self) -> SourceRead:
-        resumed = {key.split("/")[4] for key in self.spool.held}
+        resumed = {key.split("/")[4] for key in self.cache.held}
         async with _client(self.access) as self.http:
             wanted = await self._wanted()
             await self._all(wanted, self._one)
         now, held = self.source.clock(), self._have().keys()
         answers: dict[str, list[Any]] = {}
-        for key, kept in sorted(self.spool.held.items(), key=lambda item: item[0].rpartition("/")[2]):
+        for key, kept in sorted(self.cache.held.items(), key=lambda item: item[0].rpartition("/")[2]):
             answers.setdefault(f"{EXCHANGE}:{key.split('/')[4]}", []).extend(kept.rows)
         checked = judge(frame(answers), self.source.name, self.source.name, now, held)
         if wanted and checked.bars.is_empty():
@@ -165,7 +171,7 @@ class _Reading:
             *retries(self.retries),
             *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
             *checked.findings,
-            *(self._gaps(checked.bars) if self.held.snapshot is None else []),
+            *(gap_findings(checked.bars.select("symbol", "open_time")) if self.held.keys is None else []),
         ]
         return SourceRead(
             bars=checked.bars,
@@ -176,22 +182,12 @@ class _Reading:
             findings=tuple(found),
             instruments=self._instruments(checked.bars, now),
             cost={"requests": self.requests, "weight": 0},
-            settle=self.spool.clear,
+            settle=self.cache.clear,
         )
-
-    def _gaps(self, bars: pl.DataFrame) -> list[Finding]:
-        """Tell which days a whole history lacks."""
-        missing = gaps(bars.select("symbol", "open_time"))
-        short = missing.filter(pl.col("missing") < ENDS_LISTING)
-        restarts = missing.filter(pl.col("missing") >= ENDS_LISTING)
-        return [
-            *finding("GAPS", short["symbol"].unique().to_list(), int(short["missing"].sum())),
-            *finding("LISTING_RESTARTED", restarts["symbol"].unique().to_list(), restarts.height),
-        ]
 
     def _instruments(self, bars: pl.DataFrame, now: dt.datetime) -> pl.DataFrame | None:
         """Say of pairs that the exchange lists no more that nothing is known of them, where the lake has facts."""
-        table = None if self.held.snapshot is None else self.held.snapshot.instruments()
+        table = self.held.instruments
         return None if table is None else facts.unseen(table, bars["symbol"].unique().to_list(), midnight(now))
 
     # --- what there is --------------------------------------------------------------------------------------------
@@ -208,17 +204,15 @@ class _Reading:
         async def look(name: str) -> None:
             symbol = f"{EXCHANGE}:{name}"
             there = await self._files(MONTHLY, name) + await self._files(DAILY, name)
-            chosen.extend(file for file in needed(there, have.get(symbol, set())) if file.key not in self.spool.held)
+            chosen.extend(file for file in needed(there, have.get(symbol, set())) if file.key not in self.cache.held)
 
         await self._all(symbols, look, stage="list")
         return sorted(chosen)
 
     def _have(self) -> dict[str, set[dt.date]]:
-        snapshot = self.held.snapshot
-        if snapshot is None:
+        if self.held.keys is None:
             return {}
-        bars = snapshot.bars(columns=("symbol", "open_time"))
-        days = bars.group_by("symbol").agg(pl.col("open_time").dt.date().unique())
+        days = self.held.keys.group_by("symbol").agg(pl.col("open_time").dt.date().unique())
         return {symbol: set(found) for symbol, found in days.iter_rows()}
 
     async def _folders(self, root: str) -> list[str]:
@@ -268,7 +262,7 @@ class _Reading:
                     raise self._error(f"the archive cannot be reached: {error}", "SOURCE_UNREACHABLE") from error
                 return
             else:
-                self.spool.keep(file.key, found, None)
+                self.cache.keep(file.key, found, None)
                 break
         self._in_a_row = 0
 
@@ -285,25 +279,9 @@ class _Reading:
         verify(data, checksum, file.name)
         return rows(data, file.name)
 
-    async def _all(self, work: Sequence[Any], do: Callable[[Any], Any], stage: str = "fetch") -> None:
+    async def _all(self, work: Sequence[T], do: Callable[[T], Awaitable[None]], stage: str = "fetch") -> None:
         """Do all work, some at a time."""
-        queue, done = iter(work), 0
-        self.held.tell(stage, 0, len(work))
-
-        async def worker() -> None:
-            nonlocal done
-            for item in queue:
-                await do(item)
-                done += 1
-                self.held.tell(stage, done, len(work))
-
-        workers = [asyncio.create_task(worker()) for _ in range(min(self.access.concurrency, len(work)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for task in workers:
-                task.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await work_through(work, do, self.access.concurrency, partial(self.held.tell, stage))
 
     async def _ask(self, address: str, query: dict[str, str], read: Callable[[bytes], Any]) -> Any:
         """Send a request until its answer can be read."""
@@ -388,3 +366,89 @@ def _eligible(name: str, on: dt.date) -> bool:
     except UsageError:
         return False
     return pair.quote in Universe().quotes and excluded(pair.base, on) is None
+
+
+# --- one file: a checksum, a zip of one table, rows with stamps in milliseconds or microseconds -----------------------
+
+
+class BadFile(Exception):  # noqa: N818 - never leaves this room: it becomes a finding
+    """A file that is not what the archive has; ``code`` names the finding."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(what)
+        self.code = code
+
+
+def verify(data: bytes, checksum: bytes, name: str) -> None:
+    """Compare a file with its ``.CHECKSUM``, ``<sha256>  <name>``; raise :class:`BadFile` where they differ.
+
+    Examples
+    --------
+    >>> verify(b"x", hashlib.sha256(b"x").hexdigest().encode() + b"  x.zip", "x.zip")
+    """
+    found = re.fullmatch(rb"([0-9a-fA-F]{64})\s+\*?(\S+)\s*", checksum)
+    if found is None or found.group(2).decode(errors="replace") != name:
+        raise BadFile("CHECKSUM", f"the checksum file does not name {name}")
+    if hashlib.sha256(data).hexdigest() != found.group(1).decode().lower():
+        raise BadFile("CHECKSUM", "the content differs from its checksum")
+
+
+def rows(data: bytes, name: str) -> list[list[Any]]:
+    """Return the rows of a zipped table: ``[open time in ms, open, high, low, close, volume, quote volume]``.
+
+    Parameters
+    ----------
+    data : bytes
+        The zip.
+    name : str
+        Its name, ``BTCUSDT-1d-2024-05.zip``; the one member is ``BTCUSDT-1d-2024-05.csv``.
+
+    Raises
+    ------
+    BadFile
+        If it is no such zip, is too large, or holds anything else.
+    """
+    lines = list(csv.reader(io.StringIO(_content(data, name))))
+    if lines and lines[0] and not lines[0][0].isdigit():
+        lines = lines[1:]  # some files begin with the names of columns
+    return [_row(line) for line in lines if line]
+
+
+def _content(data: bytes, name: str) -> str:
+    if len(data) > _MOST_PACKED:
+        raise BadFile("ARCHIVE_FILE", f"{len(data)} bytes are too many")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.namelist()
+            if members != [name.removesuffix(".zip") + ".csv"]:
+                raise BadFile("ARCHIVE_FILE", f"it holds {members[:3]}")
+            with archive.open(members[0]) as stream:
+                content = stream.read(_MOST_UNPACKED + 1)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise BadFile("ARCHIVE_FILE", f"it is no zip that can be read: {error}") from error
+    if len(content) > _MOST_UNPACKED:
+        raise BadFile("ARCHIVE_FILE", f"it holds more than {_MOST_UNPACKED} bytes")
+    try:
+        return content.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BadFile("ARCHIVE_FILE", "its table is not text") from error
+
+
+def _row(line: list[str]) -> list[Any]:
+    if len(line) != _COLUMNS or not (line[0].isdigit() and line[6].isdigit()):
+        raise BadFile("ARCHIVE_FILE", f"a row is no kline: {','.join(line)[:100]}")
+    stamp = int(line[0])
+    if stamp >= _LEAST_MICROS:
+        if stamp % 1000:
+            raise BadFile("ARCHIVE_FILE", f"a bar opens between two milliseconds: {stamp}")
+        stamp //= 1000
+    if any(_number(value) is None for value in (*line[1:6], line[7])):
+        raise BadFile("ARCHIVE_FILE", f"a value is no number: {','.join(line)[:100]}")
+    return [stamp, *line[1:6], line[7]]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,35 +1,20 @@
-"""Where bars come from.
-
-A file gives every bar that it has, judged row by row by :mod:`assay.market.bars`, and a fingerprint of its
-content, by which a lake knows that there is nothing new. ``sample`` is embedded in the package; ``parquet:PATH`` is a
-file with the columns ``symbol timestamp open high low close volume`` and perhaps ``quote_volume``. A live source,
-``binance``, ``archive`` or ``ccxt:NAME``, is told what the lake holds and gives what is new.
-"""
+"""What a source is, what it is told of the lake that it fills, and what a reading of it gives."""
 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import io
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from assay.base.domain import UTC
-from assay.base.errors import SourceError, UsageError
-from assay.base.files import sha256, sha256_file
+from assay.base.files import sha256
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from assay.lake.snapshot import Snapshot
     from assay.runs.documents import Finding
-
-SAMPLE = Path(__file__).parent / "sample" / "binance_spot_daily_2023.parquet"
-KINDS = ("sample", "parquet:PATH", "binance", "archive", "ccxt:NAME")
 
 
 def _nothing(*_: object) -> None:
@@ -38,37 +23,28 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Held:
-    """What a lake holds, for sources that give what is new.
-
-    Attributes
-    ----------
-    folder : Path or None
-        The lake's folder, below which a source may keep what it fetched until it is in the lake.
-    snapshot : Snapshot or None
-        The lake's last state.
-    tell : callable
-        Called with (stage, done, total) as a source goes on.
-    """
+    """What a lake holds, for sources that give what is new; an empty lake holds nothing."""
 
     folder: Path | None = None
-    snapshot: Snapshot | None = None
+    """The lake's folder, below which a source may keep what it fetched until it is in the lake."""
+    version: str = ""
+    """Names the state of the bars."""
+    last_close: dt.datetime | None = None
+    """Close of the last bar."""
+    keys: pl.DataFrame | None = None
+    """``symbol`` and ``open_time`` of every bar."""
+    instruments: pl.DataFrame | None = None
+    """The table of that name; None where the lake has none."""
+    named: Collection[str] = ()
+    """Symbols that the last recorded scans named."""
+    failed: Collection[str] = ()
+    """Symbols that could not be fetched the last time."""
     tell: Callable[[str, int, int], None] = _nothing
+    """Called with (stage, done, total) as a source goes on."""
 
-    @property
-    def base(self) -> str:
-        """Name of the state of the bars."""
-        return "" if self.snapshot is None else str(self.snapshot.versions.get("bars"))
-
-    def spool(self, name: str) -> Path | None:
+    def cache(self, name: str) -> Path | None:
         """Return the file in which a source keeps what it fetched."""
         return None if self.folder is None else self.folder / "spool" / f"{name}.jsonl"
-
-    def named(self) -> frozenset[str]:
-        """Return the symbols that the last recorded scans named."""
-        found = None if self.snapshot is None else self.snapshot.candidates()
-        if found is None or found.is_empty():
-            return frozenset()
-        return frozenset(found.filter(found["as_of"] == found["as_of"].max())["symbol"].drop_nulls())
 
 
 NOTHING = Held()
@@ -76,40 +52,26 @@ NOTHING = Held()
 
 @dataclass(frozen=True)
 class SourceRead:
-    """What one reading of a source gave.
-
-    Attributes
-    ----------
-    bars : DataFrame
-        The lake's ``bars`` columns but ``listing``, sorted by (open_time, symbol), unique by (symbol, open_time).
-    rejected : DataFrame
-        The lake's ``quarantine`` columns.
-    interval : str
-        Interval of the bars.
-    fingerprint : str
-        SHA-256 of the bytes that were read.
-    complete : bool
-        The reading is all that the source has: a bar of the lake that is not in it is gone from the source. A source
-        that gives only what is new says False.
-    findings : tuple of Finding
-        What a reader must know about the data.
-    instruments : DataFrame or None
-        The lake's ``instruments`` table, all of it; None where the source has no such table.
-    cost : dict of str to int
-        What the reading cost a live source: ``requests``, ``weight``.
-    settle : callable
-        Called once the reading is in the lake, or was found to hold nothing new.
-    """
+    """What one reading of a source gave."""
 
     bars: pl.DataFrame
+    """The lake's ``bars`` columns but ``listing``, sorted by (open_time, symbol), unique by (symbol, open_time)."""
     rejected: pl.DataFrame
+    """The lake's ``quarantine`` columns."""
     interval: str
     fingerprint: str
+    """SHA-256 of the bytes that were read."""
     complete: bool = True
-    findings: tuple[Finding, ...] = field(default=())
+    """The reading is all that the source has: a bar of the lake that is not in it is gone from the source. A source
+    that gives only what is new says False."""
+    findings: tuple[Finding, ...] = ()
+    """What a reader must know about the data."""
     instruments: pl.DataFrame | None = None
+    """The lake's ``instruments`` table, all of it; None where the source has no such table."""
     cost: dict[str, int] = field(default_factory=dict)
+    """What the reading cost a live source: ``requests``, ``weight``."""
     settle: Callable[[], None] = _nothing
+    """Called once the reading is in the lake, or was found to hold nothing new."""
 
 
 class Source(Protocol):
@@ -142,166 +104,16 @@ class Source(Protocol):
         ...
 
 
-def _now() -> dt.datetime:
+def exchange_identity(exchange: str) -> str:
+    """Return the digest that names the lake of an exchange's daily spot bars."""
+    return sha256(f"ccxt:{exchange}:spot:1d".encode())
+
+
+def utc_now() -> dt.datetime:
+    """Return the clock's instant."""
     return dt.datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class ParquetSource:
-    """Bars in one Parquet file.
-
-    Parameters
-    ----------
-    path : Path
-        Absolute.
-    clock : callable
-        Gives the instant of reading; a bar that closes after it goes to quarantine.
-    """
-
-    path: Path
-    clock: Callable[[], dt.datetime] = _now
-
-    @property
-    def name(self) -> str:
-        """``parquet:PATH``; bytes of the path that are no text are escaped."""
-        return "parquet:" + os.fsencode(self.path).decode(errors="backslashreplace")
-
-    @property
-    def kind(self) -> str:
-        """``parquet``."""
-        return "parquet"
-
-    @property
-    def identity(self) -> str:
-        """Digest of the resolved path, so that a changed file is a new head of the same lake."""
-        return hashlib.sha256(os.fsencode(self.path)).hexdigest()
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the file's bytes, of which no more than a part is held at a time."""
-        with self._readable():
-            return sha256_file(self.path)
-
-    def read(self, held: Held = NOTHING) -> SourceRead:  # noqa: ARG002 - a file is always read whole
-        """Read the file once, so that fingerprint and rows are of the same bytes."""
-        return _read(self._bytes(), where=self.name, kind=self.kind, now=self.clock())
-
-    def _bytes(self) -> bytes:
-        with self._readable():
-            return self.path.read_bytes()
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        hint = "check the path; the source is written parquet:PATH"
-        try:
-            yield
-        except FileNotFoundError:
-            raise SourceError("there is no such file", where=self.name, hint=hint, code="SOURCE_MISSING") from None
-        except OSError as error:
-            what = f"the file cannot be read: {error.strerror or error}"
-            raise SourceError(what, where=self.name, hint=hint, code="SOURCE_UNREADABLE") from error
-
-
-@dataclass(frozen=True)
-class SampleSource:
-    """The sample in the package: Binance spot, daily, 2023-01-01 to 2024-01-21; its NOTICE tells where it is from."""
-
-    @property
-    def name(self) -> str:
-        """``sample``."""
-        return "sample"
-
-    @property
-    def kind(self) -> str:
-        """``sample``."""
-        return "sample"
-
-    @property
-    def identity(self) -> str:
-        """Digest of the content: a release with another sample has another lake."""
-        return self.fingerprint()
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the sample's bytes."""
-        return sha256(self._bytes())
-
-    def read(self, held: Held = NOTHING) -> SourceRead:  # noqa: ARG002 - the sample is always read whole
-        """Read and judge the sample like any file."""
-        return _read(self._bytes(), where=self.name, kind=self.kind, now=_now())
-
-    def _bytes(self) -> bytes:
-        try:
-            return SAMPLE.read_bytes()
-        except OSError as error:
-            raise SourceError(
-                "the sample is missing from the installation", where=str(SAMPLE), hint="install the package again"
-            ) from error
-
-
-def open_source(text: str) -> Source:
-    """Read a source as users write it; nothing is opened yet.
-
-    Live sources take their addresses from the environment, see :mod:`assay.sources.settings`.
-
-    Raises
-    ------
-    UsageError
-        If the kind is unknown, the path is missing, or a setting in the environment is wrong.
-
-    Examples
-    --------
-    >>> open_source("sample").name
-    'sample'
-    >>> open_source("parquet:/data/../data/bars.parquet").name
-    'parquet:/data/bars.parquet'
-    """
-    kind, colon, rest = text.partition(":")
-    if text == "sample":
-        return SampleSource()
-    if kind == "parquet" and colon and rest and "\0" not in rest:
-        return ParquetSource(Path(rest).expanduser().resolve())
-    if text in ("binance", "archive") or (kind == "ccxt" and rest.isidentifier()):
-        return _live(text, rest)
-    raise UsageError(f"unknown source {text!r}", where="source", hint=f"write one of: {', '.join(KINDS)}")
-
-
-def _live(text: str, exchange: str) -> Source:
-    from assay.sources.settings import Access
-
-    if text == "archive":
-        from assay.sources.archive import ArchiveSource
-
-        return ArchiveSource(Access.read("binance", os.environ))
-    from assay.sources.loading import ExchangeSource
-
-    name = exchange or "binance"
-    return ExchangeSource(name, Access.read(name, os.environ))
-
-
-def lake_name(source: Source) -> str:
-    """Name of the folder of a source's lake, ``<kind>-<sha8>``.
-
-    >>> lake_name(ParquetSource(Path("/data/bars.parquet")))
-    'parquet-b3e68774'
-    """
-    return f"{source.kind}-{source.identity[:8]}"
-
-
-def _read(data: bytes, *, where: str, kind: str, now: dt.datetime) -> SourceRead:
-    import polars as pl
-
-    from assay.market.bars import check
-
-    try:
-        raw = pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # one damaged file in a thousand panics
-        what = f"the file is not Parquet, or is damaged: {str(error).splitlines()[0]}"
-        hint = "write it again, as Parquet with the columns of bars"
-        raise SourceError(what, where=where, hint=hint, code="SOURCE_MALFORMED") from error
-    checked = check(raw, where=where, source=kind, now=now)
-    return SourceRead(
-        bars=checked.bars,
-        rejected=checked.rejected,
-        interval=checked.interval,
-        fingerprint=sha256(data),
-        findings=checked.findings,
-    )
+def midnight(instant: dt.datetime) -> dt.datetime:
+    """Return the begin of the day, UTC."""
+    return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

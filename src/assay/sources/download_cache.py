@@ -21,12 +21,12 @@ _FORMAT = 1
 
 @dataclass
 class Kept:
-    """What the spool holds of one symbol, or file of an archive.
+    """What is kept of one symbol, or file of an archive.
 
     Attributes
     ----------
     rows : list
-        Rows, as they were given to :meth:`Spool.keep`.
+        Rows, as they were given to :meth:`DownloadCache.keep`.
     note : any
         The last one that was given: where to go on.
     """
@@ -35,7 +35,7 @@ class Kept:
     note: Any = None
 
 
-class Spool:
+class DownloadCache:
     """Answers on disk.
 
     Parameters

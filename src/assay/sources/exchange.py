@@ -1,381 +1,283 @@
-"""One exchange through ccxt: clock, pairs and bars, each answer checked, each request repeated with patience.
-
-ccxt is asked through its asynchronous client (measured: 400 answers of 520 bars take 0.22 s of processor time, its
-synchronous client in 16 threads 0.5 s). ``binance`` is asked by its raw endpoints, since ccxt's unified bars leave the
-quote volume out; any other exchange by the unified methods, with ccxt's own rate limits.
-"""
+"""Fetching what the lake lacks from an exchange: concurrent, within its limits, resumable, nothing filled."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import re
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from functools import partial
 
-from assay.base.domain import UTC, Instrument
-from assay.base.errors import SourceError, UsageError
-from assay.sources.http import Limiter
-from assay.sources.rules import RuleBook, parse_exchange_info
+import polars as pl
+
+from assay.base import files
+from assay.base.domain import DAY, format_instant
+from assay.base.errors import SourceError
+from assay.market.bars import Checked
+from assay.market.schema import INSTANT
+from assay.runs.documents import Finding
+from assay.sources import facts
+from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
+from assay.sources.clients import DAY_MS, PAGE, Exchange, Exhausted, Gone, connect
+from assay.sources.download_cache import DownloadCache, Kept
+from assay.sources.http import run, work_through
+from assay.sources.loading import finding, frame, gap_findings, judge, retries
+from assay.sources.plan import FetchTask, Known, tasks, wanted
+from assay.sources.rules import RuleBook
 from assay.sources.settings import Access
 
-T = TypeVar("T")
-Row = list[Any]
-"""``[open time in ms, open, high, low, close, volume, quote volume or None]``; numbers as the exchange writes them."""
-
-PAGE = 1000
-"""Bars of one answer at most."""
-DAY_MS = 86_400_000
-_WEIGHTS = {"time": 1, "info": 20, "klines": 2}
-_COLUMNS = 12
-_LONGEST_BACKOFF = 30.0
-_UNITS = {"SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3600.0, "DAY": 86400.0}
-_LETTERS = {"S": 1.0, "M": 60.0, "H": 3600.0, "D": 86400.0}
-
-TROUBLES = {
-    "RATE_LIMITED": "answers said that requests came too fast (429); they were sent again when the exchange allowed it",
-    "BANNED": "the address was banned for a while (418); requests were sent again after it",
-    "SERVER_ERROR": "the exchange failed (5xx); requests were sent again",
-    "TIMEOUT": "answers took too long; requests were sent again",
-    "CONNECTION": "connections failed or broke in the middle of an answer; requests were sent again",
-    "MALFORMED": "answers were cut off, were not JSON or not declared so; requests were sent again",
-}
-"""What a request is repeated for; findings carry these codes with ``RETRY_`` before them."""
-
-_MIRROR = "ASSAY_BINANCE_URL=https://data-api.binance.vision asks a mirror of the public data"
-_LATER = "what was fetched is kept: try again later, the next ingest goes on from there"
+_SKEW = dt.timedelta(seconds=10)
+_IN_A_ROW = 3
+"""Pairs that fail one after the other, without a success between: then it is the exchange that fails."""
+_LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
 
 
-class Malformed(Exception):  # noqa: N818 - never leaves this room: the request is repeated
-    """An answer that is not what it should be, such as a login page of some network."""
+@dataclass(frozen=True)
+class ExchangeSource:
+    """Daily bars and trading rules of one exchange's spot pairs.
 
-
-class Exhausted(Exception):  # noqa: N818 - never leaves this room: it becomes a finding or a SourceError
-    """A request that failed as often as it may be sent, or is refused."""
-
-
-class Gone(Exception):  # noqa: N818 - never leaves this room: it becomes a finding
-    """The exchange does not know the pair any more."""
-
-
-@dataclass
-class Traffic:
-    """What was asked, for the cost of an ingestion and for findings."""
-
-    requests: int = 0
-    weight: int = 0
-    retries: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass
-class _Reply:
-    """Status and headers of the answer that this task got last."""
-
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers.items() if key.lower() == name), None)
-
-
-_reply: ContextVar[_Reply] = ContextVar("reply")
-
-
-class Exchange(Protocol):
-    """What the loader asks of an exchange; used as an asynchronous context."""
-
-    traffic: Traffic
-
-    async def time(self) -> dt.datetime | None:
-        """Return the exchange's clock, None where it does not tell."""
-        ...
-
-    async def pairs(self) -> RuleBook:
-        """Return every spot pair with its rules."""
-        ...
-
-    async def bars(self, pair: Instrument, since: int, until: int) -> list[Row]:
-        """Return the first :data:`PAGE` bars that open from ``since`` to ``until`` (ms)."""
-        ...
-
-    async def close(self) -> None:
-        """Close connections."""
-        ...
-
-
-def connect(exchange: str, access: Access) -> Exchange:
-    """Return the client of an exchange by ccxt's name for it; nothing is asked yet.
-
-    Raises
-    ------
-    UsageError
-        If the extra ``live`` is not installed, or ccxt has no such exchange.
+    Parameters
+    ----------
+    exchange : str
+        ccxt's name for it.
+    access : Access
+        Address and patience.
+    clock : callable
+        This machine's clock, to be compared with the exchange's.
     """
-    try:
-        import ccxt.async_support as library
-    except ImportError:
-        raise UsageError(
-            "live sources need ccxt", where=exchange, hint="install it with: pip install 'assay-portfolio[live]'"
-        ) from None
-    kind = getattr(library, exchange, None) if exchange in library.exchanges else None
-    if kind is None:
-        raise UsageError(f"ccxt knows no exchange {exchange!r}", where="source", hint="write ccxt:kraken, for example")
-    return Binance(kind, access) if exchange == "binance" else Unified(kind, access)
 
+    exchange: str
+    access: Access = field(default_factory=Access)
+    clock: Callable[[], dt.datetime] = utc_now
 
-class _Client:
-    """ccxt's client with our patience around every request."""
+    @property
+    def name(self) -> str:
+        """``binance``, or ``ccxt:NAME`` for any other."""
+        return self.exchange if self.exchange == "binance" else f"ccxt:{self.exchange}"
 
-    def __init__(self, kind: Any, access: Access, *, paced: bool) -> None:
-        class Client(kind):  # type: ignore[misc]  # ccxt ships no types
-            """ccxt's client; its hook for answers notes status and headers for the task that asked."""
+    @property
+    def kind(self) -> str:
+        """ccxt's name for it."""
+        return self.exchange
 
-            def on_rest_response(self, code: Any, reason: Any, url: Any, method: Any, headers: Any, *rest: Any) -> Any:
-                reply = _reply.get()
-                reply.status, reply.headers = int(code), headers
-                return super().on_rest_response(code, reason, url, method, headers, *rest)
+    @property
+    def identity(self) -> str:
+        """Digest of exchange, market and interval: a mirror of it is the same source."""
+        return exchange_identity(self.exchange)
 
-        self.access, self.traffic = access, Traffic()
-        self.client = Client({"enableRateLimit": paced, "timeout": round(access.timeout * 1000)})
-        self.client.options["maxRetriesOnFailure"] = 0
-        self.limiter = Limiter(1000, 60.0, access.share)
-        if access.url is not None:
-            self.client.urls["api"] = _moved(self.client.urls["api"], access.url)
+    def fingerprint(self) -> None:
+        """Return None: only a reading tells whether there is something new."""
 
-    async def close(self) -> None:
-        """Close connections."""
-        await self.client.close()
-
-    async def ask(self, what: str, weight: int, send: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T:
-        """Send a request until its answer can be read, at most :attr:`Access.attempts` times.
+    def read(self, held: Held = NOTHING) -> SourceRead:
+        """Fetch what is new.
 
         Raises
         ------
-        Exhausted
-            If no attempt succeeded.
-        Gone
-            If the exchange does not know the pair.
         SourceError
-            If the exchange refuses, bans for longer than :attr:`Access.patience`, or speaks another language.
+            If the exchange cannot be reached or understood, or has nothing new though bars were due
+            (``SYNC_EMPTY``). What was fetched stays in the download cache.
         """
-        trouble, said = "", ""
-        for attempt in range(self.access.attempts):
-            await self.limiter.take(weight)
-            self.traffic.requests += 1
-            self.traffic.weight += weight
-            reply = _Reply()
-            _reply.set(reply)
-            try:
-                answer = await send()
-                self._learn(reply)
-                _check_type(reply)
-                return read(answer)
-            except Malformed as error:
-                trouble, said = "MALFORMED", str(error)
-            except self._errors() as error:
-                self._learn(reply)
-                trouble, said = self._judge(error, reply, what), str(error)
-            self.traffic.retries[trouble] += 1
-            await self._rest(trouble, attempt, reply)
-        raise Exhausted(f"{TROUBLES[trouble].partition(';')[0]}: {said[:200]}")
+        return run(_ExchangeReading(self, held).run())
 
-    def _errors(self) -> type[Exception]:
-        from ccxt.base.errors import BaseError
 
-        kind: type[Exception] = BaseError
-        return kind
+@dataclass(frozen=True)
+class _Look:
+    """What the exchange said of itself, and what follows for this reading."""
 
-    def _learn(self, reply: _Reply) -> None:
-        """Tell the limiter what the exchange has counted; the header's name ends with the window's length."""
+    now: dt.datetime
+    skew: dt.timedelta
+    book: RuleBook
+    known: Known
+    plan: list[FetchTask]
 
-    def _judge(self, error: Exception, reply: _Reply, what: str) -> str:
-        """Return the kind of trouble, or raise what no repetition mends."""
-        from ccxt.base.errors import BadSymbol, ExchangeError, RateLimitExceeded, RequestTimeout
+    @property
+    def last_open(self) -> dt.datetime:
+        """Opening time of the last bar that has closed."""
+        return midnight(self.now) - DAY
 
-        if isinstance(error, BadSymbol):
-            raise Gone(str(error)) from error
-        if reply.status == 418:
-            return "BANNED"
-        if reply.status == 429 or isinstance(error, RateLimitExceeded):
-            return "RATE_LIMITED"
-        if reply.status >= 500:
-            return "SERVER_ERROR"
-        if reply.status in (400, 404) or (reply.status == 200 and isinstance(error, ExchangeError)):
-            raise Exhausted(f"the exchange refuses {what}: {_short(error)}") from error
-        if reply.status >= 400:
+
+class _ExchangeReading:
+    """One reading of an exchange."""
+
+    def __init__(self, source: ExchangeSource, held: Held) -> None:
+        self.source, self.held = source, held
+        self.cache = DownloadCache(held.cache(source.exchange), held.version)
+        self.gone: set[str] = set()
+        self.failed: dict[str, str] = {}
+        self.repaired = 0
+        self._in_a_row = 0
+
+    async def run(self) -> SourceRead:
+        exchange = connect(self.source.exchange, self.source.access)
+        try:
+            look = await self._look(exchange)
+            resumed = self.cache.held.keys() & {task.pair.symbol for task in look.plan}
+            await self._fetch(exchange, look)
+        finally:
+            await exchange.close()
+        answers = {task.pair.symbol: self.cache.held.get(task.pair.symbol, Kept()).rows for task in look.plan}
+        fresh = frame(answers)
+        checked = judge(fresh, self.source.name, self.source.kind, look.now, look.known.last.keys())
+        self._check_news(look, checked)
+        table, changes = self._facts(look, checked)
+        found = [
+            *finding("CLOCK_SKEW", count=abs(round(look.skew.total_seconds())) if abs(look.skew) > _SKEW else 0),
+            *finding("RESUMED", resumed),
+            *retries(exchange.traffic.retries),
+            *changes,
+            *checked.findings,
+            *self._arrivals(look, checked),
+        ]
+        return SourceRead(
+            bars=checked.bars,
+            rejected=checked.rejected,
+            interval="1d",
+            fingerprint=files.content_hash_table(checked.bars, ("symbol", "open_time")),
+            complete=False,
+            findings=tuple(found),
+            instruments=table,
+            cost={"requests": exchange.traffic.requests, "weight": exchange.traffic.weight},
+            settle=self.cache.clear,
+        )
+
+    async def _look(self, exchange: Exchange) -> _Look:
+        """Ask for the clock and the pairs, and decide what to fetch."""
+        try:
+            told = await exchange.time()
+            book = await exchange.pairs()
+        except Exhausted as error:
+            raise self._unreachable(str(error)) from error
+        local = self.source.clock()
+        now = local if told is None else min(told, local)
+        if self.held.last_close is not None and self.held.last_close > now:
             raise SourceError(
-                f"the exchange refuses {what}: {_short(error)}",
-                where=str(self.client.id),
-                hint=f"check the address and whether it serves your country; {_MIRROR}",
-                code="SOURCE_REFUSED",
-            ) from error
-        return "TIMEOUT" if isinstance(error, RequestTimeout) else "CONNECTION"
+                f"it is {format_instant(now)} by the earlier of the two clocks, before the lake's last bar has closed",
+                where=self.source.name,
+                hint="set this machine's clock, or look at the exchange's; nothing was stored",
+                code="SOURCE_CLOCK",
+            )
+        last_open = midnight(now) - DAY
+        known = Known.of(self.held, last_open)
+        pairs = wanted(book, known.last.keys(), self.held.named, now.date())
+        plan = tasks(pairs, book, known, last_open, self.source.access.history)
+        return _Look(now, (told or local) - local, book, known, plan)
 
-    async def _rest(self, trouble: str, attempt: int, reply: _Reply) -> None:
-        if trouble not in ("BANNED", "RATE_LIMITED"):
-            if attempt + 1 < self.access.attempts:
-                await asyncio.sleep(min(self.access.backoff * 2**attempt, _LONGEST_BACKOFF))
+    # --- bars -----------------------------------------------------------------------------------------------------
+
+    async def _fetch(self, exchange: Exchange, look: _Look) -> None:
+        async def fetch(task: FetchTask) -> None:
+            await self._one(exchange, task, look.last_open)
+
+        await work_through(look.plan, fetch, self.source.access.concurrency, partial(self.held.tell, "fetch"))
+
+    async def _one(self, exchange: Exchange, task: FetchTask, last_open: dt.datetime) -> None:
+        symbol = task.pair.symbol
+        try:
+            await self._pages(exchange, task, last_open)
+            await self._again(exchange, task, last_open)
+        except Gone:
+            self.gone.add(symbol)
+        except Exhausted as error:
+            self.failed[symbol] = str(error)
+            self._in_a_row += 1
+            if self._in_a_row >= _IN_A_ROW:
+                raise self._unreachable(str(error)) from error
             return
-        told = _seconds(reply.header("retry-after"))
-        if trouble == "BANNED" and (told is None or told > self.access.patience):
-            until = "" if told is None else f" for {told:g} s"
+        self._in_a_row = 0
+
+    async def _pages(self, exchange: Exchange, task: FetchTask, last_open: dt.datetime) -> None:
+        """Fetch page after page from where the cache ends."""
+        kept = self.cache.held.get(task.pair.symbol)
+        begin = _ms(task.since) if kept is None else max(kept.note, _ms(task.since))
+        end = _ms(last_open)
+        while begin <= end:
+            rows = await exchange.bars(task.pair, begin, end + DAY_MS - 1)
+            opened = [row[0] for row in rows]
+            begin = max(opened) + DAY_MS if len(rows) >= PAGE else end + DAY_MS
+            self.cache.keep(task.pair.symbol, rows, begin)
+
+    async def _again(self, exchange: Exchange, task: FetchTask, last_open: dt.datetime) -> None:
+        """Ask once more for days that are missing, unless the lake lacks them too: then this was the second time."""
+        kept = self.cache.held[task.pair.symbol]
+        have = {row[0] for row in kept.rows}
+        begin, end = min(have, default=_ms(task.since)), _ms(last_open) if task.due else max(have, default=0)
+        first_new = _ms(task.last) if task.last is not None else 0
+        missing = [at for at in range(begin, end + 1, DAY_MS) if at not in have and at > first_new]
+        if not missing:
+            return
+        rows = await exchange.bars(
+            task.pair, max(missing[0], missing[-1] - (PAGE - 1) * DAY_MS), missing[-1] + DAY_MS - 1
+        )
+        came = [row for row in rows if row[0] not in have]
+        if came:
+            self.repaired += len(came)
+            self.cache.keep(task.pair.symbol, came, kept.note)
+
+    # --- findings -------------------------------------------------------------------------------------------------
+
+    def _check_news(self, look: _Look, checked: Checked) -> None:
+        """Refuse a reading without news where bars were due, unless the lake has others of that day already.
+
+        Then the exchange is well: what is due is that of a pair that was listed today, or that nobody trades.
+        """
+        if self.held.last_close is not None and self.held.last_close > look.last_open:
+            return
+        due = {task.pair.symbol: task.last for task in look.plan if task.due}
+        newest = dict(checked.bars.group_by("symbol").agg(pl.col("open_time").max()).iter_rows())
+        news = [s for s, last in due.items() if s in newest and (last is None or newest[s] > last)]
+        if due and not news:
             raise SourceError(
-                f"the exchange has banned this address{until}",
-                where=str(self.client.id),
-                hint=_LATER + "; look for other programs at this address that ignore 429",
-                code="SOURCE_BANNED",
+                f"{len(due)} bars were due and none came",
+                where=self.source.name,
+                hint="nothing was stored; try again, and look whether the exchange has stopped trading",
+                code="SYNC_EMPTY",
             )
-        self.limiter.pause(min(told if told is not None else 2.0**attempt, self.access.patience))
 
+    def _arrivals(self, look: _Look, checked: Checked) -> list[Finding]:
+        """Tell what came, what did not, and which days are missing."""
+        plan = {task.pair.symbol: task for task in look.plan}
+        asked = plan.keys() - self.gone - self.failed.keys()
+        newest = dict(checked.bars.group_by("symbol").agg(pl.col("open_time").max()).iter_rows())
+        oldest = dict(checked.bars.group_by("symbol").agg(pl.col("open_time").min()).iter_rows())
+        late = [s for s in asked if plan[s].due and newest.get(s, look.now - 9999 * DAY) < look.last_open]
+        cut = [s for s in asked if plan[s].last is not None and oldest.get(s, look.now) > plan[s].since]
+        new = [s for s in newest if plan[s].last is None] if look.known.last else []
+        return [
+            *finding("SYMBOL_GONE", self.gone),
+            *finding("SYMBOL_FAILED", self.failed.keys()),
+            *finding("BARS_LATE", late),
+            *finding("HISTORY_CUT", cut),
+            *finding("NEW_SYMBOL", new),
+            *self._missing_days(plan, checked),
+        ]
 
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+    def _missing_days(self, plan: dict[str, FetchTask], checked: Checked) -> list[Finding]:
+        lasts = [(s, task.last) for s, task in plan.items() if task.last is not None]
+        ends = pl.DataFrame(lasts, schema={"symbol": pl.String, "open_time": INSTANT}, orient="row")
+        keys = checked.bars.select("symbol", "open_time")
+        return [
+            *finding("GAP_REPAIRED", count=self.repaired + self._filled(keys)),
+            *gap_findings(pl.concat([keys, ends]).unique()),
+        ]
 
+    def _filled(self, keys: pl.DataFrame) -> int:
+        """Count bars before the lake's last ones that the lake did not have."""
+        if self.held.keys is None:
+            return 0
+        last = self.held.keys.group_by("symbol").agg(pl.col("open_time").max().alias("last"))
+        before = keys.join(last, on="symbol").filter(pl.col("open_time") < pl.col("last"))
+        return before.join(self.held.keys, on=("symbol", "open_time"), how="anti").height
 
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"\d+(\.\d+)?", text) else None
+    def _facts(self, look: _Look, checked: Checked) -> tuple[pl.DataFrame, list[Finding]]:
+        closed = midnight(look.now)
+        decided = self.held.last_close is not None and self.held.last_close >= closed
+        with_bars = look.known.last.keys() | set(checked.bars["symbol"].unique())
+        return facts.merge(self.held.instruments, look.book, with_bars, look.now if decided else closed)
 
-
-def _moved(urls: Any, base: str) -> Any:
-    """Put another base address before the paths of ccxt's addresses."""
-    if isinstance(urls, Mapping):
-        return {key: _moved(value, base) for key, value in urls.items()}
-    return base + re.sub(r"^https?://[^/]*", "", urls) if isinstance(urls, str) else urls
-
-
-def _check_type(reply: _Reply) -> None:
-    kind = reply.header("content-type") or ""
-    if reply.status and "json" not in kind.lower():
-        raise Malformed(f"the answer is declared as {kind or 'nothing'}")
-
-
-# --- Binance ----------------------------------------------------------------------------------------------------------
-
-
-class Binance(_Client):
-    """Binance's public endpoints: raw klines with quote volume, exchangeInfo, and limits by request weight."""
-
-    def __init__(self, kind: Any, access: Access) -> None:
-        super().__init__(kind, access, paced=False)
-
-    async def time(self) -> dt.datetime:
-        """Return the server's clock."""
-        return await self.ask("the time", _WEIGHTS["time"], self.client.publicGetTime, _server_time)
-
-    async def pairs(self) -> RuleBook:
-        """Return the rules of all pairs; the limits that come with them are obeyed from now on."""
-
-        def read(answer: Any) -> RuleBook:
-            if not isinstance(answer, dict):
-                raise Malformed("exchangeInfo is no object")
-            book = parse_exchange_info(answer, "exchangeInfo")
-            self._obey(answer.get("rateLimits", []))
-            return book
-
-        return await self.ask("exchangeInfo", _WEIGHTS["info"], self.client.publicGetExchangeInfo, read)
-
-    async def bars(self, pair: Instrument, since: int, until: int) -> list[Row]:
-        """Return bars in the exchange's order, whatever it is."""
-        asked = {
-            "symbol": pair.exchange_symbol,
-            "interval": "1d",
-            "startTime": since,
-            "endTime": until,
-            "limit": PAGE,
-        }
-        return await self.ask(
-            f"klines of {pair.exchange_symbol}",
-            _WEIGHTS["klines"],
-            lambda: self.client.publicGetKlines(asked),
-            lambda answer: _klines(answer, pair.exchange_symbol),
+    def _unreachable(self, said: str) -> SourceError:
+        return SourceError(
+            f"the exchange cannot be reached: {said}", where=self.source.name, hint=_LATER, code="SOURCE_UNREACHABLE"
         )
 
-    def _obey(self, limits: Any) -> None:
-        for limit in limits:
-            if limit.get("rateLimitType") == "REQUEST_WEIGHT":
-                self.limiter.allow(int(limit["limit"]), _UNITS[limit["interval"]] * int(limit["intervalNum"]))
 
-    def _learn(self, reply: _Reply) -> None:
-        for name, value in reply.headers.items():
-            found = re.fullmatch(r"x-mbx-used-weight-\d+[smhd]", name.lower())
-            if found and value.isdigit():
-                self.limiter.told(int(value))
-
-
-def _server_time(answer: Any) -> dt.datetime:
-    stamp = answer.get("serverTime") if isinstance(answer, dict) else None
-    try:
-        return dt.datetime.fromtimestamp(int(stamp) / 1000, UTC)  # type: ignore[arg-type]  # a fault is caught
-    except (TypeError, ValueError, OverflowError):
-        raise Malformed(f"serverTime is {stamp!r}") from None
-
-
-def _klines(answer: Any, name: str) -> list[Row]:
-    """Check the form of an answer and keep the columns that bars have."""
-    if not isinstance(answer, list):
-        raise Malformed(f"klines are {type(answer).__name__}, not an array")
-    for row in answer:
-        if not _is_kline(row):
-            raise SourceError(
-                f"the columns of klines have changed: {str(row)[:150]}",
-                where=name,
-                hint="nothing was stored from it; install a newer version of Assay",
-                code="SOURCE_SCHEMA",
-            )
-    return [[*row[:6], row[7]] for row in answer]
-
-
-def _is_kline(row: Any) -> bool:
-    """Tell whether a row has twelve columns, of which the first and the seventh are the bar's begin and end."""
-    return (
-        isinstance(row, list)
-        and len(row) == _COLUMNS
-        and isinstance(row[0], int)
-        and isinstance(row[6], int)
-        and row[0] <= row[6] < row[0] + DAY_MS
-        and all(isinstance(value, str) for value in (*row[1:6], row[7]))
-    )
-
-
-# --- any other exchange -----------------------------------------------------------------------------------------------
-
-
-class Unified(_Client):
-    """Any exchange that ccxt can ask for daily bars; its own pace, no quote volume."""
-
-    def __init__(self, kind: Any, access: Access) -> None:
-        super().__init__(kind, access, paced=True)
-        self.limiter = Limiter(10**9, 1.0)  # ccxt holds requests back by itself
-
-    async def time(self) -> dt.datetime | None:
-        """Return the exchange's clock, None where ccxt cannot ask for it."""
-        if not self.client.has.get("fetchTime"):
-            return None
-        return await self.ask("the time", 1, self.client.fetch_time, lambda stamp: _server_time({"serverTime": stamp}))
-
-    async def pairs(self) -> RuleBook:
-        """Return what ccxt says of all spot pairs."""
-        from assay.sources.markets import rule_book
-
-        return await self.ask(
-            "its pairs", 1, lambda: self.client.load_markets(True), lambda found: rule_book(self.client.id, found)
-        )
-
-    async def bars(self, pair: Instrument, since: int, until: int) -> list[Row]:
-        """Return bars without quote volume."""
-        limit = min(PAGE, (until - since) // DAY_MS + 1)
-        found = await self.ask(
-            f"bars of {pair.ccxt}", 1, lambda: self.client.fetch_ohlcv(pair.ccxt, "1d", since, limit), _ohlcv
-        )
-        return [row for row in found if row[0] <= until]
-
-
-def _ohlcv(answer: Any) -> list[Row]:
-    if not isinstance(answer, list):
-        raise Malformed("bars are no array")
-    if any(not isinstance(row, list) or len(row) < 6 for row in answer):
-        raise Malformed("a bar has less than six columns")
-    return [[*row[:6], None] for row in answer]
+def _ms(instant: dt.datetime) -> int:
+    return round(instant.timestamp() * 1000)

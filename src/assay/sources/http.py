@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _MARGIN = 0.02
 """Share of a window by which requests may come closer together on their way."""
@@ -84,3 +88,36 @@ class Limiter:
         freed = accumulate(spent for _, spent in self._spent)
         at = next((at for (at, _), so_far in zip(self._spent, freed, strict=True) if so_far >= excess), now)
         return max(at + self._window - now, 0.001)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, in a thread of its own where this one runs others already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+async def work_through(
+    work: Sequence[T], do: Callable[[T], Awaitable[None]], concurrency: int, tell: Callable[[int, int], None]
+) -> None:
+    """Do all work, some at a time, and tell (done, total) after each; the first error ends it."""
+    queue, done = iter(work), 0
+    tell(0, len(work))
+
+    async def worker() -> None:
+        nonlocal done
+        for item in queue:
+            await do(item)
+            done += 1
+            tell(done, len(work))
+
+    workers = [asyncio.create_task(worker()) for _ in range(min(concurrency, len(work)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)

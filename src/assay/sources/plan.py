@@ -10,25 +10,21 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from assay.base.domain import DAY, Instrument
+from assay.market.instruments import TRADING
 from assay.market.universe import excluded
 from assay.settings.model import Universe
-from assay.sources.rules import TRADING, RuleBook
+from assay.sources.base import Held
+from assay.sources.rules import RuleBook
 
-if TYPE_CHECKING:
-    from assay.lake.snapshot import Snapshot
-
-ENDS_LISTING = 3
-"""Missing days that end a listing."""
 _WINDOW = 999 * DAY
 
 
 @dataclass(frozen=True)
-class Order:
+class FetchTask:
     """What to ask of one pair.
 
     Attributes
@@ -60,9 +56,9 @@ def wanted(book: RuleBook, held: Collection[str], named: Collection[str], on: dt
     return chosen
 
 
-def orders(
+def tasks(
     pairs: Iterable[Instrument], book: RuleBook, known: Known, last_open: dt.datetime, history: int
-) -> list[Order]:
+) -> list[FetchTask]:
     """Return what to ask for, pair by pair; a pair that has nothing new is left out.
 
     Parameters
@@ -84,9 +80,9 @@ def orders(
         trading = status == TRADING
         if last is None:
             if trading or known.status.get(pair.symbol) != status or pair.symbol in known.failed:
-                found.append(Order(pair, last_open - (history - 1) * DAY, None, trading))
+                found.append(FetchTask(pair, last_open - (history - 1) * DAY, None, trading))
         elif last < last_open and (trading or known.status.get(pair.symbol) != status or pair.symbol in known.failed):
-            found.append(Order(pair, known.since(pair.symbol, last_open), last, trading))
+            found.append(FetchTask(pair, known.since(pair.symbol, last_open), last, trading))
     return found
 
 
@@ -112,18 +108,16 @@ class Known:
     failed: frozenset[str]
 
     @classmethod
-    def of(cls, snapshot: Snapshot | None, last_open: dt.datetime) -> Known:
+    def of(cls, held: Held, last_open: dt.datetime) -> Known:
         """Look into a state of the lake."""
-        if snapshot is None:
+        keys = held.keys
+        if keys is None:
             return cls({}, {}, {}, frozenset())
-        keys = snapshot.bars(columns=("symbol", "open_time"))
         last = keys.group_by("symbol").agg(pl.col("open_time").max())
         recent = gaps(keys.filter(pl.col("open_time") >= last_open - _WINDOW))
         first = recent.group_by("symbol").agg(pl.col("before").min())
-        instruments = snapshot.instruments()
-        statuses = {} if instruments is None else _statuses(instruments)
-        failed = [name for item in snapshot.record.findings if item.code == "SYMBOL_FAILED" for name in item.names]
-        return cls(dict(last.iter_rows()), dict(first.iter_rows()), statuses, frozenset(failed))
+        statuses = {} if held.instruments is None else _statuses(held.instruments)
+        return cls(dict(last.iter_rows()), dict(first.iter_rows()), statuses, frozenset(held.failed))
 
     def since(self, symbol: str, last_open: dt.datetime) -> dt.datetime:
         """Return where to begin: the last bar, or the one before the earliest gap."""

@@ -1,0 +1,69 @@
+"""A state of a lake: one line of ``heads.jsonl``, or one object of a bucket."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ValidationError
+
+from assay.base.domain import UTC
+from assay.base.errors import IntegrityError
+from assay.lake.storage import HEADS, Storage, storage_of
+from assay.runs.documents import Document, Finding
+
+Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
+
+
+class Head(Document):
+    """One line of ``heads.jsonl``: a state of the lake that readers may pin."""
+
+    head: int
+    """Ordinal, from 1."""
+    tables: dict[str, int]
+    """Version of every table that the source has."""
+    rows: dict[str, int]
+    source: str
+    fingerprint: str
+    """SHA-256 of the content that was read last."""
+    interval: str
+    first_open: Instant
+    last_close: Instant
+    """Close of the last bar: the default as_of."""
+    symbols: int
+    findings: list[Finding]
+    """What the reading found, for the data-quality section of reports."""
+    edition: int = 1
+    """Edition of the rules by which the bars are rated, see :data:`assay.ratings.EDITION`."""
+
+
+def read_heads(folder: Path) -> list[Head]:
+    """Return every state of the lake in a folder, oldest first.
+
+    A last line without its newline is a torn write, and no state.
+
+    Raises
+    ------
+    IntegrityError
+        If a line is not what a writer writes.
+    """
+    return heads_of(storage_of(folder))
+
+
+def heads_of(storage: Storage) -> list[Head]:
+    """Return every state in a storage; see :func:`read_heads`."""
+    return [parse_head(line, number, storage) for number, line in enumerate(storage.heads(), start=1)]
+
+
+def parse_head(line: bytes, number: int, storage: Storage) -> Head:
+    """Read the line of a state."""
+    where = f"{storage.uri}/{HEADS}"
+    hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
+    try:
+        head = Head.model_validate_json(line)
+    except ValidationError as error:
+        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=hint) from error
+    if head.head != number:
+        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=hint)
+    return head
