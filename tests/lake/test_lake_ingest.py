@@ -235,7 +235,7 @@ def test_ratings_of_other_columns_are_made_anew(case, market_bars):
     case.load(market_bars)
     snapshot = case.lake.latest()
     older = snapshot.ratings().drop("bar")
-    case.lake.commit([ingest_module.Change("ratings", older, replace=True)])
+    case.lake.commit([ingest_module.TableChange("ratings", older, replace=True)])
     report = ingest(case.lake)
     assert report.changed
     assert case.lake.latest().ratings().columns == list(RATING_SCHEMA)

@@ -15,7 +15,9 @@ from assay.sources.loading import MEANINGS
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"
 SOURCES = [
-    *(ROOT / "src/assay/foundation/live").glob("*.py"),
+    *(path for path in (ROOT / "src/assay/sources").glob("*.py") if path.stem not in ("files", "rules")),
+    *(ROOT / "src/assay/screening").glob("[prt]*.py"),
+    ROOT / "src/assay/lake/refresh.py",
     ROOT / "src/assay/report/doctor.py",
     ROOT / "src/assay/cli/do_doctor.py",
 ]
