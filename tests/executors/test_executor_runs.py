@@ -204,18 +204,20 @@ def test_the_setting_comes_from_file_environment_and_command_line(tmp_path):
     assert at_once(load().execution(), 1) == 1
 
 
+@pytest.fixture(scope="module")
+def alone(house):
+    """The hashes of 64 sleeves in one process."""
+    wanted = [house.request(profile, settings) for profile, settings in VARIANTS]
+    outcomes = run_all(Serial(), wanted)
+    assert {outcome.state for outcome in outcomes} == {"VALID"}
+    found = hashes(wanted)
+    assert len({str(sorted(artifacts.items())) for artifacts in found}) == 64
+    return found
+
+
 @pytest.mark.slow
 class TestSixtyFour:
     """64 sleeves on two nodes."""
-
-    @pytest.fixture(scope="class")
-    def alone(self, house):
-        wanted = [house.request(profile, settings) for profile, settings in VARIANTS]
-        outcomes = run_all(Serial(), wanted)
-        assert {outcome.state for outcome in outcomes} == {"VALID"}
-        found = hashes(wanted)
-        assert len({str(sorted(artifacts.items())) for artifacts in found}) == 64
-        return found
 
     def test_they_end_with_the_serial_hashes(self, house, two_nodes, alone):
         two_nodes.mend()

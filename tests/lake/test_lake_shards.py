@@ -14,7 +14,7 @@ import pytest
 from assay.base.domain import UTC
 from assay.base.errors import SourceError
 from assay.executors import Serial
-from assay.executors.pool import Pool
+from assay.executors.pool import ProcessPool
 from assay.lake import delta, shards
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
@@ -101,7 +101,7 @@ def test_shards_give_the_tables_and_the_report_of_a_whole_reading(tmp_path, sour
 def test_shards_on_a_pool_give_the_same(tmp_path, source, small_shards):
     alone, spread = Lake(tmp_path / "alone", f"parquet:{source}"), Lake(tmp_path / "spread", f"parquet:{source}")
     ingest(alone)
-    pool = Pool(2)
+    pool = ProcessPool(2)
     try:
         ingest(spread, executor=pool)
     finally:

@@ -14,41 +14,41 @@ from rich.console import Console
 
 from assay.cli import do_status as showing
 from assay.cli.do_status import Lines, table
-from assay.page.board import Board
+from assay.page.run_list import RunList
 from assay.runs.home import Home
 
 
-def looks(board: Board, shown: Lines, stream: io.StringIO) -> list[str]:
+def looks(run_list: RunList, shown: Lines, stream: io.StringIO) -> list[str]:
     """Look once more; return what was printed since."""
     before = len(stream.getvalue())
-    board.refresh()
-    shown.show(board)
+    run_list.refresh()
+    shown.show(run_list)
     return stream.getvalue()[before:].splitlines()
 
 
 def test_elsewhere_a_line_is_printed_for_each_change(tmp_path: Path) -> None:
-    board, stream = Board(Home(tmp_path)), io.StringIO()
+    run_list, stream = RunList(Home(tmp_path)), io.StringIO()
     shown = Lines(stream, as_json=False)
-    assert looks(board, shown, stream) == []
+    assert looks(run_list, shown, stream) == []
     a_status(tmp_path, "one", step=1, stage="Step 1: Preflight")
-    [line] = looks(board, shown, stream)
+    [line] = looks(run_list, shown, stream)
     assert line.split("  ")[:4] == [LONG, "one", "RUNNING", "Step 1: Preflight"]
-    assert looks(board, shown, stream) == []
+    assert looks(run_list, shown, stream) == []
     error = {"code": "DATA", "what": "too few days", "where": "", "hint": "", "exit_code": 1}
     a_status(tmp_path, "one", state="FAILED", elapsed=3.0, error=error)
     a_status(tmp_path, "two", started="2001-01-01T00:00:00+00:00", state="VALID")
-    told = looks(board, shown, stream)
+    told = looks(run_list, shown, stream)
     assert [line.split("  ")[1:3] for line in told] == [["two", "VALID"], ["one", "FAILED DATA"]]
     (tmp_path / "runs/two/run_status.json").unlink()
     (tmp_path / "runs/two").rmdir()
-    assert looks(board, shown, stream) == [f"{LONG}  two  GONE"]
+    assert looks(run_list, shown, stream) == [f"{LONG}  two  GONE"]
 
 
 def test_for_machines_each_change_is_one_object(tmp_path: Path) -> None:
-    board, stream = Board(Home(tmp_path)), io.StringIO()
+    run_list, stream = RunList(Home(tmp_path)), io.StringIO()
     shown = Lines(stream, as_json=True)
     a_status(tmp_path, "one")
-    [line] = looks(board, shown, stream)
+    [line] = looks(run_list, shown, stream)
     assert {key: json.loads(line)[key] for key in ("run_id", "state", "step")} == {
         "run_id": "one",
         "state": "RUNNING",
@@ -61,10 +61,10 @@ def test_a_terminal_gets_what_fits_with_what_goes_first(tmp_path: Path) -> None:
         a_status(tmp_path, f"old{number}", state="VALID", started=f"2024-01-0{number + 1}T00:00:00+00:00")
     a_status(tmp_path, "goes", started="2020-01-01T00:00:00+00:00")
     a_status(tmp_path, "odd", profile="[bold]x[/bold]", started="2025-01-01T00:00:00+00:00", state="VALID")
-    board = Board(Home(tmp_path))
-    board.refresh()
+    run_list = RunList(Home(tmp_path))
+    run_list.refresh()
     stream = io.StringIO()
-    Console(file=stream, width=160).print(table(board, 4))
+    Console(file=stream, width=160).print(table(run_list, 4))
     lines = stream.getvalue().splitlines()
     assert [line.split()[1] for line in lines[1:5]] == ["goes", "odd", "old8", "old7"]
     assert "[bold]x[/bold]" in lines[2]

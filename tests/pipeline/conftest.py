@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from assay.selftest.workshop import AS_OF, LONG, SHORT, Workshop, mutated
+from assay.selftest.sandbox import AS_OF, LONG, SHORT, Sandbox, mutated
 
-__all__ = ["AS_OF", "LONG", "SHORT", "Workshop", "mutated"]
-
-
-@pytest.fixture(scope="session")
-def workshop(tmp_path_factory) -> Workshop:
-    return Workshop.at(tmp_path_factory.mktemp("home"))
+__all__ = ["AS_OF", "LONG", "SHORT", "Sandbox", "mutated"]
 
 
 @pytest.fixture(scope="session")
-def finished(workshop) -> dict[str, Path]:
+def sandbox(tmp_path_factory) -> Sandbox:
+    return Sandbox.at(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def finished(sandbox) -> dict[str, Path]:
     """One sealed run of each side."""
-    return dict(workshop.profiles)
+    return dict(sandbox.profiles)

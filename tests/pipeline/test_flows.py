@@ -23,12 +23,12 @@ def command(*arguments, home):
 
 
 @pytest.fixture(scope="module")
-def pairs(workshop):
+def pairs(sandbox):
     """The pair, by one worker and by two."""
     made = {}
     for workers in (1, 2):
-        wanted = requests(workshop.home, load(), workshop.foundation, [LONG, SHORT])
-        with workforce("pool", workers, workshop.home) as executor:
+        wanted = requests(sandbox.home, load(), sandbox.foundation, [LONG, SHORT])
+        with workforce("pool", workers, sandbox.home) as executor:
             outcomes = run_all(executor, wanted)
         assert [outcome.state for outcome in outcomes] == ["VALID", "VALID"], outcomes
         made[workers] = [recorded_artifacts(request.run) for request in wanted]
@@ -41,8 +41,8 @@ def test_the_number_of_workers_changes_no_content(pairs, finished):
     assert all(len(artifacts) > 15 for artifacts in pairs[1])
 
 
-def test_a_killed_worker_costs_no_run(workshop, finished):
-    wanted = requests(workshop.home, load(), workshop.foundation, [LONG, SHORT])
+def test_a_killed_worker_costs_no_run(sandbox, finished):
+    wanted = requests(sandbox.home, load(), sandbox.foundation, [LONG, SHORT])
     victims = []
 
     def kill_once():
@@ -52,7 +52,7 @@ def test_a_killed_worker_costs_no_run(workshop, finished):
                 victims.append(status.pid)
                 os.kill(status.pid, signal.SIGKILL)
 
-    with workforce("pool", 2, workshop.home) as executor:
+    with workforce("pool", 2, sandbox.home) as executor:
         outcomes = run_all(executor, wanted, kill_once)
     assert victims
     assert [outcome.state for outcome in outcomes] == ["VALID", "VALID"]

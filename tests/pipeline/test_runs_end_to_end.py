@@ -89,10 +89,10 @@ def test_realized_beta_has_the_sign_of_the_sleeve(finished):
             assert sign * covariance[0, 1] / covariance[1, 1] > 0, (profile, name)
 
 
-def test_the_steps_are_nothing_but_the_decision(workshop, finished):
+def test_the_steps_are_nothing_but_the_decision(sandbox, finished):
     """What the live run wrote step by step is what the walk-forward's function decides at the same instant."""
     for profile, folder in finished.items():
-        request = workshop.request(profile)
+        request = sandbox.request(profile)
         days = decision.history_days(request.profile, request.as_of)
         market = load_market(request.lake_folder, request.head, request.as_of, days)
         decided = decision.decide(market, request.profile, request.scanners)
@@ -113,15 +113,15 @@ def test_artifacts_hold_no_name_clock_or_path(finished):
             assert str(folder.parent) not in text
 
 
-def test_a_replay_is_equal(workshop, finished):
+def test_a_replay_is_equal(sandbox, finished):
     before = sorted((path, path.stat().st_mtime_ns) for path in finished[LONG].rglob("*"))
-    result = replay(workshop.home, finished[LONG])
+    result = replay(sandbox.home, finished[LONG])
     assert result.verdict == "EQUAL"
     assert set(result.artifacts) == set(recorded_artifacts(finished[LONG]))
     assert sorted((path, path.stat().st_mtime_ns) for path in finished[LONG].rglob("*")) == before
 
 
-def test_a_changed_setting_replays_as_different(workshop, finished, tmp_path):
+def test_a_changed_setting_replays_as_different(sandbox, finished, tmp_path):
     import shutil
 
     folder = tmp_path / finished[LONG].name
@@ -129,14 +129,14 @@ def test_a_changed_setting_replays_as_different(workshop, finished, tmp_path):
     manifest = files.read_json(folder / layout.MANIFEST)
     manifest["profile"]["caps"]["atom"] = 0.11
     files.write_json(folder / layout.MANIFEST, manifest)
-    assert replay(workshop.home, folder).verdict == "DIFFERENT"
+    assert replay(sandbox.home, folder).verdict == "DIFFERENT"
 
 
-def test_a_resumed_run_ends_like_an_undisturbed_one(workshop, finished):
+def test_a_resumed_run_ends_like_an_undisturbed_one(sandbox, finished):
     def fail(_context):
         raise KeyboardInterrupt
 
-    request = workshop.request(SHORT)
+    request = sandbox.request(SHORT)
     first = execute(request, steps=mutated("strategy_synthesis", fail))
     assert (first.state, first.exit_code) == ("INTERRUPTED", Exit.INTERRUPTED)
     assert Status.read(request.run).state == "INTERRUPTED"
@@ -149,11 +149,11 @@ def test_a_resumed_run_ends_like_an_undisturbed_one(workshop, finished):
     assert verify(request.run).ok
 
 
-def test_a_step_whose_input_changed_is_done_again(workshop, finished):
+def test_a_step_whose_input_changed_is_done_again(sandbox, finished):
     def fail(_context):
         raise KeyboardInterrupt
 
-    request = workshop.request(SHORT)
+    request = sandbox.request(SHORT)
     execute(request, steps=mutated("weight_flattening", fail))
     winners = request.run / layout.WINNERS
     files.write(winners, winners.read_bytes().replace(b'"rank": 1,', b'"rank": 1, '))
@@ -161,12 +161,12 @@ def test_a_step_whose_input_changed_is_done_again(workshop, finished):
     assert recorded_artifacts(request.run) == recorded_artifacts(finished[SHORT])
 
 
-def test_a_run_that_died_between_seal_and_registry_is_entered_on_resume(workshop):
+def test_a_run_that_died_between_seal_and_registry_is_entered_on_resume(sandbox):
     from assay.runs import registry
 
-    request = workshop.request(LONG)
+    request = sandbox.request(LONG)
     assert execute(request).state == "VALID"
-    path = workshop.home.registry
+    path = sandbox.home.registry
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-1]))
     Status.begin(request.run.name, LONG, dt.datetime.now(dt.UTC)).write(request.run)
@@ -178,11 +178,11 @@ def test_a_run_that_died_between_seal_and_registry_is_entered_on_resume(workshop
     assert Status.read(request.run).state == "VALID"
 
 
-def test_a_run_is_resumed_from_a_step_by_number_or_name(workshop, finished):
+def test_a_run_is_resumed_from_a_step_by_number_or_name(sandbox, finished):
     def fail(_context):
         raise KeyboardInterrupt
 
-    request = workshop.request(SHORT)
+    request = sandbox.request(SHORT)
     execute(request, steps=mutated("optimization", fail))
     assert step(6) is step("6") is step("strategy_synthesis")
     again = execute(replace(request, resume=True), redo_from=step("strategy_synthesis").number)
@@ -208,18 +208,18 @@ def test_a_limit_that_rings_in_a_finalizer_holds_all_the_same():
 
 # A limit of a millisecond may ring inside a callback of the garbage collector, which hypothesis installs.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_step_that_takes_too_long_is_stopped_and_named(workshop):
-    folder, outcome = workshop.run(SHORT, ("limits.step=0.001",))
+def test_a_step_that_takes_too_long_is_stopped_and_named(sandbox):
+    folder, outcome = sandbox.run(SHORT, ("limits.step=0.001",))
     assert outcome.error["code"] == "STEP_TIMEOUT"
     assert Status.read(folder).state == "FAILED"
     assert check_chain(folder / layout.LEDGER) >= 3
 
 
-def test_an_internal_fault_leaves_ledger_status_and_log(workshop):
+def test_an_internal_fault_leaves_ledger_status_and_log(sandbox):
     def fail(_context):
         raise ZeroDivisionError("a fault of ours")
 
-    folder, outcome = workshop.run(SHORT, steps=mutated("risk_analysis", fail))
+    folder, outcome = sandbox.run(SHORT, steps=mutated("risk_analysis", fail))
     assert (outcome.exit_code, outcome.error["code"]) == (Exit.INTERNAL, "INTERNAL")
     assert "ZeroDivisionError: a fault of ours" in (folder / "logs" / "error.txt").read_text()
     last = read_ledger(folder / layout.LEDGER)[-1]
@@ -227,18 +227,18 @@ def test_an_internal_fault_leaves_ledger_status_and_log(workshop):
     assert Status.read(folder).stage == "Step 8: Risk Analysis"
 
 
-def test_nobody_found_ends_with_a_reason_unless_the_profile_stands_aside(workshop):
+def test_nobody_found_ends_with_a_reason_unless_the_profile_stands_aside(sandbox):
     nobody = ("scanners.binance_spot_rating_all_short.min_value_traded=1e18",)
     from assay.pipeline.flow import lay_foundation, requests
     from assay.settings import load
 
-    found = lay_foundation(workshop.home, load(settings=nobody), "sample", AS_OF)
-    assert found.path != workshop.foundation.path
-    [request] = requests(workshop.home, load(settings=nobody), found, [SHORT])
+    found = lay_foundation(sandbox.home, load(settings=nobody), "sample", AS_OF)
+    assert found.path != sandbox.foundation.path
+    [request] = requests(sandbox.home, load(settings=nobody), found, [SHORT])
     outcome = execute(request)
     assert (outcome.exit_code, outcome.error["code"]) == (Exit.FAILED, "NO_CANDIDATES")
     aside = (*nobody, "stand_aside=true")
-    [request] = requests(workshop.home, load(settings=aside), found, [SHORT])
+    [request] = requests(sandbox.home, load(settings=aside), found, [SHORT])
     outcome = execute(request)
     assert outcome.state == "VALID", outcome.error
     flattened = artifacts.load(Flattened, request.run / layout.FLATTENED)
@@ -246,8 +246,8 @@ def test_nobody_found_ends_with_a_reason_unless_the_profile_stands_aside(worksho
     assert verify(request.run).ok
 
 
-def test_a_polluted_pool_is_turned_and_guarded(workshop):
-    folder, outcome = workshop.run(SHORT, ("pool=superset",))
+def test_a_polluted_pool_is_turned_and_guarded(sandbox):
+    folder, outcome = sandbox.run(SHORT, ("pool=superset",))
     assert outcome.state == "VALID", outcome.error
     raw = artifacts.load(RawCandidates, folder / layout.RAW)
     assert {candidate.direction for candidate in raw.candidates} == {"SHORT"}
@@ -262,8 +262,8 @@ def test_a_polluted_pool_is_turned_and_guarded(workshop):
         assert sum(a.Weight for a in portfolio.assets) <= sum(a.Weight for a in optimized.unguarded[name].assets) + 1e-9
 
 
-def test_the_multi_logic_example_expands_and_counts(workshop):
-    folder, outcome = workshop.run("binance_spot_rating_multi_long")
+def test_the_multi_logic_example_expands_and_counts(sandbox):
+    folder, outcome = sandbox.run("binance_spot_rating_multi_long")
     assert outcome.state == "VALID", outcome.error
     audit = artifacts.load(SelectionAudit, folder / layout.SELECTION)
     [normalization] = [stage for stage in audit.stages if stage.stage == "normalization"]
@@ -274,9 +274,9 @@ def test_the_multi_logic_example_expands_and_counts(workshop):
     assert {winner.logic for winner in winners} == {"rating_ma", "rating_other"}
 
 
-def test_alpha_differs_between_profiles_and_shorts_are_ranked_as_shorts(workshop, finished):
+def test_alpha_differs_between_profiles_and_shorts_are_ranked_as_shorts(sandbox, finished):
     short = artifacts.load(SelectionAudit, finished[SHORT] / layout.SELECTION)
-    folder, _ = workshop.run("binance_spot_rating_ma_short")
+    folder, _ = sandbox.run("binance_spot_rating_ma_short")
     other = artifacts.load(SelectionAudit, folder / layout.SELECTION)
     alpha = [{fate.symbol: fate.alpha_score for fate in audit.fates if fate.alpha_score} for audit in (short, other)]
     both = alpha[0].keys() & alpha[1].keys()
@@ -295,8 +295,8 @@ def test_health_names_every_symbol_and_the_unknown_facts(finished):
     assert "INSTRUMENTS_UNKNOWN" in {finding.code for finding in health.findings}
 
 
-def test_a_run_killed_at_a_random_moment_resumes_to_the_same(workshop, finished):
-    request = workshop.request(SHORT, run_id="killed")
+def test_a_run_killed_at_a_random_moment_resumes_to_the_same(sandbox, finished):
+    request = sandbox.request(SHORT, run_id="killed")
     command = [
         sys.executable,
         "-m",
@@ -306,7 +306,7 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same(workshop, finished)
         "--as-of",
         AS_OF,
         "--home",
-        str(workshop.home.path),
+        str(sandbox.home.path),
         "--run-id",
         "victim",
     ]
@@ -317,7 +317,7 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same(workshop, finished)
             break
     process.wait()
     process.stderr.close()
-    victim = workshop.home.runs / "victim"
+    victim = sandbox.home.runs / "victim"
     assert Status.read(victim).seen().state == "DEAD"
     done = subprocess.run(
         [
@@ -327,7 +327,7 @@ def test_a_run_killed_at_a_random_moment_resumes_to_the_same(workshop, finished)
             "run",
             SHORT,
             "--home",
-            str(workshop.home.path),
+            str(sandbox.home.path),
             "--run-id",
             "victim",
             "--resume",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from crash_world import LONG, SMALL, make_home
 
-from assay.selftest.crash import RunJob, count_writes, crash_at, faults_of, kill_at
+from assay.selftest.crash import RunWorkload, count_writes, crash_at, faults_of, kill_at
 from assay.selftest.faults import KINDS, Fault
 
 PARTS = 4
@@ -15,7 +15,7 @@ PARTS = 4
 @pytest.fixture(scope="session")
 def job(tmp_path_factory):
     home, source = make_home(tmp_path_factory.mktemp("crash"))
-    made = RunJob(home.path, LONG, source, settings=SMALL)
+    made = RunWorkload(home.path, LONG, source, settings=SMALL)
     return replace(made, expected=made.twin())
 
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from constraints import breaches
+from degenerate import SMALL, attempt, market_of, profile_of, scanners_of
 from hypothesis import HealthCheck, given, settings
-from universes import universes
+from universes import HOSTILE, TRAITS, Universe, draw, raw_bars, universes
 
 from assay.backtest.decision import decide
 from assay.base.errors import AssayError, Exit, SourceError
@@ -18,11 +20,6 @@ from assay.risk.solve import ALL_CASH
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
 from assay.runs.verify import verify
-from assay.selftest.constraints import breaches
-from assay.selftest.degenerate import attempt
-from assay.selftest.small_profiles import SMALL, profile_of, scanners_of
-from assay.selftest.universe_market import market_of
-from assay.selftest.universes import HOSTILE, TRAITS, Universe, draw, raw_bars
 from assay.settings import load
 
 QUICK, SLOW, SHARD = 40, 10_000, 500

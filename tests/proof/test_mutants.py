@@ -13,8 +13,8 @@ from mutants import COMPOSED, GATES, MUTANTS, NO_FAULTS
 from assay.pipeline import steps
 from assay.runs import artifacts as layout
 from assay.runs.ledger import Ledger
-from assay.selftest.attempts import SETTINGS
-from assay.selftest.workshop import SHORT, Workshop, mutated
+from assay.selftest.cases import SETTINGS
+from assay.selftest.sandbox import SHORT, Sandbox, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"(L[0-4]|SIGNTEST|ATOMIC|META|CAUSALITY)_[A-Z][A-Z_]*")
@@ -110,8 +110,8 @@ def test_a_gate_of_the_register_is_in_a_test(gate):
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    return Workshop.at(tmp_path_factory.mktemp("gates"), SETTINGS)
+def sandbox(tmp_path_factory):
+    return Sandbox.at(tmp_path_factory.mktemp("gates"), SETTINGS)
 
 
 def stale(health):
@@ -131,23 +131,23 @@ UNHEALTHY = {
 
 
 @pytest.mark.parametrize("fault", UNHEALTHY)
-def test_the_foundation_gate_kills_its_mutants(workshop, monkeypatch, fault):
+def test_the_foundation_gate_kills_its_mutants(sandbox, monkeypatch, fault):
     honest = steps.data_health
     monkeypatch.setattr(steps, "data_health", lambda *given: UNHEALTHY[fault](honest(*given)))
-    folder, outcome = workshop.run(SHORT)
+    folder, outcome = sandbox.run(SHORT)
     assert outcome.error["code"] == "GATE"
     assert outcome.error["where"] == layout.HEALTH
     assert not (folder / layout.WINNERS).exists()
 
 
-def test_a_candidate_without_column_or_reason_is_refused(workshop, monkeypatch):
+def test_a_candidate_without_column_or_reason_is_refused(sandbox, monkeypatch):
     honest = steps.decision.prepare
 
     def prepare(market, candidates, profile):
         return honest(market, candidates[1:], profile)
 
     monkeypatch.setattr(steps.decision, "prepare", prepare)
-    _, outcome = workshop.run(SHORT)
+    _, outcome = sandbox.run(SHORT)
     assert (outcome.error["code"], outcome.error["where"]) == ("GATE", layout.HEALTH)
     assert "neither a column nor a reason" in outcome.error["what"]
 
@@ -158,8 +158,8 @@ def hold_a_loss_maker(context):
     context.save(layout.WALK_WEIGHTS, weights.with_columns((pl.int_range(pl.len()) == 0).alias("loss_maker")))
 
 
-def test_the_gate_of_capital_preservation_kills_its_mutant(workshop):
-    _, outcome = workshop.run(SHORT, steps=mutated("walk_forward", hold_a_loss_maker))
+def test_the_gate_of_capital_preservation_kills_its_mutant(sandbox):
+    _, outcome = sandbox.run(SHORT, steps=mutated("walk_forward", hold_a_loss_maker))
     assert (outcome.error["code"], outcome.error["where"]) == ("GATE", layout.PRESERVATION)
 
 
@@ -176,21 +176,21 @@ def test_the_gate_of_capital_preservation_kills_its_mutant(workshop):
         ),
     ],
 )
-def test_a_gate_that_checked_nothing_refuses_the_run(workshop, monkeypatch, gate):
+def test_a_gate_that_checked_nothing_refuses_the_run(sandbox, monkeypatch, gate):
     honest = Ledger.gate
 
     def idle(self, step, name, **told):
         return honest(self, step, name, **(told | {"checked": 0} if name == gate else told))
 
     monkeypatch.setattr(Ledger, "gate", idle)
-    _, outcome = workshop.run(SHORT)
+    _, outcome = sandbox.run(SHORT)
     assert outcome.error["code"] == "ATOMIC_LEDGER_BROKEN"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checked", [0, None])
 @pytest.mark.parametrize("layer", ["L0", "L1", "L2", "L3", "L4"])
-def test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run(workshop, monkeypatch, layer, checked):
+def test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run(sandbox, monkeypatch, layer, checked):
     honest = Ledger.contract
 
     def idle(self, step, **told):
@@ -199,5 +199,5 @@ def test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run(workshop
         return self.head if checked is None else honest(self, step, **(told | {"checked": 0}))
 
     monkeypatch.setattr(Ledger, "contract", idle)
-    _, outcome = workshop.run(SHORT)
+    _, outcome = sandbox.run(SHORT)
     assert outcome.error["code"] == "ATOMIC_LEDGER_BROKEN"

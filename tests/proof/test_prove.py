@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from assay.base import files
 from assay.base.errors import IntegrityError, UsageError
 from assay.cli import app
-from assay.prove import Figure, Link, Proof, prove
+from assay.prove import Link, Pair, Proof, prove
 from assay.prove.market import rank
 from assay.prove.optimality import measure
 from assay.risk.caps import Polytope
@@ -50,7 +50,7 @@ def proved(home: Signed, run: str, name: str, symbol: str) -> Proof:
 
 
 def wrong(proof: Proof) -> list[str]:
-    return [f"{link.name}: {one}" for link in proof.links for one in link.figures if not one.ok]
+    return [f"{link.name}: {one}" for link in proof.links for one in link.pairs if not one.ok]
 
 
 # --- real runs --------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def test_artifacts_stand_with_the_hashes_that_they_were_sealed_with(signed: Sign
 def test_cash_and_weights_are_the_whole(signed: Signed) -> None:
     run = signed.runs[SHORT]
     symbol = next(iter(coins(run)))
-    sums = {one.name: one.recorded for one in proved(signed, SHORT, "hrp", symbol).links[-1].figures}
+    sums = {one.name: one.recorded for one in proved(signed, SHORT, "hrp", symbol).links[-1].pairs}
     assert sums["cash"] + sums["gross"] == pytest.approx(1.0, abs=1e-9)
     assert sums["net"] == pytest.approx(-sums["gross"])
 
@@ -116,7 +116,7 @@ def test_a_hedged_coin_is_followed_into_both_sleeves(signed: Signed) -> None:
     ]
     signs = {below.run_id: np.sign(below.net_weight) for below in proof.sleeves}
     assert signs == {signed.runs[LONG].name: 1.0, signed.runs[SHORT].name: -1.0}
-    shares = {one.name: one.recorded for one in proof.links[-1].figures if one.name.startswith("share")}
+    shares = {one.name: one.recorded for one in proof.links[-1].pairs if one.name.startswith("share")}
     assert {name.rpartition("_")[2] for name in shares} == {"LONG", "SHORT"}
     assert len(shares) > 2  # two logics on the short side
     signed_shares = [value if name.endswith("LONG") else -value for name, value in shares.items()]
@@ -456,12 +456,12 @@ def test_ranks_by_hand() -> None:
     assert [rank(found, one) for one in found] == [4, 1, 1, 2]
 
 
-def test_figures_and_links() -> None:
-    assert not Figure("a", True, 1).ok
-    assert not Figure("a", 1.0, None).ok
-    assert not Figure("a", float("nan"), float("nan")).ok
-    assert Figure("a", None, None).ok
-    assert Figure("a", 1.0, 1).ok
+def test_pairs_and_links() -> None:
+    assert not Pair("a", True, 1).ok
+    assert not Pair("a", 1.0, None).ok
+    assert not Pair("a", float("nan"), float("nan")).ok
+    assert Pair("a", None, None).ok
+    assert Pair("a", 1.0, 1).ok
     assert not Link("a", "", "", "", ()).ok  # a link that compares nothing is none
 
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from assay.base.errors import Exit, SourceError
 from assay.cli import app
 from assay.runs.home import Home
-from assay.selftest.attempts import SETTINGS
-from assay.selftest.workshop import SHORT, Workshop
+from assay.selftest.cases import SETTINGS
+from assay.selftest.sandbox import SHORT, Sandbox
 from assay.sources import archive
 from assay.sources import rules as exchange_info
 from assay.sources.rules import read_exchange_info
@@ -127,8 +127,8 @@ BAD_NAMES = (
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    made = Workshop.at(tmp_path_factory.mktemp("security") / "home", SETTINGS)
+def sandbox(tmp_path_factory):
+    made = Sandbox.at(tmp_path_factory.mktemp("security") / "home", SETTINGS)
     made.sealed(SHORT)
     return made
 
@@ -143,8 +143,8 @@ def call(*arguments: str):
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_run_is_never_named_by_a_path(workshop, name):
-    home = workshop.home.path
+def test_a_run_is_never_named_by_a_path(sandbox, name):
+    home = sandbox.home.path
     before = tree(home.parent)
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     done = call("run", SHORT, "--run-id", name, "--home", str(home), "--as-of", "2023-10-20", *settings)
@@ -154,8 +154,8 @@ def test_a_run_is_never_named_by_a_path(workshop, name):
 
 @pytest.mark.parametrize("name", ["../../x", "/etc", "..", "a\0b", "ｒun", "", "no-such-run"])
 @pytest.mark.parametrize("command", ["verify", "validate", "replay", "why", "causality", "report", "status"])
-def test_no_command_takes_a_run_that_is_a_path_out(workshop, command, name):
-    home = workshop.home.path
+def test_no_command_takes_a_run_that_is_a_path_out(sandbox, command, name):
+    home = sandbox.home.path
     before = tree(home.parent)
     more = ["BINANCE:BTCUSDT"] if command == "why" else []
     done = call(command, name, *more, "--home", str(home))
@@ -165,16 +165,16 @@ def test_no_command_takes_a_run_that_is_a_path_out(workshop, command, name):
 
 
 @pytest.mark.parametrize("arguments", [("run", "../../x"), ("flow", "../x"), ("profiles", "show", "/etc/passwd")])
-def test_profiles_and_flows_are_looked_up_and_never_opened(workshop, arguments):
-    before = tree(workshop.home.path.parent)
-    home = [] if arguments[0] == "profiles" else ["--home", str(workshop.home.path)]
+def test_profiles_and_flows_are_looked_up_and_never_opened(sandbox, arguments):
+    before = tree(sandbox.home.path.parent)
+    home = [] if arguments[0] == "profiles" else ["--home", str(sandbox.home.path)]
     done = call(*arguments, *home)
     assert done.exit_code == Exit.USAGE
-    assert tree(workshop.home.path.parent) == before
+    assert tree(sandbox.home.path.parent) == before
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", "\u202eevil", "e" * 90])
-def test_a_declared_profile_or_flow_does_not_lead_out_of_the_home_folder(workshop, tmp_path, monkeypatch, name):
+def test_a_declared_profile_or_flow_does_not_lead_out_of_the_home_folder(sandbox, tmp_path, monkeypatch, name):
     text = f"""
 [profiles.{json.dumps(name)}]
 direction = "SHORT"
@@ -186,7 +186,7 @@ scanners = ["{SHORT}"]
 """
     (tmp_path / "assay.toml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    home = workshop.home.path
+    home = sandbox.home.path
     before = tree(home.parent), tree(tmp_path)
     for command in ("run", "flow"):
         done = call(command, name, "--home", str(home), "--as-of", "2023-10-20")
@@ -197,24 +197,24 @@ scanners = ["{SHORT}"]
 @pytest.mark.parametrize(
     "symbol", ["../../etc/passwd", "BINANCE:../../x", "BINANCE:B\0TC", "BINANCE:\u202eX", "BINANCE:A B"]
 )
-def test_a_symbol_is_no_path(workshop, symbol):
-    before = tree(workshop.home.path.parent)
-    home = ["--home", str(workshop.home.path)]
-    run = workshop.sealed(SHORT).name
+def test_a_symbol_is_no_path(sandbox, symbol):
+    before = tree(sandbox.home.path.parent)
+    home = ["--home", str(sandbox.home.path)]
+    run = sandbox.sealed(SHORT).name
     for arguments in (("ratings", symbol), ("why", run, symbol), ("prove", run, "hrp", symbol)):
         done = call(*arguments, *home)
         assert done.exit_code == Exit.USAGE, done.output
         assert "Traceback" not in done.output
-    assert tree(workshop.home.path.parent) == before
+    assert tree(sandbox.home.path.parent) == before
 
 
-def test_a_link_in_the_place_of_a_run_is_not_followed(workshop, tmp_path):
+def test_a_link_in_the_place_of_a_run_is_not_followed(sandbox, tmp_path):
     outside = tmp_path / "outside"
     for name, target in (("linked", outside), ("dangling", tmp_path / "nowhere")):
-        link = workshop.home.runs / name
+        link = sandbox.home.runs / name
         link.symlink_to(target)
         try:
-            done = call("run", SHORT, "--run-id", name, "--home", str(workshop.home.path), "--as-of", "2023-10-20")
+            done = call("run", SHORT, "--run-id", name, "--home", str(sandbox.home.path), "--as-of", "2023-10-20")
         finally:
             link.unlink()
         assert done.exit_code == Exit.USAGE, done.output

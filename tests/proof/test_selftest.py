@@ -11,56 +11,56 @@ from typer.testing import CliRunner
 from assay.base.errors import Exit, GateError
 from assay.cli import app
 from assay.cli import do_selftest as command
-from assay.selftest import attempts as register
-from assay.selftest.attempts import SETTINGS, Attempt, Result, attempts, make
+from assay.selftest import cases as register
+from assay.selftest.cases import SETTINGS, Case, Result, attempt, cases
+from assay.selftest.sandbox import Sandbox
 from assay.selftest.tampering import EDITS
-from assay.selftest.workshop import Workshop
 
 QUICK_GROUPS = {"files", "causality"}
 """Groups that no other test makes anyway."""
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    return Workshop.at(tmp_path_factory.mktemp("selftest") / "home", SETTINGS)
+def sandbox(tmp_path_factory):
+    return Sandbox.at(tmp_path_factory.mktemp("selftest") / "home", SETTINGS)
 
 
 def marked():
-    for attempt in attempts():
-        slow = attempt.group not in QUICK_GROUPS
-        yield pytest.param(attempt, marks=[pytest.mark.slow] if slow else [], id=f"{attempt.group}: {attempt.name}")
+    for case in cases():
+        slow = case.group not in QUICK_GROUPS
+        yield pytest.param(case, marks=[pytest.mark.slow] if slow else [], id=f"{case.group}: {case.name}")
 
 
-@pytest.mark.parametrize("attempt", list(marked()))
-def test_an_attempt_is_caught(workshop, attempt):
-    result = make(attempt, workshop)
+@pytest.mark.parametrize("case", list(marked()))
+def test_an_attempt_is_caught(sandbox, case):
+    result = attempt(case, sandbox)
     assert result.caught, result.by
 
 
 def test_every_kind_of_attempt_is_there_and_named_once():
-    every = attempts()
-    assert {attempt.group for attempt in every} == {"steps", "files", "replay", "causality", "crash", "markets"}
-    assert {attempt.group for attempt in every if attempt.quick} == {attempt.group for attempt in every}
-    assert len({(attempt.group, attempt.name) for attempt in every}) == len(every)
-    assert sum(attempt.group == "files" for attempt in every) == len(EDITS)
+    every = cases()
+    assert {case.group for case in every} == {"steps", "files", "replay", "causality", "crash"}
+    assert {case.group for case in every if case.quick} == {case.group for case in every}
+    assert len({(case.group, case.name) for case in every}) == len(every)
+    assert sum(case.group == "files" for case in every) == len(EDITS)
 
 
-def test_an_error_of_ours_counts_by_its_code_and_nothing_told_is_not_caught(workshop):
-    def refuse(_workshop, _scratch):
+def test_an_error_of_ours_counts_by_its_code_and_nothing_told_is_not_caught(sandbox):
+    def refuse(_sandbox, _scratch):
         raise GateError("no", code="SOME_CODE")
 
-    attempt = Attempt("steps", "x", frozenset({"SOME_CODE"}), refuse)
-    assert make(attempt, workshop).caught
-    assert not make(replace(attempt, told=lambda *_: set()), workshop).caught
-    assert not make(replace(attempt, told=lambda *_: {"OTHER"}), workshop).caught
+    case = Case("steps", "x", frozenset({"SOME_CODE"}), refuse)
+    assert attempt(case, sandbox).caught
+    assert not attempt(replace(case, told=lambda *_: set()), sandbox).caught
+    assert not attempt(replace(case, told=lambda *_: {"OTHER"}), sandbox).caught
 
 
 @pytest.fixture
-def few(monkeypatch, workshop):
+def few(monkeypatch, sandbox):
     """Only two attempts, one of which can be made to escape, in the home that is there."""
-    monkeypatch.setattr(Workshop, "at", lambda *_: workshop)
-    chosen = [one for one in register.attempts() if one.name in ("change one byte of the weights", "cut the seal")]
-    monkeypatch.setattr(command, "attempts", lambda: chosen)
+    monkeypatch.setattr(Sandbox, "at", lambda *_: sandbox)
+    chosen = [one for one in register.cases() if one.name in ("change one byte of the weights", "cut the seal")]
+    monkeypatch.setattr(command, "cases", lambda: chosen)
     return chosen
 
 
@@ -74,7 +74,7 @@ def test_the_command_prints_a_table_and_ends_well(few):
 
 def test_an_attempt_that_escapes_is_named_and_fails(few, monkeypatch):
     escaped = replace(few[0], told=lambda *_: {"NOTHING_OF_IT"})
-    monkeypatch.setattr(command, "attempts", lambda: [escaped, few[1]])
+    monkeypatch.setattr(command, "cases", lambda: [escaped, few[1]])
     done = CliRunner().invoke(app, ["selftest", "--json"])
     assert done.exit_code == Exit.FAILED
     body = json.loads(done.stdout)
@@ -84,5 +84,5 @@ def test_an_attempt_that_escapes_is_named_and_fails(few, monkeypatch):
 
 
 def test_no_attempts_are_no_success(few, monkeypatch):
-    monkeypatch.setattr(command, "attempts", list)
+    monkeypatch.setattr(command, "cases", list)
     assert CliRunner().invoke(app, ["selftest"]).exit_code == Exit.FAILED

@@ -52,7 +52,7 @@ def _figures(link: Link) -> Iterator[str]:
             _text(one.recomputed),
             ", ".join(f"{name} {_text(value)}" for name, value in one.inputs.items()),
         ]
-        for one in link.figures
+        for one in link.pairs
     ]
     for line in output.table(["", "figure", "recorded", "recomputed", "read from"], rows).splitlines():
         yield f"         {line.rstrip()}"

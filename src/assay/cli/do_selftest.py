@@ -8,8 +8,8 @@ from pathlib import Path
 
 from assay.base.errors import Exit
 from assay.cli import do_output as output
-from assay.selftest.attempts import SETTINGS, Result, attempts, make
-from assay.selftest.workshop import Workshop
+from assay.selftest.cases import SETTINGS, Result, attempt, cases
+from assay.selftest.sandbox import Sandbox
 
 SHOWN = 2
 """Codes that a row of the table spells out."""
@@ -26,16 +26,16 @@ def selftest(quick: bool, as_json: bool) -> int:
         Print JSON for machines.
     """
     began = time.monotonic()
-    chosen = [attempt for attempt in attempts() if attempt.quick or not quick]
+    chosen = [case for case in cases() if case.quick or not quick]
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="assay-selftest-") as folder:
         output.note("selftest: the embedded sample, one run of each side")
-        workshop = Workshop.at(Path(folder) / "home", SETTINGS)
-        for profile, run in workshop.profiles.items():
+        sandbox = Sandbox.at(Path(folder) / "home", SETTINGS)
+        for profile, run in sandbox.profiles.items():
             output.note(f"selftest: {profile} is sealed as {run.name}")
-        for number, attempt in enumerate(chosen, start=1):
-            output.note(f"selftest: {number}/{len(chosen)} {attempt.group}: {attempt.name}")
-            results.append(make(attempt, workshop))
+        for number, case in enumerate(chosen, start=1):
+            output.note(f"selftest: {number}/{len(chosen)} {case.group}: {case.name}")
+            results.append(attempt(case, sandbox))
     missed = [result for result in results if not result.caught]
     if as_json:
         body = {"ok": not missed, "attempts": len(results), "caught": len(results) - len(missed)}
@@ -46,13 +46,13 @@ def selftest(quick: bool, as_json: bool) -> int:
 
 
 def _print(results: list[Result], seconds: float) -> None:
-    rows = [[result.attempt.group, result.attempt.name, _verdict(result)] for result in results]
+    rows = [[result.case.group, result.case.name, _verdict(result)] for result in results]
     output.line(output.table(["group", "attempt", "caught by"], rows))
     caught = sum(result.caught for result in results)
     output.line(f"{caught} of {len(results)} attempts caught, {seconds:.0f} s")
 
 
 def _verdict(result: Result) -> str:
-    told = [code for code in result.by if code in result.attempt.expected] if result.caught else list(result.by)
+    told = [code for code in result.by if code in result.case.expected] if result.caught else list(result.by)
     words = ", ".join(told[:SHOWN])
     return words if result.caught else f"NOT CAUGHT{f' ({words})' if words else ''}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from assay.base.domain import UTC
 from assay.cli import do_output as output
-from assay.page.board import Board, Row
+from assay.page.run_list import Row, RunList
 from assay.report.live import COLUMNS, STYLES, row, statuses
 from assay.runs.home import Home
 
@@ -24,7 +24,7 @@ INTERVAL = 0.2
 MARGIN = 4
 """Lines of a terminal that are not rows: the heading, the line about what is left out, the prompt."""
 
-Show = Callable[[Board], None]
+Show = Callable[[RunList], None]
 
 
 def status(home: Home, as_json: bool) -> None:
@@ -45,16 +45,16 @@ def watch(home: Home, as_json: bool, stream: TextIO | None = None) -> NoReturn:
     KeyboardInterrupt
         When the user has seen enough: the only way out.
     """
-    board, out = Board(home), stream or sys.stdout
+    runs, out = RunList(home), stream or sys.stdout
     if out.isatty() and not as_json:
-        _redraw(board, out)
-    _go_on(board, Lines(out, as_json).show)
+        _redraw(runs, out)
+    _go_on(runs, Lines(out, as_json).show)
 
 
-def _go_on(board: Board, show: Show) -> NoReturn:
+def _go_on(runs: RunList, show: Show) -> NoReturn:
     while True:
-        board.refresh()
-        show(board)
+        runs.refresh()
+        show(runs)
         time.sleep(INTERVAL)
 
 
@@ -74,9 +74,9 @@ class Lines:
         self._mark = ""
         self._seen: dict[str, Row] = {}
 
-    def show(self, board: Board) -> None:
+    def show(self, runs: RunList) -> None:
         """Print what changed since the last call."""
-        update = board.since(self._mark)
+        update = runs.since(self._mark)
         self._mark = update.mark
         if update.whole:
             update.gone.extend(set(self._seen) - {entry.run_id for entry in update.rows})
@@ -100,25 +100,25 @@ def cells(entry: Row, now: dt.datetime) -> tuple[str, ...]:
     return entry.profile or "-", entry.run_id, entry.verdict, entry.stage, f"{entry.seconds(now):.1f} s"
 
 
-def _redraw(board: Board, stream: TextIO) -> NoReturn:
+def _redraw(runs: RunList, stream: TextIO) -> NoReturn:
     from rich.console import Console
     from rich.live import Live
 
     console = Console(file=stream)
     with Live(console=console, auto_refresh=False) as live:
-        _go_on(board, lambda seen: live.update(table(seen, console.height - MARGIN), refresh=True))
+        _go_on(runs, lambda seen: live.update(table(seen, console.height - MARGIN), refresh=True))
 
 
-def table(board: Board, height: int) -> Table:
+def table(runs: RunList, height: int) -> Table:
     """Return the runs that fit a terminal: what is going first, then what started last."""
     from rich.table import Table
     from rich.text import Text
 
     now = dt.datetime.now(UTC)
-    rows = sorted(board.rows(), key=lambda entry: entry.state != "RUNNING")
+    rows = sorted(runs.rows(), key=lambda entry: entry.state != "RUNNING")
     left_out = len(rows) - max(height, 1)
     caption = f"and {left_out} more: assay status lists all" if left_out > 0 else None
-    shown = Table(box=None, pad_edge=False, caption=board.fault or caption, caption_justify="left")
+    shown = Table(box=None, pad_edge=False, caption=runs.fault or caption, caption_justify="left")
     for column in COLUMNS:
         shown.add_column(column, overflow="fold")  # the end of a run id is what tells runs apart
     for entry in rows[: max(height, 1)]:

@@ -27,7 +27,7 @@ GRACE = 30.0
 """Seconds that interrupted tasks have to write down that they were interrupted."""
 
 
-class Pool:
+class ProcessPool:
     """Spawned workers that import what tasks need while the caller goes on.
 
     Parameters
@@ -114,7 +114,7 @@ class Pool:
 
     def _alone(self, work: Callable[[T], R], task: T, lost: Callable[[T], R] | None, watch: Watch | None) -> R:
         for _ in range(ALONE):
-            one = Pool(1, self._warm)
+            one = ProcessPool(1, self._warm)
             try:
                 ended = one._round(work, {0: task}, watch)
             finally:

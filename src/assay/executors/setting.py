@@ -75,9 +75,9 @@ def opened(setting: Setting, workers: int | None, folder: Path, warm: Sequence[s
     if setting.kind == "pool":
         import os
 
-        from assay.executors.pool import Pool
+        from assay.executors.pool import ProcessPool
 
-        pool = Pool(workers or os.cpu_count() or 1, warm)
+        pool = ProcessPool(workers or os.cpu_count() or 1, warm)
         try:
             yield pool
         finally:

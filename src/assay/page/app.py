@@ -20,12 +20,12 @@ from starlette.types import ASGIApp
 from assay.base.errors import AssayError, DiskError, InternalError, UsageError
 from assay.base.files import as_json
 from assay.page import figures
-from assay.page.board import Board
+from assay.page.access import AccessControl, RefusalError, file_policy
 from assay.page.events import Broadcast
-from assay.page.guard import Guard, RefusalError, file_policy
 from assay.page.lookup import NOT_FOUND, file_below, flow_folder, run_folder
 from assay.page.rendering import TYPES, assets, environment, page
 from assay.page.resources import RESOURCES, Asked, Resource, status_of
+from assay.page.run_list import RunList
 from assay.runs.home import Home
 
 SECTIONS = {"runs": "Runs", "compare": "Compare", "lakes": "Lakes", "flows": "Flows"}
@@ -61,7 +61,7 @@ def create_app(home: Home, *, token: str | None = None, hosts: Collection[str] =
         exception_handlers={AssayError: failed, OSError: failed, HTTPException: failed, Exception: failed},
         lifespan=site.lifespan,
     )
-    return Guard(app, refuse=refused, token=token, hosts=hosts)
+    return AccessControl(app, refuse=refused, token=token, hosts=hosts)
 
 
 class Site:
@@ -74,23 +74,23 @@ class Site:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.board = Board(home)
+        self.run_list = RunList(home)
         self.broadcast: Broadcast | None = None
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         """Read every run once before the first request, and look at them as long as the server runs."""
-        await run_in_threadpool(self.board.refresh)
+        await run_in_threadpool(self.run_list.refresh)
         for resource in RESOURCES:
             environment().get_template(resource.template)
-        self.broadcast = Broadcast(self.board)
+        self.broadcast = Broadcast(self.run_list)
         async with self.broadcast.running():
             warming = asyncio.create_task(run_in_threadpool(figures.warm))
             yield
             await warming
 
     def _asked(self, request: Request) -> Asked:
-        return Asked(self.home, self.board, request.path_params, request.query_params)
+        return Asked(self.home, self.run_list, request.path_params, request.query_params)
 
     def page(self, resource: Resource) -> Any:
         """Return the handler that shows a resource."""

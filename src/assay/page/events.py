@@ -1,4 +1,4 @@
-"""Changes of the board, sent to everyone who looks.
+"""Changes of the run_list, sent to everyone who looks.
 
 One task looks at the runs, however many viewers there are, and only while there is one. A viewer has no queue: it is
 told what changed since it was told last, so that a slow one gets fewer and larger updates, and holds nothing up.
@@ -16,7 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from assay.base.domain import UTC
-from assay.page.board import Board
+from assay.page.run_list import RunList
 
 BUSY, IDLE = 0.15, 0.5
 """Seconds between two looks while a run is going, and while none is."""
@@ -28,21 +28,21 @@ MOST_VIEWERS = 64
 
 
 class Broadcast:
-    """Looks at the board and wakes viewers.
+    """Looks at the list of runs and wakes viewers.
 
     Parameters
     ----------
-    board : Board
+    run_list : RunList
     """
 
-    def __init__(self, board: Board) -> None:
-        self.board = board
+    def __init__(self, run_list: RunList) -> None:
+        self.run_list = run_list
         self.viewers = 0
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look at the board in a task of its own."""
+        """Look at the list of runs in a task of its own."""
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -56,33 +56,33 @@ class Broadcast:
         return self.viewers >= MOST_VIEWERS
 
     def answer(self, mark: str) -> EventSourceResponse:
-        """Return the stream of changes since a mark of the board."""
+        """Return the stream of changes since a mark of the run_list."""
         return EventSourceResponse(
             self._updates(mark), ping=KEEPALIVE, send_timeout=SLOWEST, headers={"Cache-Control": "no-store"}
         )
 
     async def _watch(self) -> None:
-        known = self.board.mark
+        known = self.run_list.mark
         while True:
             if self.viewers:
-                await run_in_threadpool(self.board.refresh)
-            if self.board.mark != known:  # by this look, or by that of a request for a page
-                known = self.board.mark
+                await run_in_threadpool(self.run_list.refresh)
+            if self.run_list.mark != known:  # by this look, or by that of a request for a page
+                known = self.run_list.mark
                 async with self._changed:
                     self._changed.notify_all()
-            await asyncio.sleep(BUSY if self.board.busy else IDLE)
+            await asyncio.sleep(BUSY if self.run_list.busy else IDLE)
 
     async def _updates(self, mark: str) -> AsyncIterator[ServerSentEvent]:
         self.viewers += 1
         try:
             while True:
-                update = self.board.since(mark)
+                update = self.run_list.since(mark)
                 if update.mark != mark:
                     mark = update.mark
                     data = json.dumps(update.as_plain(dt.datetime.now(UTC)), ensure_ascii=False, allow_nan=False)
                     yield ServerSentEvent(data, event="runs", id=mark, retry=1000)
                 async with self._changed:
-                    while self.board.mark == mark:
+                    while self.run_list.mark == mark:
                         await self._changed.wait()
         finally:
             self.viewers -= 1

@@ -9,8 +9,8 @@ from typing import Any
 
 from assay.base import files
 from assay.base.errors import AssayError, UsageError
-from assay.page.board import Board
 from assay.page.lookup import files_below
+from assay.page.run_list import RunList
 from assay.report.attribution import unattributed
 from assay.report.compare import compare
 from assay.report.comparison import panels
@@ -33,11 +33,11 @@ def flows(home: Home) -> list[dict[str, Any]]:
     return [_flow(home.flows / name) for name in reversed(names)]
 
 
-def flow_facts(folder: Path, board: Board) -> dict[str, Any]:
+def flow_facts(folder: Path, run_list: RunList) -> dict[str, Any]:
     """Return what a flow wrote, and how its runs stand now."""
     facts = _flow(folder)
     for run in facts["runs"]:
-        row = board.row(run["run_id"])
+        row = run_list.row(run["run_id"])
         run["now"] = row.verdict if row else "GONE"
     return facts | {
         "files": [{"path": path, "bytes": size, "what": FILES.get(path, "")} for path, size in files_below(folder)]

@@ -8,8 +8,8 @@ from typing import Any
 
 from assay.base.errors import AssayError, UsageError
 from assay.page import flows, lakes, runs
-from assay.page.board import Board, Row
 from assay.page.lookup import flow_folder, run_folder
+from assay.page.run_list import Row, RunList
 from assay.report.why import why
 from assay.runs.home import Home
 
@@ -21,15 +21,15 @@ class Asked:
     """A request as far as facts depend on it."""
 
     home: Home
-    board: Board
+    run_list: RunList
     path: Mapping[str, str]
     query: Mapping[str, str]
 
     def row(self) -> Row:
         """Return the status of the run that the address names, as of now."""
         folder = run_folder(self.home, self.path["run"])
-        self.board.refresh()
-        row = self.board.row(folder.name)
+        self.run_list.refresh()
+        row = self.run_list.row(folder.name)
         if row is None:  # removed between the two looks
             run_folder(self.home, self.path["run"])
             raise UsageError("the run is being removed", where=folder.name, hint="look again")
@@ -54,9 +54,9 @@ class Resource:
 
 
 def _runs(asked: Asked) -> Facts:
-    asked.board.refresh()
-    mark = asked.board.mark
-    rows = asked.board.rows()
+    asked.run_list.refresh()
+    mark = asked.run_list.mark
+    rows = asked.run_list.rows()
     shown = runs.chosen(rows, asked.query)
     kinds = sorted({row.kind for row in rows} - {""})
     return {
@@ -64,15 +64,15 @@ def _runs(asked: Asked) -> Facts:
         "runs": [row.as_plain() for row in shown],
         "all": len(rows),
         "kinds": kinds,
-        "fault": asked.board.fault or None,
+        "fault": asked.run_list.fault or None,
     }
 
 
 def _run(asked: Asked) -> Facts:
     row = asked.row()
     folder = run_folder(asked.home, row.run_id)
-    others = [other.run_id for other in asked.board.rows() if other.run_id != row.run_id]
-    return {"mark": asked.board.mark, "others": others} | runs.run_facts(folder, row)
+    others = [other.run_id for other in asked.run_list.rows() if other.run_id != row.run_id]
+    return {"mark": asked.run_list.mark, "others": others} | runs.run_facts(folder, row)
 
 
 def _ledger(asked: Asked) -> Facts:
@@ -90,8 +90,8 @@ def _why(asked: Asked) -> Facts:
 
 
 def _compare(asked: Asked) -> Facts:
-    asked.board.refresh()
-    choices = [row.run_id for row in asked.board.rows()]
+    asked.run_list.refresh()
+    choices = [row.run_id for row in asked.run_list.rows()]
     a, b = asked.query.get("a"), asked.query.get("b")
     if not a or not b:
         return {"choices": choices, "chosen": [a or "", b or ""], "panels": []}
@@ -117,8 +117,8 @@ def _flows(asked: Asked) -> Facts:
 
 
 def _flow(asked: Asked) -> Facts:
-    asked.board.refresh()
-    return flows.flow_facts(flow_folder(asked.home, asked.path["flow"]), asked.board)
+    asked.run_list.refresh()
+    return flows.flow_facts(flow_folder(asked.home, asked.path["flow"]), asked.run_list)
 
 
 RESOURCES = (

@@ -9,8 +9,8 @@ from typing import Any
 
 from assay.base.domain import UTC
 from assay.base.errors import AssayError
-from assay.page.board import Row
 from assay.page.lookup import files_below, not_found
+from assay.page.run_list import Row
 from assay.report.findings import contract_status, verdict
 from assay.report.view import LedgerView, MetaView, in_order, open_run, read_ledger_view
 from assay.runs import artifacts as layout

@@ -13,14 +13,18 @@ from typing import cast, get_args
 
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import UsageError
-from assay.prove.links import Figure, Link, Proof
+from assay.prove.allocation import AllocationLinks
+from assay.prove.links import Link, Pair, Proof
+from assay.prove.market import MarketLinks
+from assay.prove.portfolio import PortfolioLinks
 from assay.prove.sealed import Sealed
+from assay.prove.selection import SelectionLinks
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
-from assay.runs.request import is_meta
+from assay.runs.request import MetaRequest, is_meta
 from assay.settings.model import RiskProfile
 
-__all__ = ["Figure", "Link", "Proof", "prove"]
+__all__ = ["Link", "Pair", "Proof", "prove"]
 
 
 def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str) -> Proof:
@@ -46,10 +50,8 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     book = _book(sealed, risk_profile)
     held = [coin for coin in book.assets if coin.Symbol == symbol and coin.Gross_Weight > 0.0]
     if not held:
-        from assay.prove.absence import fell_out
-
         raise UsageError(
-            f"{symbol} is not in {risk_profile} of this run: {fell_out(sealed, risk_profile, symbol)}",
+            f"{symbol} is not in {risk_profile} of this run: {_fell_out(sealed, risk_profile, symbol)}",
             where=run.name,
             hint=f"more is told by: assay why {run.name} {symbol}",
             code="NOT_IN_BOOK",
@@ -57,8 +59,6 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     name = cast("RiskProfile", risk_profile)
     sleeves: tuple[Proof, ...] = ()
     if is_meta(run):
-        from assay.prove.portfolio import PortfolioLinks
-
         portfolio = PortfolioLinks(sealed, name, symbol)
         runs = [portfolio.request.runs / portfolio.run_id(sleeve) for sleeve in portfolio.contributing]
         sleeves = tuple(prove(home, below, registry, risk_profile, symbol) for below in runs)
@@ -93,10 +93,6 @@ def _book(sealed: Sealed, risk_profile: str) -> artifacts.FlattenedProfile:
 def _sleeve(
     sealed: Sealed, name: RiskProfile, symbol: str, atoms: list[Atom], book: artifacts.FlattenedProfile
 ) -> Iterator[Link]:
-    from assay.prove.allocation import AllocationLinks
-    from assay.prove.market import MarketLinks
-    from assay.prove.selection import SelectionLinks
-
     selection = SelectionLinks(sealed)
     market = MarketLinks(sealed, symbol, selection.returns.days)
     allocation = AllocationLinks(sealed, selection, market, name)
@@ -106,3 +102,45 @@ def _sleeve(
         yield from selection.links(atom, market)
     yield from allocation.links(atoms)
     yield allocation.netting_link(book, symbol)
+
+
+def _fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:
+    """Say in words why a portfolio does not hold a coin, by the run's own records."""
+    if is_meta(sealed.run):
+        pins = MetaRequest.of(sealed.home, sealed.run).pins
+        return "none of its sleeves holds it: " + ", ".join(one.run_id for one in pins if one.run_id)
+    reasons = [
+        *_before_selection(sealed, symbol),
+        *_in_selection(sealed, symbol),
+        *_after(sealed, risk_profile, symbol),
+    ]
+    return "; ".join(reasons) or "no scanner of the profile found it"
+
+
+def _before_selection(sealed: Sealed, symbol: str) -> list[str]:
+    health = sealed.document(artifacts.DataHealth, layout.HEALTH)
+    lost = [drop for drop in (*health.missing, *health.dropped) if drop.name == symbol]
+    return [f"data: {drop.reason} ({drop.detail})" for drop in lost]
+
+
+def _in_selection(sealed: Sealed, symbol: str) -> list[str]:
+    audit = sealed.document(artifacts.SelectionAudit, layout.SELECTION)
+    return [
+        f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}{f' ({fate.detail})' if fate.detail else ''}"
+        for fate in audit.fates
+        if fate.symbol == symbol
+    ]
+
+
+def _after(sealed: Sealed, risk_profile: str, symbol: str) -> list[str]:
+    """Say what happened to a winner that has no weight."""
+    enriched = sealed.document(artifacts.Enrichment, layout.ENRICHED)
+    optimized = sealed.document(artifacts.Optimized, layout.OPTIMIZED).profiles[risk_profile]
+    losing = sealed.document(artifacts.RiskAnalysis, layout.RISK).loss_makers
+    found = [f"enrichment: {drop.reason} ({drop.detail})" for drop in enriched.dropped if drop.name == symbol]
+    for asset in optimized.assets:
+        if asset.Symbol == symbol and asset.Atom in losing:
+            found.append(f"guard: it lost money of late (mean net return {losing[asset.Atom]:.6f} a day), its cap is 0")
+        elif asset.Symbol == symbol:
+            found.append(f"optimization: {optimized.solver.name} {optimized.solver.status} gave it no weight")
+    return found

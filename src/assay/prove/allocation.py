@@ -12,7 +12,7 @@ import numpy.typing as npt
 from assay.alpha.synthesis import synthetic
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
-from assay.prove.links import Figure, Link, Scalar, figures
+from assay.prove.links import Link, Pair, Scalar, paired
 from assay.prove.market import MarketLinks
 from assay.prove.optimality import measure
 from assay.prove.sealed import Sealed
@@ -98,7 +98,7 @@ class AllocationLinks:
             "the stream that the atom is: r for a long, -min(r, 1) for a short",
             layout.SYNTHETIC,
             self.sealed.hashes[layout.SYNTHETIC],
-            (Figure("days that differ", differing, 0), Figure("days", len(recorded), len(made))),
+            (Pair("days that differ", differing, 0), Pair("days", len(recorded), len(made))),
             atom.id,
             notes={"sign": atom.sign},
         )
@@ -142,7 +142,7 @@ class AllocationLinks:
             "covariance, regime, caps and guard, from the synthetic streams and the benchmark's closes",
             layout.RISK,
             self.sealed.hashes[layout.RISK],
-            figures(recorded, made),
+            paired(recorded, made),
             notes={"atoms": len(self.atoms), "mean shrinkage": state.estimates.mean_shrinkage},
         )
 
@@ -161,9 +161,9 @@ class AllocationLinks:
             layout.CLUSTERS,
             self.sealed.hashes[layout.CLUSTERS],
             (
-                Figure("cluster", own[0][0] if len(own) == 1 else None, str(label)),
-                Figure("members", ", ".join(own[0][1]) if own else None, ", ".join(members)),
-                Figure("loss maker", risk.loss_makers.get(atom.id), float(means[place]) if losing[place] else None),
+                Pair("cluster", own[0][0] if len(own) == 1 else None, str(label)),
+                Pair("members", ", ".join(own[0][1]) if own else None, ", ".join(members)),
+                Pair("loss maker", risk.loss_makers.get(atom.id), float(means[place]) if losing[place] else None),
             ),
             atom.id,
             notes={
@@ -179,18 +179,18 @@ class AllocationLinks:
         polytope = self.state.guarded
         record, report = told.solver, made.solver
         pairs = [
-            Figure(f"weight {atom.id}", float(weights[i]), float(made.weights[i]))
+            Pair(f"weight {atom.id}", float(weights[i]), float(made.weights[i]))
             for i, atom in enumerate(self.atoms)
             if atom in held
         ]
         others = float(np.max(np.abs(weights - made.weights), initial=0.0))
         pairs += [
-            Figure("greatest difference of any weight", others, 0.0),
-            Figure("cash", told.cash, made.cash),
-            Figure("budget", told.budget, made.budget),
-            Figure("solver", record.name, report.name),
-            Figure("status", record.status, report.status),
-            Figure("projection distance", record.projection_distance, report.projection_distance),
+            Pair("greatest difference of any weight", others, 0.0),
+            Pair("cash", told.cash, made.cash),
+            Pair("budget", told.budget, made.budget),
+            Pair("solver", record.name, report.name),
+            Pair("status", record.status, report.status),
+            Pair("projection distance", record.projection_distance, report.projection_distance),
         ]
         notes: dict[str, Scalar] = {
             "iterations": record.iterations,
@@ -211,8 +211,8 @@ class AllocationLinks:
             # What settling turns to cash (weights below the least one) is the only gain that may be left.
             slack = len(weights) * self.sealed.request.profile.risk.min_weight + ROUNDING
             pairs += [
-                Figure("breach of caps or budget", over, 0.0, ROUNDING),
-                Figure("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
+                Pair("breach of caps or budget", over, 0.0, ROUNDING),
+                Pair("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
             ]
             notes |= {"objective": best.objective, "objective value": best.value}
         return Link(
@@ -247,9 +247,9 @@ class AllocationLinks:
         yield self.solver_link(held)
 
 
-def netted(recorded: artifacts.FlattenedProfile, made: artifacts.FlattenedProfile, symbol: str) -> tuple[Figure, ...]:
+def netted(recorded: artifacts.FlattenedProfile, made: artifacts.FlattenedProfile, symbol: str) -> tuple[Pair, ...]:
     """Compare what two books hold of a coin, and their sums."""
-    return figures(_coin(recorded, symbol), _coin(made, symbol))
+    return paired(_coin(recorded, symbol), _coin(made, symbol))
 
 
 def _coin(book: artifacts.FlattenedProfile, symbol: str) -> dict[str, Scalar]:

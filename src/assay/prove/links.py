@@ -14,7 +14,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Pair:
     """One number or word, twice.
 
     Attributes
@@ -31,7 +31,7 @@ class Figure:
 
     Examples
     --------
-    >>> Figure("weight", 0.1, 0.1 + 1e-12).ok, Figure("vote", 1, 0).ok, Figure("reason", "winner", None).ok
+    >>> Pair("weight", 0.1, 0.1 + 1e-12).ok, Pair("vote", 1, 0).ok, Pair("reason", "winner", None).ok
     (True, False, False)
     """
 
@@ -50,7 +50,7 @@ class Figure:
         return type(left) is type(right) and left == right
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figure as a JSON object."""
+        """Return the pair as a JSON object."""
         plain = {"name": self.name, "recorded": self.recorded, "recomputed": self.recomputed, "ok": self.ok}
         return plain | ({"inputs": dict(self.inputs)} if self.inputs else {})
 
@@ -68,7 +68,7 @@ class Link:
     artifact, sha256 : str
         File of the run (or table of the lake, with its version), and the hash that it was sealed with (or that of the
         rows that were read).
-    figures : tuple of Figure
+    pairs : tuple of Pair
         What is compared; never empty.
     atom : str
         Atom that the link is about; empty where it is about the symbol or the portfolio.
@@ -80,14 +80,14 @@ class Link:
     what: str
     artifact: str
     sha256: str
-    figures: tuple[Figure, ...]
+    pairs: tuple[Pair, ...]
     atom: str = ""
     notes: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
         """Whether something was compared, and all of it holds."""
-        return bool(self.figures) and all(figure.ok for figure in self.figures)
+        return bool(self.pairs) and all(pair.ok for pair in self.pairs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the link as a JSON object."""
@@ -98,7 +98,7 @@ class Link:
             "artifact": self.artifact,
             "sha256": self.sha256,
             "ok": self.ok,
-            "figures": [figure.as_dict() for figure in self.figures],
+            "figures": [pair.as_dict() for pair in self.pairs],
             "notes": dict(self.notes),
         }
 
@@ -134,8 +134,8 @@ class Proof:
         return None
 
     def compared(self) -> int:
-        """Count the figures of all links."""
-        own = sum(len(link.figures) for link in self.links)
+        """Count the pairs of all links."""
+        own = sum(len(link.pairs) for link in self.links)
         return own + sum(below.compared() for below in self.sleeves)
 
     def as_dict(self) -> dict[str, Any]:
@@ -156,11 +156,11 @@ class Proof:
         }
 
 
-def figures(recorded: Mapping[str, Any], recomputed: Mapping[str, Any]) -> tuple[Figure, ...]:
-    """Pair two maps by name; a name that one of them lacks is a figure that does not hold.
+def paired(recorded: Mapping[str, Any], recomputed: Mapping[str, Any]) -> tuple[Pair, ...]:
+    """Pair two maps by name; a name that one of them lacks is a pair that does not hold.
 
-    >>> [figure.ok for figure in figures({"a": 1.0, "b": None}, {"a": 1.0, "b": None, "c": 2})]
+    >>> [pair.ok for pair in paired({"a": 1.0, "b": None}, {"a": 1.0, "b": None, "c": 2})]
     [True, True, False]
     """
     names = list(dict.fromkeys([*recorded, *recomputed]))
-    return tuple(Figure(name, recorded.get(name), recomputed.get(name)) for name in names)
+    return tuple(Pair(name, recorded.get(name), recomputed.get(name)) for name in names)

@@ -15,7 +15,7 @@ from assay.base import files
 from assay.base.domain import DAY, Direction, format_instant, rating_column
 from assay.base.errors import IntegrityError
 from assay.market.schema import KEYS
-from assay.prove.links import Figure, Link, figures
+from assay.prove.links import Link, Pair, paired
 from assay.ratings.explanation import Explanation, explain
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
@@ -117,8 +117,8 @@ class MarketLinks:
             self.sealed.table_name("bars"),
             files.content_hash_table(self.bars, KEYS["bars"]),
             (
-                Figure("last bar", format_instant(closed), format_instant(last_day)),
-                *figures({name: recorded.get(name) for name in names}, {name: self.seen[name] for name in names}),
+                Pair("last bar", format_instant(closed), format_instant(last_day)),
+                *paired({name: recorded.get(name) for name in names}, {name: self.seen[name] for name in names}),
             ),
             notes={
                 "rows": self.bars.height,
@@ -130,16 +130,16 @@ class MarketLinks:
 
     def _votes_link(self) -> Link:
         votes = tuple(
-            Figure(name, self.rating.get(f"vote_{name}"), evidence.vote, inputs=evidence.inputs)
+            Pair(name, self.rating.get(f"vote_{name}"), evidence.vote, inputs=evidence.inputs)
             for name, evidence in self.explained.votes.items()
         )
         ratings = tuple(
-            Figure(column, self.rating.get(column), self.explained.ratings[short]) for short, column in RATINGS.items()
+            Pair(column, self.rating.get(column), self.explained.ratings[short]) for short, column in RATINGS.items()
         )
-        adx = Figure("adx", self.rating.get("adx"), self.explained.votes["adx"].inputs["adx"])
+        adx = Pair("adx", self.rating.get("adx"), self.explained.votes["adx"].inputs["adx"])
         sealed = self.sealed.table(layout.FEATURES).filter(pl.col("symbol") == self.symbol)
         keys = KEYS["ratings"]
-        row = Figure("row", files.content_hash_table(sealed, keys), files.content_hash_table(self._stored, keys))
+        row = Pair("row", files.content_hash_table(sealed, keys), files.content_hash_table(self._stored, keys))
         return Link(
             "votes",
             "26 votes and the three ratings on that bar: sealed, stored, and computed anew from the listing's bars",
@@ -154,11 +154,11 @@ class MarketLinks:
         path = self.sealed.home / request.superset
         found = [one for one in self.superset.candidates if one.symbol == self.symbol]
         ratings = [*RATINGS.values(), "adx"]
-        pairs: list[Figure] = [Figure("superset", request.superset_sha256, files.sha256_file(path))]
+        pairs: list[Pair] = [Pair("superset", request.superset_sha256, files.sha256_file(path))]
         for one in found:
             stem = f"{one.logic} {one.direction}"
-            pairs.append(Figure(f"rank {stem}", one.rank, rank(self.superset.candidates, one)))
-            pairs += [Figure(f"{name} {stem}", one.fields.get(name), self.seen[name]) for name in ratings]
+            pairs.append(Pair(f"rank {stem}", one.rank, rank(self.superset.candidates, one)))
+            pairs += [Pair(f"{name} {stem}", one.fields.get(name), self.seen[name]) for name in ratings]
         return Link(
             "scan",
             "ratings as the scanners saw them, and ranks by rating, value traded and symbol among all candidates",
@@ -175,7 +175,7 @@ class MarketLinks:
             "the profile's share of the superset",
             layout.RAW,
             self.sealed.hashes[layout.RAW],
-            figures(_records(self.raw.candidates, self.symbol), _records(made, self.symbol)),
+            paired(_records(self.raw.candidates, self.symbol), _records(made, self.symbol)),
         )
 
     def returns_link(self, recorded: Floats) -> Link:
@@ -194,8 +194,8 @@ class MarketLinks:
             layout.RETURNS,
             self.sealed.hashes[layout.RETURNS],
             (
-                Figure("column", _hash(recorded), _hash(made)),
-                Figure("days that differ", differing, 0),
+                Pair("column", _hash(recorded), _hash(made)),
+                Pair("days that differ", differing, 0),
             ),
             notes={"days": len(recorded), "returns": int(np.isfinite(recorded).sum())},
         )

@@ -15,7 +15,7 @@ from assay.base.errors import IntegrityError
 from assay.meta import alignment as returns
 from assay.meta import allocate, flatten
 from assay.prove.allocation import ROUNDING, netted
-from assay.prove.links import Figure, Link, Scalar, figures
+from assay.prove.links import Link, Pair, Scalar, paired
 from assay.prove.optimality import measure
 from assay.prove.sealed import Sealed
 from assay.risk.allocate import build_optimizer
@@ -85,7 +85,7 @@ class PortfolioLinks:
             "heads of the sleeves' ledgers as they were pinned, and as they are",
             layout.MANIFEST,
             self.sealed.hashes[layout.MANIFEST],
-            figures({one.sleeve: one.head for one in pins}, now),
+            paired({one.sleeve: one.head for one in pins}, now),
             notes={one.sleeve: one.run_id for one in pins},
         )
 
@@ -106,8 +106,8 @@ class PortfolioLinks:
             layout.META_RETURNS,
             self.sealed.hashes[layout.META_RETURNS],
             (
-                Figure("table", files.content_hash_table(recorded, keys), files.content_hash_table(made, keys)),
-                Figure("days", recorded.height, made.height),
+                Pair("table", files.content_hash_table(recorded, keys), files.content_hash_table(made, keys)),
+                Pair("days", recorded.height, made.height),
             ),
         )
 
@@ -132,18 +132,18 @@ class PortfolioLinks:
             layout.META_OPTIMIZED,
             self.sealed.hashes[layout.META_OPTIMIZED],
             (
-                *figures(
+                *paired(
                     {f"weight {sleeve}": given.get(sleeve) for sleeve in self.sleeves},
                     {f"weight {one}": float(made.weights[i]) for i, one in enumerate(self.sleeves)},
                 ),
-                Figure("cash", told.cash, made.cash),
-                Figure("least weight", told.lower, made.lower),
-                Figure("greatest weight", told.upper, made.upper),
-                Figure("regime", told.regime, regime),
-                Figure("solver", told.solver.name, solver.name),
-                Figure("status", told.solver.status, solver.status),
-                Figure("breach of bounds or budget", polytope.breach(weights), 0.0, slack),
-                Figure("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
+                Pair("cash", told.cash, made.cash),
+                Pair("least weight", told.lower, made.lower),
+                Pair("greatest weight", told.upper, made.upper),
+                Pair("regime", told.regime, regime),
+                Pair("solver", told.solver.name, solver.name),
+                Pair("status", told.solver.status, solver.status),
+                Pair("breach of bounds or budget", polytope.breach(weights), 0.0, slack),
+                Pair("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
             ),
             notes={
                 "objective": best.objective,
@@ -164,7 +164,7 @@ class PortfolioLinks:
             "weights of sleeves times weights in sleeves, and what the limit per coin leaves of them",
             layout.META_CONTRIBUTORS,
             self.sealed.hashes[layout.META_CONTRIBUTORS],
-            figures(_shares(self._contributors, self.symbol), _shares(made, self.symbol)),
+            paired(_shares(self._contributors, self.symbol), _shares(made, self.symbol)),
             notes={"limit per coin": self.request.profile.max_coin},
         )
 

@@ -22,7 +22,7 @@ from assay.alpha.synthesis import synthetic
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
 from assay.market.returns import ReturnsMatrix
-from assay.prove.links import Figure, Link, Scalar, figures
+from assay.prove.links import Link, Pair, Scalar, paired
 from assay.prove.market import MarketLinks
 from assay.prove.sealed import Sealed
 from assay.runs import artifacts as layout
@@ -188,8 +188,8 @@ class SelectionLinks:
             layout.WINNERS,
             self.sealed.hashes[layout.WINNERS],
             (
-                *figures({name: winner.features.get(name) for name in FEATURES}, values),
-                *(Figure(f"{name} in the audit", audit.get(name), values[name]) for name in FEATURES),
+                *paired({name: winner.features.get(name) for name in FEATURES}, values),
+                *(Pair(f"{name} in the audit", audit.get(name), values[name]) for name in FEATURES),
             ),
             atom.id,
         )
@@ -205,9 +205,9 @@ class SelectionLinks:
             layout.WINNERS,
             self.sealed.hashes[layout.WINNERS],
             (
-                *figures({name: winner.probabilities.get(name) for name in FEATURES}, made),
-                Figure("alpha", winner.alpha_score, alpha, inputs=inputs),
-                Figure("alpha in the audit", fate.alpha_score, alpha),
+                *paired({name: winner.probabilities.get(name) for name in FEATURES}, made),
+                Pair("alpha", winner.alpha_score, alpha, inputs=inputs),
+                Pair("alpha in the audit", fate.alpha_score, alpha),
             ),
             atom.id,
             notes={"candidates": len(self.atoms)},
@@ -231,8 +231,8 @@ class SelectionLinks:
             layout.SELECTION,
             self.sealed.hashes[layout.SELECTION],
             (
-                Figure("reason", fate.reason, "winner" if passed and (relaxed or not struck) else struck[0]),
-                Figure("struck", bool(fate.detail), bool(struck)),
+                Pair("reason", fate.reason, "winner" if passed and (relaxed or not struck) else struck[0]),
+                Pair("struck", bool(fate.detail), bool(struck)),
             ),
             atom.id,
             notes=notes | {"struck by": ", ".join(struck) or "none"},
@@ -248,9 +248,9 @@ class SelectionLinks:
             layout.WINNERS,
             self.sealed.hashes[layout.WINNERS],
             (
-                Figure("cluster", winner.cluster_id, label),
-                Figure("rank", winner.rank, place),
-                Figure("admitted", winner.admitted, self._taken.get(column)),
+                Pair("cluster", winner.cluster_id, label),
+                Pair("rank", winner.rank, place),
+                Pair("admitted", winner.admitted, self._taken.get(column)),
             ),
             atom.id,
             notes={

@@ -1,12 +1,12 @@
 """Crash a piece of work at any change of the disk, go on with it, and say what was lost: nothing may be.
 
-:func:`count_writes` runs a job undisturbed and returns its changes of the disk; :func:`crash_at` fails one of them in
+:func:`count_writes` does a workload whole and returns its changes of the disk; :func:`crash_at` fails one of them in
 this process and resumes; :func:`kill_at` does so in a process of its own that really dies by SIGKILL.
 
->>> job = RunJob(home, "binance_spot_rating_all_long", "sample")  # doctest: +SKIP
->>> len(count_writes(job)) > 400  # doctest: +SKIP
+>>> workload = RunWorkload(home, "binance_spot_rating_all_long", "sample")  # doctest: +SKIP
+>>> len(count_writes(workload)) > 400  # doctest: +SKIP
 True
->>> crash_at(job, Fault(100, "power")).problems  # doctest: +SKIP
+>>> crash_at(workload, Fault(100, "power")).problems  # doctest: +SKIP
 ()
 """
 
@@ -46,7 +46,7 @@ class Ended:
     error: str | None = None
 
 
-class Job(Protocol):
+class Workload(Protocol):
     """A piece of work that can be crashed; picklable, so that another process can do it."""
 
     def begin(self) -> Ended:
@@ -64,7 +64,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Survival:
-    """What became of a job that met a fault.
+    """What became of a workload that met a fault.
 
     Attributes
     ----------
@@ -83,8 +83,8 @@ class Survival:
     problems: tuple[str, ...]
 
 
-def count_writes(job: Job) -> list[Operation]:
-    """Do a job undisturbed and return every change of the disk that it made, in order.
+def count_writes(workload: Workload) -> list[Operation]:
+    """Do a workload undisturbed and return every change of the disk that it made, in order.
 
     Raises
     ------
@@ -93,9 +93,9 @@ def count_writes(job: Job) -> list[Operation]:
     """
     disk = FaultyDisk()
     with writing_to(disk):
-        ended = job.begin()
-    found = job.problems() if ended.exit_code == Exit.OK else [f"it ended with {ended}"]
-    job.clear()
+        ended = workload.begin()
+    found = workload.problems() if ended.exit_code == Exit.OK else [f"it ended with {ended}"]
+    workload.clear()
     if found:
         raise AssertionError(f"undisturbed: {found}")
     return disk.operations
@@ -104,7 +104,7 @@ def count_writes(job: Job) -> list[Operation]:
 def faults_of(
     operations: Sequence[Operation], kinds: Sequence[Kind] = KINDS, sample: int | None = None, seed: int = 0
 ) -> Iterator[Fault]:
-    """Yield each fault that can happen in a job: every operation and every kind, or a random sample of each kind."""
+    """Yield each fault that a workload can meet: every operation and every kind, or a random sample of each kind."""
     random = Random(seed)  # noqa: S311 - repeatable, and no secret
     for kind in kinds:
         possible = [k for k, one in enumerate(operations, start=1) if Fault(k, kind).applies(one)]
@@ -113,27 +113,27 @@ def faults_of(
             yield Fault(k, kind, seed=random.randrange(1 << 30))
 
 
-def crash_at(job: Job, fault: Fault) -> Survival:
-    """Do a job up to a fault in this process, resume it on a sound disk, and look what is wrong; leaves nothing."""
+def crash_at(workload: Workload, fault: Fault) -> Survival:
+    """Do a workload up to a fault in this process, resume it on a sound disk, look what is wrong; leave nothing."""
     disk = FaultyDisk(fault)
     first: Ended | None = None
     with writing_to(disk), suppress(Died):
-        first = job.begin()
+        first = workload.begin()
     if first is not None:
         disk.cut_power()  # whoever was told of an error may still lose what was not synced
     operation = disk.operations[fault.at - 1] if len(disk.operations) >= fault.at else None
-    return _survive(job, fault, operation, first)
+    return _survive(workload, fault, operation, first)
 
 
-def kill_at(job: Job, fault: Fault) -> Survival:
+def kill_at(workload: Workload, fault: Fault) -> Survival:
     """Do the same in a process of its own, which dies by SIGKILL."""
-    process = template().Process(target=die, args=(job, fault))
+    process = template().Process(target=die, args=(workload, fault))
     process.start()
     process.join()
     code = process.exitcode
     process.close()
     first = None if code is not None and code < 0 else Ended(code or 0)
-    return _survive(job, fault, None, first)
+    return _survive(workload, fault, None, first)
 
 
 def template() -> ForkServerContext:
@@ -148,13 +148,13 @@ def template() -> ForkServerContext:
     return context
 
 
-def die(job: Job, fault: Fault) -> None:
-    """Do a job in this process and really die at the fault."""
+def die(workload: Workload, fault: Fault) -> None:
+    """Do a workload in this process and really die at the fault."""
     with writing_to(FaultyDisk(replace(fault, real=True))):
-        raise SystemExit(job.begin().exit_code)
+        raise SystemExit(workload.begin().exit_code)
 
 
-def _survive(job: Job, fault: Fault, operation: Operation | None, first: Ended | None) -> Survival:
+def _survive(workload: Workload, fault: Fault, operation: Operation | None, first: Ended | None) -> Survival:
     found = []
     if fault.kind in ("eio", "full"):
         if first != Ended(Exit.INTERNAL, DISK):
@@ -162,14 +162,14 @@ def _survive(job: Job, fault: Fault, operation: Operation | None, first: Ended |
     elif first is not None:
         found.append(f"it did not die but ended with {first}")
     with writing_to(FaultyDisk()):  # sound, and without the wait for real syncs
-        resumed = job.resume()
-    found += job.problems() if resumed.exit_code == Exit.OK else [f"resumed, it ended with {resumed}"]
-    job.clear()
+        resumed = workload.resume()
+    found += workload.problems() if resumed.exit_code == Exit.OK else [f"resumed, it ended with {resumed}"]
+    workload.clear()
     return Survival(fault, operation, first, resumed, tuple(found))
 
 
 @dataclass(frozen=True)
-class RunJob:
+class RunWorkload:
     """One run of a profile, as ``assay run`` does it, on a source whose lake is there.
 
     Parameters

@@ -13,7 +13,7 @@ from assay.pipeline.context import Context
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.documents import Document, Flattened, Optimized, Winners
-from assay.selftest.workshop import LONG, SHORT, Mutation, Workshop, mutated
+from assay.selftest.sandbox import LONG, SHORT, Mutation, Sandbox, mutated
 
 Json = dict[str, Any]
 
@@ -40,9 +40,9 @@ class StepMutant:
     profile: str = SHORT
 
 
-def told_by(workshop: Workshop, mutant: StepMutant) -> set[str]:
+def told_by(sandbox: Sandbox, mutant: StepMutant) -> set[str]:
     """Run with the fault; return the codes that refused it, none where the run became valid or left a report."""
-    folder, outcome = workshop.run(mutant.profile, steps=mutated(mutant.after, mutant.mutation))
+    folder, outcome = sandbox.run(mutant.profile, steps=mutated(mutant.after, mutant.mutation))
     if outcome.error is None or (folder / layout.REPORT).exists():
         return set()
     told = {str(outcome.error["code"])}
@@ -139,11 +139,11 @@ def cut_ledger(context: Context) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-3]))
 
 
-def anothers_artifact(workshop: Workshop) -> Mutation:
+def anothers_artifact(sandbox: Sandbox) -> Mutation:
     """Put another run's weights in the place of this run's."""
 
     def mutate(context: Context) -> None:
-        shutil.copy(workshop.sealed(LONG) / layout.FLATTENED, context.path(layout.FLATTENED))
+        shutil.copy(sandbox.sealed(LONG) / layout.FLATTENED, context.path(layout.FLATTENED))
 
     return mutate
 
@@ -195,6 +195,6 @@ STEP_MUTANTS: dict[str, StepMutant] = {
 """By what is done. To replace an artifact by another run's needs that run: :func:`anothers_artifact`."""
 
 
-def replaced_artifact(workshop: Workshop) -> StepMutant:
+def replaced_artifact(sandbox: Sandbox) -> StepMutant:
     """Return the mutant that takes another run's weights."""
-    return _mutant("capital_preservation", anothers_artifact(workshop), "ATOMIC_HASH_MISMATCH", "ATOMIC_CROSS_ARTIFACT")
+    return _mutant("capital_preservation", anothers_artifact(sandbox), "ATOMIC_HASH_MISMATCH", "ATOMIC_CROSS_ARTIFACT")

@@ -1,27 +1,136 @@
-"""Decide in a universe that no one would choose, and say how it ended."""
+"""Decide in a universe that no one would choose, by the code that ingests, rates and pins, and say how it ended."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+import polars as pl
+from constraints import breaches
+from universes import FIRST, Universe, raw_bars
+
+from assay.alpha.synthesis import synthetic_frame
 from assay.backtest.decision import Decision, decide, prepare
 from assay.base import files
-from assay.base.domain import format_instant
+from assay.base.domain import DAY, UTC, format_instant
 from assay.base.errors import AssayError, Exit
+from assay.gates.contract import Violation
+from assay.gates.returns import check_l0, check_l3
+from assay.gates.scores import check_l2
+from assay.gates.weights import check_l4
+from assay.lake.compare import compare
+from assay.lake.head import Head
+from assay.lake.snapshot import InMemorySnapshot
+from assay.lake.storage import Folder
+from assay.market.bars import Checked, check
 from assay.market.panel import Market
+from assay.market.schema import BARS, INSTRUMENTS
+from assay.ratings import rate
 from assay.risk import allocate as documents
 from assay.risk.flatten import flatten
 from assay.runs.documents import Flattened, Optimized
-from assay.selftest.constraints import breaches
-from assay.selftest.small_profiles import profile_of, scanners_of
-from assay.selftest.universe_market import market_of
-from assay.selftest.universes import Universe, raw_bars
-from assay.settings.model import Profile
+from assay.settings import load
+from assay.settings.model import Profile, Scanner
 
-if TYPE_CHECKING:
-    from assay.gates.contract import Violation
+SMALL: Mapping[str, Any] = {
+    "data": {"lookback": 80, "floor": 20, "estimation_rows": 40, "min_rows": 15, "coverage": 0.5},
+    "selection": {"feature_bars": 30, "cluster_windows": (10, 20, 40)},
+    "walk_forward": {"train": 25, "hold": 10, "step": 10, "days": 20},
+}
+"""Settings that let few days carry a decision; each within the ranges of :mod:`assay.settings.model`."""
+
+LENIENT = {"entropy": 10.0, "efficiency": 0.0, "kurtosis": 1e9, "volatility": 1e9}
+FREE = {"fee": 0.0, "slippage": 0.0, "borrow": 0.0}
+
+
+@lru_cache(maxsize=8)
+def _canon(name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    catalog = load()
+    scanners = {key: scanner.model_dump() for key, scanner in catalog.scanners().items()}
+    return catalog.profile(name).model_dump(), scanners
+
+
+def profile_of(universe: Universe) -> Profile:
+    """Return the canonical profile of a universe, shrunk where its days are few, with the universe's own settings."""
+    plain, _ = _canon(universe.profile)
+    chosen = dict(universe.settings)
+    small = SMALL if universe.days < plain["data"]["floor"] else {}
+    selection = {**plain["selection"], **small.get("selection", {})}
+    if chosen.pop("lenient", False):
+        selection["vetoes"] = LENIENT
+    costs = {**plain["costs"], **(FREE if chosen.pop("free", False) else {})}
+    groups = {name: {**plain[name], **values} for name, values in small.items()} | {"selection": selection}
+    for name in ("guard", "caps"):
+        groups[name] = {**plain[name], **chosen.pop(name, {})}
+    return Profile.model_validate({**plain, **groups, "costs": costs, **chosen})
+
+
+def scanners_of(universe: Universe) -> dict[str, Scanner]:
+    """Return the canonical scanners; where days are few, they ask for as many bars as :data:`SMALL` can do with."""
+    profile, plain = _canon(universe.profile)
+    small = {"min_bars": SMALL["data"]["floor"]} if universe.days < profile["data"]["floor"] else {}
+    return {
+        name: Scanner.model_validate({**scanner, "universe": {**scanner["universe"], **small}})
+        for name, scanner in plain.items()
+    }
+
+
+NOW = dt.datetime(2025, 1, 1, tzinfo=UTC)
+"""When the bars are read; all of them have closed by then."""
+
+
+def market_of(raw: pl.DataFrame, universe: Universe) -> Market:
+    """Judge, rate and lay out raw bars, as an ingestion and a pinned snapshot do.
+
+    Raises
+    ------
+    SourceError
+        If no row is usable, or the interval cannot be told.
+    """
+    checked = check(raw, where=str(universe), source="parquet", now=NOW)
+    bars = compare(pl.DataFrame(schema=BARS), checked.bars, complete=True).bars
+    tables = {"bars": bars, "ratings": rate(bars, checked.interval), "quarantine": checked.rejected}
+    if "instruments" in universe.traits:
+        tables["instruments"] = _instruments(bars["symbol"].unique().sort().to_list())
+    nowhere = Path("universe")
+    return InMemorySnapshot(nowhere, _head(checked), Folder(nowhere), tables).market()
+
+
+def _head(checked: Checked) -> Head:
+    opened: Any = checked.bars["open_time"]
+    return Head(
+        head=1,
+        tables={},
+        rows={},
+        source="universe",
+        fingerprint="",
+        interval=checked.interval,
+        first_open=opened.min(),
+        last_close=opened.max() + DAY,
+        symbols=checked.bars["symbol"].n_unique(),
+        findings=[],
+    )
+
+
+def _instruments(symbols: list[str]) -> pl.DataFrame:
+    """Return an exchange's table that lacks every third symbol."""
+    listed = [symbol for i, symbol in enumerate(symbols) if i % 3 != 1]
+    known = {symbol: quote for symbol in listed for quote in ("USDT", "USDC", "USD") if symbol.endswith(quote)}
+    rows = {
+        "symbol": list(known),
+        "base": [symbol.partition(":")[2].removesuffix(quote) for symbol, quote in known.items()],
+        "quote": list(known.values()),
+        "status": ["TRADING"] * len(known),
+        **{name: [0.01] * len(known) for name in ("tick_size", "step_size", "min_qty", "min_notional")},
+        "margin_allowed": [True] * len(known),
+        "valid_from": [FIRST] * len(known),
+        "valid_to": [None] * len(known),
+    }
+    return pl.DataFrame(rows, schema=dict(INSTRUMENTS))
 
 
 ONE_NAME = "L0_DUPLICATE_COLUMN"
@@ -131,11 +240,6 @@ def _optimized(decision: Decision) -> Optimized:
 
 def _contracts(decision: Decision, market: Market, profile: Profile) -> list[Violation]:
     """Hand the tables of a decision to the contracts of L0, L2, L3 and L4, as a run's steps do."""
-    from assay.alpha.synthesis import synthetic_frame
-    from assay.gates.returns import check_l0, check_l3
-    from assay.gates.scores import check_l2
-    from assay.gates.weights import check_l4
-
     if decision.selection is None:
         return []
     known = market.until(market.as_of, profile.data.lookback)

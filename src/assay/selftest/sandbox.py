@@ -38,7 +38,7 @@ def mutated(after: str, mutation: Mutation) -> tuple[Step, ...]:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Sandbox:
     """A home with the sample in its lake.
 
     Attributes
@@ -56,7 +56,7 @@ class Workshop:
     _sealed: dict[str, Path] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def at(cls, folder: Path, settings: tuple[str, ...] = ()) -> Workshop:
+    def at(cls, folder: Path, settings: tuple[str, ...] = ()) -> Sandbox:
         """Make one in an empty folder."""
         home = Home(folder)
         return cls(home, lay_foundation(home, load(), "sample", AS_OF), settings)

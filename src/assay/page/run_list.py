@@ -99,7 +99,7 @@ class _Seen:
     row: Row
 
 
-class Board:
+class RunList:
     """The rows of all runs, and which of them changed when.
 
     Parameters
@@ -164,11 +164,11 @@ class Board:
 
     @property
     def mark(self) -> str:
-        """Name of the board's present state."""
+        """Name of the run_list's present state."""
         return f"{self._epoch}-{self._version}"
 
     def since(self, mark: str) -> Update:
-        """Return what changed after a mark; everything where the mark is not of this board or too old."""
+        """Return what changed after a mark; everything where the mark is not of this run_list or too old."""
         epoch, _, number = mark.partition("-")
         known = epoch == self._epoch and number.isdecimal() and len(number) < 19 and int(number) >= self._forgotten
         if not known:

@@ -244,6 +244,6 @@ def test_the_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch,
 
     seen = []
     real = hmac.compare_digest
-    monkeypatch.setattr("assay.page.guard.hmac.compare_digest", lambda a, b: (seen.append((a, b)), real(a, b))[1])
+    monkeypatch.setattr("assay.page.access.hmac.compare_digest", lambda a, b: (seen.append((a, b)), real(a, b))[1])
     closed.get("/", headers={"Authorization": f"Bearer {TOKEN}", "Cookie": "assay_token=wrong"})
     assert len(seen) == 2, "every token that is brought is compared, the first hit ends nothing"

@@ -13,25 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_house import LONG, a_status, status_path
 
-from assay.page import board as boards
-from assay.page.board import Board
+from assay.page import run_list as boards
+from assay.page.run_list import RunList
 from assay.runs.home import Home
 
 
-def board_of(home: Path) -> Board:
-    board = Board(Home(home))
-    board.refresh()
-    return board
+def board_of(home: Path) -> RunList:
+    run_list = RunList(Home(home))
+    run_list.refresh()
+    return run_list
 
 
 @pytest.mark.parametrize("made", [(), ("runs",)])
 def test_a_home_without_runs_is_an_empty_board(tmp_path: Path, made: tuple[str, ...]) -> None:
     for name in made:
         (tmp_path / name).mkdir()
-    board = board_of(tmp_path)
-    assert board.rows() == []
-    assert board.fault == ""
-    assert not board.busy
+    run_list = board_of(tmp_path)
+    assert run_list.rows() == []
+    assert run_list.fault == ""
+    assert not run_list.busy
 
 
 def test_a_row_says_what_the_status_says(tmp_path: Path) -> None:
@@ -62,13 +62,13 @@ def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path) -> None:
     from assay.runs.home import process_started
 
     a_status(tmp_path, "one", pid=child.pid, pid_started=process_started(child.pid))
-    board = board_of(tmp_path)
-    assert board.rows()[0].state == "RUNNING"
-    mark = board.mark
+    run_list = board_of(tmp_path)
+    assert run_list.rows()[0].state == "RUNNING"
+    mark = run_list.mark
     child.kill()
     child.wait()
-    assert board.refresh()
-    assert [(row.run_id, row.state) for row in board.since(mark).rows] == [("one", "DEAD")]
+    assert run_list.refresh()
+    assert [(row.run_id, row.state) for row in run_list.since(mark).rows] == [("one", "DEAD")]
 
 
 @pytest.mark.parametrize(
@@ -130,51 +130,51 @@ def test_what_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pyte
     read: list[str] = []
     real = boards._read
     monkeypatch.setattr(boards, "_read", lambda folder: (read.append(folder.name), real(folder))[1])
-    board = board_of(tmp_path)
+    run_list = board_of(tmp_path)
     assert len(read) == 20
     read.clear()
-    assert not board.refresh()
+    assert not run_list.refresh()
     a_status(tmp_path, "run7", state="VALID", elapsed=9.0)
-    assert board.refresh()
+    assert run_list.refresh()
     assert read == ["run7"]
 
 
 def test_the_manifest_tells_kind_and_date_once_it_is_written(tmp_path: Path) -> None:
     folder = a_status(tmp_path, "one")
-    board = board_of(tmp_path)
-    assert board.rows()[0].kind == ""
+    run_list = board_of(tmp_path)
+    assert run_list.rows()[0].kind == ""
     (folder / "config").mkdir()
     (folder / "config/resolved_manifest.json").write_text('{"kind": "meta", "as_of": "2024-01-22T00:00:00Z"}')
-    assert board.refresh()
-    assert (board.rows()[0].kind, board.rows()[0].as_of) == ("meta", "2024-01-22T00:00:00Z")
+    assert run_list.refresh()
+    assert (run_list.rows()[0].kind, run_list.rows()[0].as_of) == ("meta", "2024-01-22T00:00:00Z")
     a_status(tmp_path, "one", state="VALID")
-    board.refresh()
-    assert (board.rows()[0].kind, board.rows()[0].state) == ("meta", "VALID")
+    run_list.refresh()
+    assert (run_list.rows()[0].kind, run_list.rows()[0].state) == ("meta", "VALID")
 
 
 def test_a_strangers_mark_gets_everything(tmp_path: Path) -> None:
     a_status(tmp_path, "one")
-    board = board_of(tmp_path)
-    for mark in ("", "x-1", "-", f"{board.mark}9" * 9, board.mark.split("-")[0] + "-x"):
-        update = board.since(mark)
+    run_list = board_of(tmp_path)
+    for mark in ("", "x-1", "-", f"{run_list.mark}9" * 9, run_list.mark.split("-")[0] + "-x"):
+        update = run_list.since(mark)
         assert update.whole
         assert [row.run_id for row in update.rows] == ["one"]
-    assert not board.since(board.mark).whole
+    assert not run_list.since(run_list.mark).whole
 
 
 def test_removed_runs_are_forgotten_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boards, "REMEMBERED", 3)
-    board = board_of(tmp_path)
-    early = board.mark
+    run_list = board_of(tmp_path)
+    early = run_list.mark
     for number in range(6):
         a_status(tmp_path, f"run{number}")
-        board.refresh()
-        late = board.mark
+        run_list.refresh()
+        late = run_list.mark
         shutil.rmtree(tmp_path / "runs" / f"run{number}")
-        board.refresh()
-    assert board.since(early).whole
-    assert board.since(late).gone == ["run5"]
-    assert len(board._gone) == 3
+        run_list.refresh()
+    assert run_list.since(early).whole
+    assert run_list.since(late).gone == ["run5"]
+    assert len(run_list._gone) == 3
 
 
 OPERATIONS = st.lists(
@@ -188,8 +188,8 @@ OPERATIONS = st.lists(
 def test_updates_put_together_are_the_board(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]]
 ) -> None:
-    home = tmp_path_factory.mktemp("board")
-    board, mark = board_of(home), ""
+    home = tmp_path_factory.mktemp("run_list")
+    run_list, mark = board_of(home), ""
     seen: dict[str, dict[str, object]] = {}
     for operation, number, step in [*operations, ("look", 0, 0), ("tell", 0, 0)]:
         name = f"run{number}"
@@ -200,12 +200,12 @@ def test_updates_put_together_are_the_board(
         elif operation == "damage" and (home / "runs" / name).is_dir():
             status_path(home, name).write_text("{" * step)
         elif operation == "look":
-            board.refresh()
+            run_list.refresh()
         elif operation == "tell":
-            update = board.since(mark)
+            update = run_list.since(mark)
             mark = update.mark
             seen = {} if update.whole else {k: v for k, v in seen.items() if k not in update.gone}
             seen |= {row.run_id: asdict(row) for row in update.rows}
-    assert seen == {row.run_id: asdict(row) for row in board.rows()}
-    # And the board is what lies on disk, as a board that never looked before sees it.
+    assert seen == {row.run_id: asdict(row) for row in run_list.rows()}
+    # And the run_list is what lies on disk, as a run_list that never looked before sees it.
     assert seen == {row.run_id: asdict(row) for row in board_of(home).rows()}

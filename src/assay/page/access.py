@@ -72,7 +72,7 @@ class RefusalError(UsageError):
         self.headers = headers or {}
 
 
-class Guard:
+class AccessControl:
     """ASGI middleware: refuses, or passes on and adds :data:`HEADERS`.
 
     Parameters
