@@ -19,7 +19,7 @@ Examples
 --------
 >>> import tempfile
 >>> from pathlib import Path
->>> from assay import files
+>>> from assay.base import files
 >>> path = Path(tempfile.mkdtemp()) / "a"
 >>> counting = FaultyDisk()
 >>> with writing_to(counting):
