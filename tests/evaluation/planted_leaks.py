@@ -24,13 +24,13 @@ from assay.backtest import walk_forward as walk_module
 from assay.backtest.causality import Rehearsal
 from assay.backtest.walk_forward import close_of, walk_forward
 from assay.base.domain import DAY, UTC
-from assay.cli import do_causality as command
 from assay.lake.head import Head
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import Folder
 from assay.market import instruments as instruments_module
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
+from assay.pipeline import causality as command
 from assay.ratings import listings, rate
 from assay.risk import allocate as allocate_module
 from assay.risk.guard import find_loss_makers
@@ -77,8 +77,8 @@ class Ground:
 
     snapshot: command.InMemorySnapshot
 
-    def stage(self, market: Market, seed: int = 0) -> command.Stage:
-        return command.Stage(self.snapshot, market, self.snapshot.tables, seed)
+    def stage(self, market: Market, seed: int = 0) -> command.PerturbedLake:
+        return command.PerturbedLake(self.snapshot, market, self.snapshot.tables, seed)
 
     def rehearse(
         self,
@@ -86,7 +86,7 @@ class Ground:
         name: str = "binance_spot_rating_all_long",
         as_of: dt.datetime | None = None,
         seed: int = 0,
-    ) -> tuple[command.Stage, Rehearsal]:
+    ) -> tuple[command.PerturbedLake, Rehearsal]:
         catalog = load(settings=(*SMALL, *settings))
         profile, scanners = catalog.profile(name), catalog.scanners()
         market = self.snapshot.market(as_of, None)

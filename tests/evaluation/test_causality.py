@@ -29,7 +29,7 @@ from assay.base import files
 from assay.base.domain import DAY
 from assay.base.errors import GateError
 from assay.cli import app
-from assay.cli.do_causality import read_tables, trials
+from assay.pipeline.causality import read_tables, trials
 from assay.settings.model import Costs
 
 DATES = (DECISION, EVE, LAST_DECISION)

@@ -10,10 +10,9 @@ import polars as pl
 import pytest
 
 from assay.base.errors import Exit
-from assay.cli.do_flows import at_once
-from assay.cli.options import executed
+from assay.cli.app import executed
 from assay.executors import Serial, opened, parse, task_size
-from assay.pipeline.flow import WARM, Errand, Foundation, _execute, lay_foundation, requests, run_all
+from assay.pipeline.flow import WARM, Errand, Foundation, _execute, at_once, lay_foundation, requests, run_all
 from assay.pipeline.replay import recorded_artifacts
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS

@@ -10,8 +10,7 @@ from live_world import LocalExchange, command, small, sync
 from typer.testing import CliRunner
 
 from assay.base.errors import Exit, UsageError
-from assay.cli import app
-from assay.cli import do_output as output
+from assay.cli import app, output
 from assay.ratings import explain
 from assay.sources import open_source
 

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from assay.base.domain import UTC
 from assay.cli import app
-from assay.cli import do_doctor as body
 from assay.lake import delta
 from assay.lake.head import Head
 from assay.lake.ingest import ingest
@@ -281,7 +280,7 @@ def test_dead_and_orphaned_runs_and_a_broken_registry(lake, tmp_path):
 
 
 def test_a_full_disk_is_told(lake, tmp_path, monkeypatch):
-    monkeypatch.setattr(body, "ROOM", 1 << 60)
+    monkeypatch.setattr(checkup, "ROOM", 1 << 60)
     code, text = run(tmp_path)
     assert code == 1
     assert "DISK_SPACE" in text

@@ -6,11 +6,12 @@ from screener_rows import book, pair
 from today import world_of_today
 
 from assay.base.errors import DataError, SourceError, UsageError
-from assay.cli import do_ingestion as ingestion
-from assay.cli.do_schedule import _did, _work
+from assay.cli import lakes
+from assay.cli.schedule import _did, _work
 from assay.lake.lake import Lake
 from assay.lake.refresh import refresh
 from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.ingestion import bring_up
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
 from assay.runs.artifacts import RAW
@@ -49,7 +50,7 @@ def catalog(exchange, *settings):
 
 
 def up(home, settings, scan=True):
-    return ingestion.bring_up(home, settings, "binance", scan=scan)
+    return bring_up(home, settings, "binance", scan=scan)
 
 
 def test_everything_in_order(exchange, home):
@@ -59,7 +60,7 @@ def test_everything_in_order(exchange, home):
         if done == 0:
             stages.append(stage)
 
-    phase = ingestion.bring_up(home, catalog(exchange), "binance", scan=True, progress=tell)
+    phase = bring_up(home, catalog(exchange), "binance", scan=True, progress=tell)
     assert list(dict.fromkeys(stages)) == ["scan", "read", "fetch", "compare", "ratings", "write"]
     assert phase.scan_error is None
     assert {answer.scanner for answer in phase.scan.answers} == set(load().scanners())
@@ -92,20 +93,20 @@ def test_the_audit_names_candidates_that_the_exchange_does_not_have(exchange, ho
 )
 def test_a_screener_that_fails_keeps_no_bar_away(exchange, home, kind, capsys):
     exchange.fail(Fault(kind, path="/crypto", times=None))
-    assert ingestion.ingest(home, catalog(exchange), "binance", True, False) == 4
+    assert lakes.ingest_once(home, catalog(exchange), "binance", True, False) == 4
     told = capsys.readouterr()
     assert f"error: {SCREENER[kind]}" in told.err
     assert "unique atoms" in told.out
     lake = Lake(home.path, "binance").latest()
     assert lake.bars()["symbol"].n_unique() == 5
     assert lake.candidates() is None
-    assert ingestion.ingest(home, catalog(exchange, "scan.fallback=true"), "binance", True, False) == 0
+    assert lakes.ingest_once(home, catalog(exchange, "scan.fallback=true"), "binance", True, False) == 0
 
 
 def test_without_the_screener_and_without_leave_there_is_no_superset(exchange, home, capsys):
     exchange.fail(Fault("5xx", path="/crypto", times=None))
     settings = catalog(exchange, "scan.provider=tradingview")
-    assert ingestion.ingest(home, settings, "binance", True, False) == 4
+    assert lakes.ingest_once(home, settings, "binance", True, False) == 4
     assert "unique atoms" not in capsys.readouterr().out
     with pytest.raises(SourceError) as caught:
         lay_foundation(home, settings, "binance")
@@ -136,7 +137,7 @@ def test_without_a_network_nothing_is_touched(exchange, home, monkeypatch):
     heads = (home.lake / Lake(home.path, "binance").folder.name / "heads.jsonl").read_bytes()
     monkeypatch.setenv("ASSAY_BINANCE_URL", "http://127.0.0.1:9")
     away = load(settings=["scan.screener.address=http://127.0.0.1:9", "scan.screener.attempts=1"])
-    for work in (lambda: up(home, away), lambda: ingestion.refresh_facts(home, away, "binance", False)):
+    for work in (lambda: up(home, away), lambda: lakes.refresh_facts(home, away, "binance", False)):
         with pytest.raises(SourceError) as caught:
             work()
         assert caught.value.code == "SOURCE_UNREACHABLE"
@@ -151,7 +152,7 @@ def test_facts_alone(exchange, home, capsys):
     assert not refresh(lake).changed
     exchange.world.pairs["ETHUSDT"].status = "HALT"
     exchange.forget()
-    assert ingestion.refresh_facts(home, catalog(exchange), "binance", False) == 0
+    assert lakes.refresh_facts(home, catalog(exchange), "binance", False) == 0
     told = capsys.readouterr().out
     assert "finding PAIR_STATUS" in told
     assert "BINANCE:ETHUSDT" in told
@@ -176,7 +177,7 @@ def test_runs_do_not_ask_the_exchange_and_say_when_nothing_was_ingested(exchange
 
 def test_a_scan_of_a_file_is_refused(home):
     with pytest.raises(UsageError, match="no live source"):
-        ingestion.bring_up(home, load(), "sample", scan=True)
+        bring_up(home, load(), "sample", scan=True)
 
 
 def test_a_round_of_the_schedule_tells_what_it_did(exchange, home):

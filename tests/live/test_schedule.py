@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 
 from assay.base.domain import DAY, UTC
 from assay.base.errors import DiskError, SourceError, UsageError
-from assay.cli import app
-from assay.cli import do_schedule as schedule
-from assay.cli.do_schedule import Scheduler, Stopped, alone, next_due, read_period
+from assay.cli import app, schedule
+from assay.cli.schedule import Scheduler, Stopped, alone, next_due, read_period
 from assay.settings.model import Schedule
 
 START = dt.datetime(2024, 3, 1, 13, 37, 11, tzinfo=UTC)

@@ -19,7 +19,6 @@ SOURCES = [
     *(ROOT / "src/assay/screening").glob("[prt]*.py"),
     ROOT / "src/assay/lake/refresh.py",
     ROOT / "src/assay/report/doctor.py",
-    ROOT / "src/assay/cli/do_doctor.py",
 ]
 
 

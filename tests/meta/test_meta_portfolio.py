@@ -13,8 +13,9 @@ from scipy.optimize import minimize
 
 from assay.base import files
 from assay.base.errors import GateError, UsageError
-from assay.cli import do_meta as command
+from assay.cli.runs import meta_run
 from assay.gates.portfolio import validate_meta
+from assay.pipeline import meta_flow
 from assay.pipeline.replay import recorded_artifacts, replay
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
@@ -183,7 +184,7 @@ def test_a_portfolio_of_portfolios_is_flattened_to_the_same_atoms(assembly):
 def test_a_cycle_is_refused_in_settings_and_in_runs(assembly, tmp_path):
     (tmp_path / "assay.toml").write_text('[meta.a]\nsleeves = ["b"]\n[meta.b]\nsleeves = ["a"]\n')
     with pytest.raises(GateError) as refused:
-        command.check(load(tmp_path), "a")
+        meta_flow.check(load(tmp_path), "a")
     assert refused.value.code == "META_CYCLE"
     # A run that was made under the same name as the portfolio which now holds it.
     folder, outcome = assembly.run(assembly.request(MetaProfile(name="snake", sleeves=SLEEVES[:2])))
@@ -200,7 +201,7 @@ def test_the_command_takes_the_latest_valid_runs_and_names_what_it_passed_over(a
     other = load(settings=["caps.atom=0.3"])
     [request] = requests(assembly.home, other, assembly.foundation, [SLEEVES[0]])
     assert execute(request).state == "VALID"
-    assert command.run(assembly.home, load(), META, [], None, None, "chosen", 1, False, True) == 0
+    assert meta_run(META, run_id="chosen", missing=False, home=assembly.home.path, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "VALID"
     sleeves = artifacts.load(Sleeves, assembly.home.runs / "chosen" / layout.META_SLEEVES)
     assert {one.sleeve: one.run_id for one in sleeves.accepted} == {
@@ -208,11 +209,11 @@ def test_the_command_takes_the_latest_valid_runs_and_names_what_it_passed_over(a
     }
     assert [(one.run_id, one.code) for one in sleeves.refused] == [(request.run.name, "META_SLEEVE_OTHER_SETTINGS")]
     pinned = [request.run.name]
-    assert command.run(assembly.home, load(), META, pinned, None, None, "pinned", 1, False, True) == 0
+    assert meta_run(META, pinned, run_id="pinned", missing=False, home=assembly.home.path, as_json=True) == 0
     accepted = artifacts.load(Sleeves, assembly.home.runs / "pinned" / layout.META_SLEEVES).accepted
     assert accepted[0].run_id == request.run.name
     with pytest.raises(UsageError, match="no sleeve of"):
-        command.run(assembly.home, load(), META, ["chosen"], None, None, None, 1, False, True)
+        meta_run(META, ["chosen"], missing=False, home=assembly.home.path, as_json=True)
 
 
 def test_settings_of_a_portfolio_do_not_touch_its_sleeves():

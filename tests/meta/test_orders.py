@@ -24,11 +24,11 @@ from assay.base import files
 from assay.base.domain import UTC, Instrument
 from assay.base.errors import IntegrityError, SourceError, UsageError
 from assay.cli import app
-from assay.cli import do_orders as command
-from assay.cli.do_orders import Origin
 from assay.lake.lake import Lake
 from assay.market.schema import INSTRUMENTS
+from assay.orders import of_run
 from assay.orders.inputs import canonical, number, read_holdings, read_prices
+from assay.orders.of_run import Origin
 from assay.orders.rebalance import Holding, Task, rebalance
 from assay.orders.records import order_fields, to_csv
 from assay.orders.sizes import split
@@ -968,10 +968,10 @@ def test_a_lake_that_has_the_rules_serves_them_to_runs_that_are_pinned_to_it(sea
     before = Origin.of(sealed, sealed.runs / "short")
     [(folder, manifest)] = before.leaves
     after = replace(before, leaves=((folder, manifest | {"lake": manifest["lake"] | {"head": head}}),))
-    found, told = command._rules(after, None)
+    found, told = of_run._rules(after, None)
     assert found.rules.keys() == book.rules.keys()
     assert told == {"from": "the run's pinned lake"}
-    assert [finding.code for finding in command._dated(found, after.as_of)] == ["RULES_PARTIAL"]
+    assert [finding.code for finding in of_run._dated(found, after.as_of)] == ["RULES_PARTIAL"]
     assert "INSTRUMENTS_UNKNOWN" in call(sealed, account).stderr  # the sealed run saw an earlier state
 
 

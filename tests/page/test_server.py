@@ -15,9 +15,8 @@ import pytest
 from page_house import a_status, command, serving
 
 from assay.base.errors import UsageError
-from assay.cli.do_serve import Options, serve
+from assay.cli.watch import serve
 from assay.page.server import bind
-from assay.runs.home import Home
 
 
 def wait(condition, seconds: float = 120.0) -> None:
@@ -60,13 +59,14 @@ def test_a_port_in_use_is_a_plain_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "example.org", "127.0.0.1.nip.io", "*"])
 def test_beyond_loopback_without_a_token_it_does_not_start(tmp_path: Path, host: str) -> None:
     with pytest.raises(UsageError, match="others could read"):
-        serve(Home(tmp_path), Options(host, 0, None, new_token=False, allow_host=()))
+        serve(host, 0, home=tmp_path)
 
 
 @pytest.mark.parametrize("token", ["", "short", "fifteen-letters", "x" * 15 + "\n", "é" * 20])
-def test_a_weak_token_is_refused(tmp_path: Path, token: str) -> None:
+def test_a_weak_token_is_refused(tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_TOKEN", token)
     with pytest.raises(UsageError, match="ASSAY_TOKEN"):
-        serve(Home(tmp_path), Options("127.0.0.1", 0, token, new_token=False, allow_host=()))
+        serve("127.0.0.1", 0, home=tmp_path)
 
 
 @pytest.mark.parametrize(("host", "port"), [("192.0.2.7", 0), ("no.such.host.invalid", 0)])
@@ -174,9 +174,9 @@ def test_a_viewer_who_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.cli.do_serve.find_spec", lambda name: None)
+    monkeypatch.setattr("assay.cli.watch.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"assay-portfolio\[page\]"):
-        serve(Home(tmp_path), Options("127.0.0.1", 0, None, new_token=False, allow_host=()))
+        serve("127.0.0.1", 0, home=tmp_path)
 
 
 def test_a_port_in_use_is_refused_before_anything_is_served() -> None:

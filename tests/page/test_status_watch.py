@@ -12,8 +12,8 @@ import pytest
 from page_house import LONG, a_status, command
 from rich.console import Console
 
-from assay.cli import do_status as showing
-from assay.cli.do_status import Lines, table
+from assay.cli import watch as showing
+from assay.cli.watch import Lines, table
 from assay.page.run_list import RunList
 from assay.runs.home import Home
 
@@ -90,7 +90,7 @@ def test_on_a_terminal_the_table_is_redrawn(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", "160")
     stream = Terminal()
     with pytest.raises(KeyboardInterrupt):
-        showing.watch(Home(tmp_path), as_json=False, stream=stream)
+        showing.watch_runs(Home(tmp_path), as_json=False, stream=stream)
     assert "RUNNING" in stream.getvalue()
     assert "VALID" in stream.getvalue()
 

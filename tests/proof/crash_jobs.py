@@ -2,18 +2,16 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from assay.base.errors import AssayError, Exit
-from assay.cli import do_flows as flows
-from assay.cli import do_meta as commands
-from assay.cli.do_meta import Ground
 from assay.executors import Serial
-from assay.pipeline.flow import Foundation, lay_foundation
+from assay.pipeline import meta_flow
+from assay.pipeline.flow import Foundation, joint_report, lay_foundation
+from assay.pipeline.meta_flow import Ground
 from assay.pipeline.runner import Outcome
 from assay.runs.home import Home, claim
-from assay.runs.request import MetaRequest
 from assay.selftest.crash import Ended, ended, run_problems
 from assay.settings import load
 from assay.settings.model import MetaProfile
@@ -38,7 +36,7 @@ class MetaJob:
     def begin(self, again: bool = False) -> Ended:
         chosen = {sleeve: self.home.runs / run for sleeve, run in self.sleeves.items()}
         try:
-            outcome = commands.make(
+            outcome = meta_flow.make(
                 self.home, load(), self.profile, chosen, self.ground, self.run_id, 1, False, again=again
             )
         except AssayError as error:
@@ -48,9 +46,9 @@ class MetaJob:
     def resume(self) -> Ended:
         if not self.folder.is_dir():
             return self.begin()
-        if not commands.is_resumable(self.home, self.run_id):
+        if not meta_flow.is_resumable(self.home, self.run_id):
             return self.begin(again=True)
-        return ended(commands._execute(replace(MetaRequest.of(self.home.path, self.folder), resume=True)))
+        return ended(meta_flow.resume(self.home, self.run_id))
 
     def problems(self) -> list[str]:
         expected = None if self.expected is None else dict(self.expected)
@@ -75,7 +73,7 @@ class FlowJob:
 
         try:
             folder = claim(self.home.flows, "pair", None, parse_as_of("2024-01-20"))
-            flows._keep(folder, self.home, self.foundation, self.outcomes, Serial())
+            joint_report(folder, self.home, self.foundation, self.outcomes, Serial(), "the table")
         except AssayError as error:
             return Ended(error.exit_code, error.code)
         return Ended(Exit.OK)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from assay.base.errors import Exit, GateError
 from assay.cli import app
-from assay.cli import do_selftest as command
+from assay.cli.checks import caught_by
 from assay.selftest import cases as register
 from assay.selftest.cases import SETTINGS, Case, Result, attempt, cases
 from assay.selftest.sandbox import Sandbox
@@ -60,7 +60,7 @@ def few(monkeypatch, sandbox):
     """Only two attempts, one of which can be made to escape, in the home that is there."""
     monkeypatch.setattr(Sandbox, "at", lambda *_: sandbox)
     chosen = [one for one in register.cases() if one.name in ("change one byte of the weights", "cut the seal")]
-    monkeypatch.setattr(command, "cases", lambda: chosen)
+    monkeypatch.setattr(register, "cases", lambda: chosen)
     return chosen
 
 
@@ -74,15 +74,15 @@ def test_the_command_prints_a_table_and_ends_well(few):
 
 def test_an_attempt_that_escapes_is_named_and_fails(few, monkeypatch):
     escaped = replace(few[0], told=lambda *_: {"NOTHING_OF_IT"})
-    monkeypatch.setattr(command, "cases", lambda: [escaped, few[1]])
+    monkeypatch.setattr(register, "cases", lambda: [escaped, few[1]])
     done = CliRunner().invoke(app, ["selftest", "--json"])
     assert done.exit_code == Exit.FAILED
     body = json.loads(done.stdout)
     assert (body["ok"], body["attempts"], body["caught"]) == (False, 2, 1)
     assert body["results"][0] == Result(escaped, ("NOTHING_OF_IT",)).as_dict()
-    assert command._verdict(Result(escaped, ())) == "NOT CAUGHT"
+    assert caught_by(Result(escaped, ())) == "NOT CAUGHT"
 
 
 def test_no_attempts_are_no_success(few, monkeypatch):
-    monkeypatch.setattr(command, "cases", list)
+    monkeypatch.setattr(register, "cases", list)
     assert CliRunner().invoke(app, ["selftest"]).exit_code == Exit.FAILED

@@ -11,7 +11,7 @@ from page_reader import read, table
 import assay
 from assay.base.errors import UsageError
 from assay.base.files import sha256_file
-from assay.cli import do_report as reporting
+from assay.cli import reports
 from assay.report.html import render_page
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
@@ -107,14 +107,14 @@ def test_cards(run):
 def test_written_anew_beside_the_run(run, tmp_path, capsys):
     home = Home(run.path.parents[1])
     before = {p: sha256_file(p) for p in run.path.rglob("*") if p.is_file()}
-    reporting.report(home, run.path.name, None, as_json=True)
+    reports.report(run.path.name, home=home.path, as_json=True)
     made = json.loads(capsys.readouterr().out)["report"]
     assert made == str(home.reports / f"report_{run.path.name}.html")
     assert "the run is sealed by entry" in read(Path(made).read_text()).text
-    reporting.report(home, run.path.name, tmp_path / "mine.html", as_json=False)
+    reports.report(run.path.name, tmp_path / "mine.html", home=home.path)
     assert (tmp_path / "mine.html").read_text() == render_page(run.path)
     with pytest.raises(UsageError):
-        reporting.report(home, run.path.name, run.path / "reports" / "again.html", as_json=False)
+        reports.report(run.path.name, run.path / "reports" / "again.html", home=home.path)
     assert {p: sha256_file(p) for p in run.path.rglob("*") if p.is_file()} == before
 
 

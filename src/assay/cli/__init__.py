@@ -1,14 +1,16 @@
-"""The command line: parses, calls, prints. What a command does lives in the rooms below."""
+"""The command line: parses, calls, prints. What a command does lives in the rooms below.
+
+Modules here are imported for the commands that they enter, in the order in which ``--help`` lists them; whatever is
+heavy they import inside a command, so that ``--help`` stays cheap.
+"""
 
 from __future__ import annotations
 
 import sys
 
 from assay.base.errors import Exit
-
-# Imported for their commands, in the order in which ``--help`` lists them.
-from assay.cli import data, proving, reading, running  # noqa: F401 - imported for the commands that they enter
-from assay.cli.apps import app
+from assay.cli import checks, lakes, orders, reports, runs, watch  # noqa: F401 - entered in this order
+from assay.cli.app import app
 
 __all__ = ["app", "main"]
 

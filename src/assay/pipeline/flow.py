@@ -6,6 +6,7 @@ Imported by spawned workers before their first task, so nothing heavy is importe
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.base.domain import UTC
+from assay.base.domain import UTC, format_instant
 from assay.base.errors import DataError
+from assay.base.files import sha256_file, write, write_json
 from assay.runs.artifacts import LEDGER, MANIFEST
 from assay.runs.home import Home, Status, claim
 from assay.settings.model import SCAN_DAYS
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
     from assay.pipeline.runner import Outcome
     from assay.runs.documents import Superset
-    from assay.runs.request import Request
+    from assay.runs.request import MetaRequest, Request
     from assay.settings import Catalog
+    from assay.settings.model import Execution
 
 WARM = (
     "assay.pipeline.runner",
@@ -125,7 +128,6 @@ def requests(
     What is asked for is written into the directory at once, so that a run that dies can be resumed. ``again`` takes
     over the directory of a run that died before that.
     """
-    from assay.base.files import sha256_file, write_json
     from assay.runs.registry import trials
     from assay.runs.request import Request
 
@@ -241,6 +243,63 @@ def run_all(executor: Executor, wanted: Sequence[Request], watch: Watch | None =
     """
     errands = [Errand(request.home, request.run, request.resume) for request in wanted]
     return executor.map(_execute, errands, lost=_lost, watch=watch)
+
+
+def run_watched(executor: Executor, wanted: Sequence[Request]) -> list[Outcome]:
+    """Execute requests as :func:`run_all` does, and show on standard error how they go."""
+    from assay.report.live import watching
+
+    with watching([request.run for request in wanted]) as refresh:
+        return run_all(executor, wanted, refresh)
+
+
+def execute_watched(
+    request: Request | MetaRequest, redo_from: int | None = None, executor: Executor | None = None
+) -> Outcome:
+    """Execute one request in this process, and show on standard error how it goes."""
+    from assay.pipeline.runner import execute
+    from assay.report.live import watching
+
+    with watching([request.run]) as refresh:
+        outcome = execute(request, refresh, redo_from=redo_from, executor=executor)
+        refresh()
+    return outcome
+
+
+def at_once(execution: Execution, runs: int) -> int | None:
+    """Return how many workers are worth starting; None leaves it to a cluster that is there already."""
+    if execution.workers is None and (execution.use or "").startswith("ray:"):
+        return None
+    return max(1, min(execution.workers or os.cpu_count() or 1, runs))
+
+
+def joint_report(
+    folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[Outcome], executor: Executor, table: str
+) -> Path | None:
+    """Write a flow's outcomes as JSON and as the table shown, and the joint report over the valid runs, if any."""
+    body = summary(outcomes) | {"source": foundation.source, "as_of": format_instant(foundation.as_of)}
+    write_json(folder / "flow.json", body)
+    write(folder / "runs.txt", f"{table}\n".encode())
+    valid = tuple(home.runs / outcome.run_id for outcome in outcomes if outcome.state == "VALID")
+    if not valid:
+        return None
+    # The workers have loaded what both forms need, and write them side by side.
+    text, page = executor.map(_rendered, [("md", valid), ("html", valid)])
+    write(folder / "audit_report.md", text.encode())
+    write(folder / "report.html", page.encode())
+    return folder / "audit_report.md"
+
+
+def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
+    """Return the joint report over runs in one of its forms."""
+    form, runs = task
+    if form == "html":
+        from assay.report.html import render_joint_page
+
+        return render_joint_page(runs)
+    from assay.report.audit_report import render_joint
+
+    return render_joint(runs)
 
 
 def _lost(errand: Errand) -> Outcome:

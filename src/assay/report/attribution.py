@@ -12,17 +12,24 @@ import datetime as dt
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from assay.base.errors import AssayError
+from threadpoolctl import threadpool_limits
+
+from assay.backtest.decision import Decision, decide
+from assay.base.domain import format_instant
+from assay.base.errors import AssayError, IntegrityError, UsageError
+from assay.lake.snapshot import pin
 from assay.report.compare import Weights, turnover, weights
 from assay.report.view import RunView, in_order
+from assay.runs.request import Request
 from assay.settings.model import Profile, Scanner
 from assay.settings.resolve import dotted
 
 if TYPE_CHECKING:
-    from assay.backtest.decision import Decision
+    from assay.lake.snapshot import Snapshot
+    from assay.runs.home import Home
 
 GROUPS = ("settings", "data", "date")
 SAME = 1e-9
@@ -286,3 +293,58 @@ def _sentence(effect: Effect) -> str:
         f"winners +{effect.winners_gained} -{effect.winners_lost}, "
         f"mean turnover of the books {effect.moved:.1%}{whole}"
     )
+
+
+def attribution_of(home: Home, views: tuple[RunView, RunView]) -> Attribution:
+    """Decide again on the pinned lake, one group of inputs at a time.
+
+    Parameters
+    ----------
+    home : Home
+        Holds the lake that both runs are pinned to.
+    views : tuple of RunView
+        The two runs.
+    """
+    try:
+        a, b = (Request.of(home.path, view.folder) for view in views)
+        if a.lake != b.lake:
+            return unattributed(
+                f"the runs read different lakes ({a.lake} and {b.lake}), and a head of one means nothing in the other"
+            )
+        snapshots = {request.head: _snapshot(request) for request in (a, b)}
+    except AssayError as error:
+        return unattributed(str(error))
+    with threadpool_limits(1):  # as in a run: equal inputs give equal weights
+        return attribute(_inputs(a), _inputs(b), _decider(snapshots), views)
+
+
+def _inputs(request: Request) -> Inputs:
+    return Inputs(request.profile, request.scanners, request.head, request.as_of)
+
+
+def _snapshot(request: Request) -> Snapshot:
+    """Pin a run's head, and make sure that it still names the versions that the run read."""
+    folder = request.lake_folder
+    if not folder.is_dir():
+        raise IntegrityError("the lake is not there", where=str(folder), hint="give the --home that holds it")
+    snapshot = pin(folder, request.head)
+    if snapshot.versions != dict(request.tables):
+        raise IntegrityError(
+            f"head {request.head} of the lake names other table versions than run {request.run.name}",
+            where=str(folder),
+            hint="give the --home in which the run was made",
+        )
+    return snapshot
+
+
+def _decider(snapshots: dict[int, Snapshot]) -> Callable[[Inputs], Portfolio]:
+    market = lru_cache(maxsize=4)(lambda head, as_of, days: snapshots[head].market(as_of, days))
+
+    def again(inputs: Inputs) -> Portfolio:
+        last = snapshots[inputs.head].last_close()
+        if inputs.as_of > last:
+            raise UsageError(f"the data of head {inputs.head} end at {format_instant(last)}")
+        known = market(inputs.head, inputs.as_of, inputs.profile.sight_days)
+        return portfolio(decide(known, inputs.profile, inputs.scanners), inputs.profile)
+
+    return again

@@ -1,4 +1,4 @@
-"""What is wrong with a lake, and what to run: every check reads, none writes.
+"""What is wrong in a home folder and in its lakes, and what to run: every check reads, none writes.
 
 A lake is looked at as it lies on the disk, torn or not, so that nothing here goes through a writer. Each finding has a
 severity: INTEGRITY where bytes are not what they should be, ACTION where somebody has to do something, NOTE where it is
@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shlex
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,13 +20,16 @@ from typing import Any, Literal
 import polars as pl
 
 from assay.base.domain import DAY, INTERVALS, format_instant
-from assay.base.errors import DataError, DiskError, IntegrityError
+from assay.base.errors import DataError, DiskError, Exit, IntegrityError, LedgerError
 from assay.lake import delta
 from assay.lake.head import read_heads
+from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
-from assay.runs.home import process_started
+from assay.runs import registry
+from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
+from assay.runs.home import Home, Status, process_started
 from assay.screening.reconcile import Reconciliation, agreements
 
 Severity = Literal["INTEGRITY", "ACTION", "NOTE"]
@@ -37,6 +42,11 @@ LATE = dt.timedelta(hours=6)
 OLD_SCAN = 2 * DAY
 LEAST_EQUAL = 0.99
 """Share of the screener's values below which the difference is more than rounding or a late bar."""
+ROOM = 1 << 30
+"""Bytes that should be free: a re-rating writes the ratings of every symbol anew."""
+FRESH = 60.0
+"""Seconds within which a directory may be without a status."""
+VERDICTS = {Exit.OK: "HEALTHY", Exit.FAILED: "TO DO", Exit.INTEGRITY: "DAMAGED"}
 
 
 @dataclass(frozen=True)
@@ -361,3 +371,135 @@ def _scans(patient: _Patient) -> Iterator[Ailment]:
 
 def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:
     return dict(delta.content(storage_of(folder).table(table), version).schema)
+
+
+# --- the home folder --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HomeCheckup:
+    """What a home folder looks like: its lakes one by one, and all that was found."""
+
+    lakes: list[Checkup]
+    ailments: list[Ailment]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where healthy, 1 where something is to be done, 3 for damage."""
+        severities = {ailment.severity for ailment in self.ailments}
+        if "INTEGRITY" in severities:
+            return int(Exit.INTEGRITY)
+        return int(Exit.FAILED) if "ACTION" in severities else int(Exit.OK)
+
+    @property
+    def verdict(self) -> str:
+        """HEALTHY, TO DO or DAMAGED."""
+        return VERDICTS[Exit(self.exit_code)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "lakes": [
+                {
+                    "folder": str(lake.folder),
+                    "source": lake.source,
+                    "facts": lake.facts,
+                    "agreement": [entry.as_dict() for entry in lake.agreements],
+                }
+                for lake in self.lakes
+            ],
+            "findings": [ailment.as_dict() for ailment in self.ailments],
+        }
+
+
+def examine_home(home: Home, source: str | None, now: dt.datetime) -> HomeCheckup:
+    """Examine lakes (of one source, or all), runs, registry and disk."""
+    lakes = [examine(folder, now) for folder in _lakes(home, source)]
+    found = [ailment for lake in lakes for ailment in lake.ailments]
+    for check in (
+        _no_lake(lakes, source),
+        _runs(home),
+        _registry(home),
+        leftovers(home.runs, home.flows, home.reports),
+        _disk(home, lakes),
+    ):
+        found += check
+    return HomeCheckup(lakes, found)
+
+
+def _lakes(home: Home, source: str | None) -> list[Path]:
+    if source is not None:
+        folder = Lake(home.path, source).folder
+        return [folder] if folder.is_dir() else []
+    return sorted(path for path in home.lake.iterdir() if path.is_dir()) if home.lake.is_dir() else []
+
+
+def _no_lake(lakes: list[Checkup], source: str | None) -> Iterator[Ailment]:
+    if not lakes:
+        command = f"assay ingest --source {source or 'binance --scan'}"
+        yield Ailment("ACTION", "NO_LAKE", "lake/", "nothing was ingested into this home folder", command)
+
+
+def _runs(home: Home) -> Iterator[Ailment]:
+    """Look for runs that died, and for directories that no run has come to."""
+    entered = _registered(home)
+    for name in home.run_ids():
+        folder = home.runs / name
+        if not (folder / STATUS).is_file():
+            yield from _orphan(folder)
+            continue
+        try:
+            status = Status.read(folder).seen()
+        except (IntegrityError, TypeError) as error:
+            what = f"its status cannot be read: {error}"
+            yield Ailment("INTEGRITY", "RUN_UNREADABLE", name, what, f"assay verify {name}")
+            continue
+        resume = f"assay run {status.profile} --resume --run-id {name}"
+        if status.state == "DEAD":
+            what = f"its process is gone; it had come to {status.stage}"
+            yield Ailment("ACTION", "RUN_DEAD", name, what, resume if (folder / MANIFEST).is_file() else "")
+        elif status.state == "VALID" and name not in entered:
+            if (folder / LEDGER).is_file():
+                yield Ailment("ACTION", "RUN_NOT_ENTERED", name, "it is sealed and not in the registry", resume)
+            else:
+                what = "it says VALID and has no ledger"
+                yield Ailment("INTEGRITY", "RUN_WITHOUT_LEDGER", name, what, f"assay verify {name}")
+
+
+def _orphan(folder: Path) -> Iterator[Ailment]:
+    """Look at a directory without a status; a run writes it within a moment."""
+    if time.time() - folder.stat().st_mtime > FRESH:
+        what = "the directory was claimed, and no run began in it"
+        yield Ailment("ACTION", "RUN_ORPHANED", folder.name, what, f"rm -r {shlex.quote(str(folder))}")
+
+
+def _registered(home: Home) -> frozenset[str]:
+    try:
+        return frozenset(entry.run_id for entry in registry.entries(home.registry))
+    except LedgerError:
+        return frozenset(home.run_ids())  # what is wrong with the registry is told by its own check
+
+
+def _registry(home: Home) -> Iterator[Ailment]:
+    if not home.registry.is_file():
+        return
+    try:
+        registry.check(home.registry)
+    except LedgerError as error:
+        command = "restore runs/registry.jsonl from a copy; assay verify RUN tells which runs it touches"
+        yield Ailment("INTEGRITY", "REGISTRY", "runs/registry.jsonl", str(error), command)
+
+
+def _disk(home: Home, lakes: list[Checkup]) -> Iterator[Ailment]:
+    place = next((path for path in (home.path, *home.path.parents) if path.exists()), Path("/"))
+    free = shutil.disk_usage(place).free
+    size = max((_size(lake.folder) for lake in lakes), default=0)
+    if free < max(ROOM, 2 * size):
+        what = f"{free / 1e9:.1f} GB are free, the largest lake has {size / 1e9:.1f} GB"
+        yield Ailment("ACTION", "DISK_SPACE", str(home.path), what, f"df -h {home.path}")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

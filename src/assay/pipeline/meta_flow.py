@@ -1,4 +1,4 @@
-"""``assay meta run``: sleeves into one portfolio."""
+"""From a meta-portfolio's name to its run: settings checked, sleeves found or run, all executed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from assay.base import files
 from assay.base.domain import UTC, format_instant, parse_as_of
 from assay.base.errors import GateError, ProfileError, UsageError
-from assay.cli import do_output as output
 from assay.gates import eligibility
 from assay.gates.eligibility import Terms
+from assay.pipeline.flow import at_once, execute_watched, lay_foundation, requests, run_watched, workforce
 from assay.runs import artifacts as layout
 from assay.runs.documents import Refusal
 from assay.runs.home import Home, Status, claim
+from assay.runs.registry import trials
 from assay.runs.request import MetaRequest, Pin, pin
 
 if TYPE_CHECKING:
@@ -45,11 +46,10 @@ def run(
     run_id: str | None,
     execution: Execution,
     missing: bool,
-    as_json: bool,
     *,
     again: bool = False,
-) -> int:
-    """Make a meta-portfolio and print it; return the exit code.
+) -> Outcome:
+    """Make a meta-portfolio.
 
     Parameters
     ----------
@@ -65,12 +65,10 @@ def run(
     profile = check(catalog, name)
     chosen = _pinned(home, profile, pinned)
     ground = _ground(home, catalog, list(chosen.values()), source, as_of)
-    outcome = make(home, catalog, profile, chosen, ground, run_id, execution, missing, again=again)
-    _print(home, outcome, as_json)
-    return outcome.exit_code
+    return make(home, catalog, profile, chosen, ground, run_id, execution, missing, again=again)
 
 
-def is_resumable(home: Home, run_id: str | None) -> bool:
+def is_resumable(home: Home, run_id: str) -> bool:
     """Whether a run recorded what it was asked for; one that did not begins again in its directory.
 
     Raises
@@ -78,17 +76,12 @@ def is_resumable(home: Home, run_id: str | None) -> bool:
     UsageError
         If there is no such run.
     """
-    if run_id is None:
-        raise UsageError("which run?", hint="name it with --run-id")
     return (home.run(run_id) / layout.MANIFEST).is_file()
 
 
-def resume(home: Home, run_id: str | None, as_json: bool) -> int:
-    """Go on with a meta-portfolio that ended early; return the exit code."""
-    assert run_id is not None, "is_resumable comes first"
-    outcome = _execute(replace(MetaRequest.of(home.path, home.run(run_id)), resume=True))
-    _print(home, outcome, as_json)
-    return outcome.exit_code
+def resume(home: Home, run_id: str) -> Outcome:
+    """Go on with a meta-portfolio that ended early."""
+    return execute_watched(replace(MetaRequest.of(home.path, home.run(run_id)), resume=True))
 
 
 def check(catalog: Catalog, name: str, above: tuple[str, ...] = ()) -> MetaProfile:
@@ -142,8 +135,6 @@ def _ground(home: Home, catalog: Catalog, chosen: list[Path], source: str | None
         newest = max(manifests, key=lambda manifest: parse_as_of(manifest["as_of"]))
         instant = parse_as_of(as_of if as_of is not None else newest["as_of"])
         return Ground(newest["source"], newest["lake"]["folder"], instant)
-    from assay.pipeline.flow import lay_foundation
-
     found = lay_foundation(home, catalog, source or "sample", as_of)
     return Ground(found.source, found.lake.folder.relative_to(home.path).as_posix(), found.as_of)
 
@@ -161,8 +152,6 @@ def make(
     again: bool = False,
 ) -> Outcome:
     """Find or run the sleeves, claim a directory, and execute the meta-portfolio."""
-    from assay.runs.registry import trials
-
     found, passed = _find(home, catalog, profile, chosen, ground)
     lacking = [sleeve for sleeve in profile.sleeves if sleeve not in found]
     if lacking and missing:
@@ -184,7 +173,7 @@ def make(
     request = replace(request, trials=trials(home.registry, besides=request.key))
     files.write_json(request.run / layout.MANIFEST, request.manifest())
     Status.begin(request.run.name, profile.name, now).write(request.run)
-    return _execute(request)
+    return execute_watched(request)
 
 
 def _find(
@@ -223,65 +212,13 @@ def _run_missing(
     home: Home, catalog: Catalog, lacking: Sequence[str], ground: Ground, execution: Execution
 ) -> dict[str, Pin]:
     """Run sleeves that have no run on the date; those that fail are pinned as they ended, for the gate to name."""
-    from assay.cli.do_flows import at_once
-    from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
-    from assay.report.live import watching
-
     nested = [sleeve for sleeve in lacking if sleeve in catalog.names("meta")]
     plain = [sleeve for sleeve in lacking if sleeve not in nested]
     outcomes: list[Outcome] = []
     if plain:
         with workforce(execution.use or "pool", at_once(execution, len(plain)), home) as executor:
             foundation = lay_foundation(home, catalog, ground.source, format_instant(ground.as_of))
-            wanted = requests(home, catalog, foundation, plain)
-            with watching([request.run for request in wanted]) as refresh:
-                outcomes += run_all(executor, wanted, refresh)
+            outcomes += run_watched(executor, requests(home, catalog, foundation, plain))
     for sleeve in nested:
         outcomes.append(make(home, catalog, check(catalog, sleeve), {}, ground, None, execution, True))
     return {outcome.profile: pin(home.runs, outcome.profile, outcome.run_id) for outcome in outcomes}
-
-
-def _execute(request: MetaRequest) -> Outcome:
-    from assay.pipeline.runner import execute
-    from assay.report.live import watching
-
-    with watching([request.run]) as refresh:
-        outcome = execute(request, refresh)
-        refresh()
-    return outcome
-
-
-def _print(home: Home, outcome: Outcome, as_json: bool) -> None:
-    folder = home.runs / outcome.run_id
-    weights = _weights(folder) if outcome.state == "VALID" else {}
-    if as_json:
-        output.as_json(outcome.as_dict() | {"profiles": weights})
-        return
-    if outcome.error is not None:
-        error = outcome.error
-        output.line(f"{outcome.run_id}: {error['code']}: {error['what']} [{error['where']}]; {error['hint']}")
-    else:
-        sleeves = list(next(iter(weights.values()))["sleeves"])
-        head = ["risk profile", *sleeves, "gross", "net", "cash", "coins"]
-        rows = [
-            [name, *(f"{one['sleeves'][sleeve]:.3f}" for sleeve in sleeves), *_totals(one)]
-            for name, one in weights.items()
-        ]
-        output.line(output.table(head, rows))
-    output.line(f"{outcome.run_id}: {outcome.verdict}" + (f"  {outcome.report}" if outcome.report else ""))
-
-
-def _totals(one: dict[str, Any]) -> list[str]:
-    return [*(f"{one[key]:.3f}" for key in ("gross", "net", "cash")), str(one["coins"])]
-
-
-def _weights(folder: Path) -> dict[str, dict[str, Any]]:
-    contributors = files.read_json(folder / layout.META_CONTRIBUTORS)["profiles"]
-    return {
-        name: {
-            "sleeves": book["sleeve_weight"],
-            **{key: book[key] for key in ("gross", "net", "cash")},
-            "coins": len(book["coins"]),
-        }
-        for name, book in contributors.items()
-    }

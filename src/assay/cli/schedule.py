@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from assay.base.domain import DAY, UTC
 from assay.base.errors import AssayError, Exit, UsageError
-from assay.cli import do_output as output
+from assay.cli import output
 
 if TYPE_CHECKING:
-    from assay.cli.do_ingestion import Phase
+    from assay.pipeline.ingestion import Phase
     from assay.runs.home import Home
     from assay.settings import Catalog
     from assay.settings.model import Schedule
@@ -227,7 +227,7 @@ def every(home: Home, catalog: Catalog, source: str, scan: bool, period: str, as
 
 def _work(home: Home, catalog: Catalog, source: str, scan: bool, check: Callable[[], None]) -> dict[str, Any]:
     """Do one round of phase 1; between its stages it may be stopped, and nothing has been written then."""
-    from assay.cli.do_ingestion import bring_up
+    from assay.pipeline.ingestion import bring_up
 
     def progress(_stage: str, _done: int, _total: int) -> None:
         check()

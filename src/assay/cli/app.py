@@ -1,22 +1,38 @@
-"""What commands share: options, and how an error of any kind becomes a line and an exit code."""
+"""What commands share: their groups, their options, and how an error of any kind becomes a line and an exit code."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from assay.base.errors import AssayError, Exit
+from assay.base.errors import AssayError, DiskError, Exit, InternalError, redacted
+from assay.cli import output
 
 if TYPE_CHECKING:
     from assay.runs.home import Home
     from assay.settings import Catalog
     from assay.settings.model import Execution
+
+app = typer.Typer(
+    name="assay",
+    help="Turn technical ratings on Binance spot coins into audited portfolios.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+profiles_app = typer.Typer(help="List profiles and show where each setting comes from.", no_args_is_help=True)
+app.add_typer(profiles_app, name="profiles")
+meta_app = typer.Typer(help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
+app.add_typer(meta_app, name="meta")
+keys_app = typer.Typer(help="Make keys that sign seals, and show their fingerprints.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
@@ -29,12 +45,34 @@ AsOfOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one setting, such as caps.atom=0.2.")]
 RunArgument = Annotated[str, typer.Argument(help="Run id, or a path to a run directory.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one for each core, at most one a run.")]
-
 ExecutorOption = Annotated[
     str | None, typer.Option("--executor", help="serial, pool, or ray[:ADDRESS]; default: pool for several runs.")
 ]
 
 DEFAULT_HOME = Path("assay-home")
+
+Body = TypeVar("Body", bound=Callable[..., int | None])
+
+
+def command(name: str | None = None, group: typer.Typer = app, *, threads: bool = False) -> Callable[[Body], Body]:
+    """Enter a function as a command: it returns its exit code or None, and its errors are printed as asked for.
+
+    ``threads`` lets Polars and BLAS use all cores: right only where nothing that is computed is kept.
+    """
+
+    def enter(body: Body) -> Body:
+        @wraps(body)
+        def entered(*arguments: Any, **options: Any) -> None:
+            if not threads:
+                single_threaded()
+            with errors(options.get("as_json", False)):
+                code = body(*arguments, **options)
+            raise typer.Exit(code or 0)
+
+        group.command(name)(entered)
+        return body
+
+    return enter
 
 
 @contextmanager
@@ -50,14 +88,10 @@ def errors(as_json: bool) -> Iterator[None]:
         typer.echo("interrupted", err=True)
         raise typer.Exit(Exit.INTERRUPTED) from None
     except OSError as error:
-        from assay.base.errors import DiskError
-
         place = str(error.filename or "")
         _fail(DiskError(error.strerror or str(error), where=place, hint="check the disk and its permissions"), as_json)
     except Exception as error:  # noqa: BLE001 - the edge of the program: a fault of ours still ends as exit code 5
         import traceback
-
-        from assay.base.errors import InternalError, redacted
 
         typer.echo(redacted(traceback.format_exc()), err=True)
         _fail(InternalError(f"{type(error).__name__}: {error}", hint="report it with the traceback above"), as_json)
@@ -65,14 +99,9 @@ def errors(as_json: bool) -> Iterator[None]:
 
 def _fail(error: AssayError, as_json: bool) -> None:
     if as_json:
-        print_json({"error": error.as_dict()})
+        output.as_json({"error": error.as_dict()})
     typer.echo(f"error: {error.code}: {error}", err=True)
     raise typer.Exit(int(error.exit_code)) from None
-
-
-def print_json(value: Any) -> None:
-    """Print a JSON value for machines."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def home_at(path: Path) -> Home:
@@ -82,7 +111,7 @@ def home_at(path: Path) -> Home:
     return Home(path.resolve(), os.environ.get("ASSAY_LAKE") or None)
 
 
-def read_catalog(settings: list[str] | None) -> Catalog:
+def read_catalog(settings: list[str] | None = None) -> Catalog:
     """Read profiles from the canon, ``./assay.toml``, the environment and ``--set``."""
     from assay.settings import load
 

@@ -1,14 +1,13 @@
-"""Phase 1, in order: scan, consolidate, bars, audit, ratings; and ``assay ingest``, which is that."""
+"""Phase 1, in order: scan, consolidate, bars, audit, ratings."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from assay.base.errors import SourceError, UsageError
-from assay.cli import do_output as output
 from assay.lake.ingest import IngestReport, Progress
 from assay.lake.ingest import ingest as load
 from assay.lake.lake import Lake
@@ -19,14 +18,14 @@ from assay.runs.home import Home
 from assay.screening.provider import Scanning
 from assay.screening.reconcile import Reconciliation, reconcile
 from assay.screening.recorded_scans import Round
+from assay.settings.model import SCAN_DAYS
 from assay.sources import is_live, open_source
 from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
-    from assay.runs.documents import Drop, Finding, Superset
-    from assay.settings.model import SCAN_DAYS
-from assay.settings import Catalog
+    from assay.runs.documents import Drop, Superset
+    from assay.settings import Catalog
 
 
 @dataclass(frozen=True)
@@ -162,86 +161,3 @@ def missing_symbols(snapshot: Snapshot, as_of: dt.datetime, superset: Superset) 
     """Name every candidate without bars or ratings, and why."""
     market = snapshot.market(as_of, SCAN_DAYS)
     return missing_audit(market, superset.candidates, superset.merged_quotes, market.rejections())
-
-
-def ingest(home: Home, catalog: Catalog, source: str, scan: bool, as_json: bool) -> int:
-    """Run phase 1 once and print what it did; return the exit code."""
-    with output.telling(as_json) as tell:
-        phase = bring_up(home, catalog, source, scan=scan, progress=tell)
-    if as_json:
-        output.as_json(phase.as_dict())
-    else:
-        _print(phase)
-    if phase.scan_error is not None and not catalog.scan().fallback:
-        output.note(f"error: {phase.scan_error.code}: {phase.scan_error}")
-        return int(phase.scan_error.exit_code)
-    return 0
-
-
-def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> int:
-    """Refresh the facts of instruments, then consolidate; print unique atoms and invalid records."""
-    from assay.lake.refresh import refresh
-
-    lake = Lake(home.path, open_source(source), home.lake_at)
-    done = refresh(lake)
-    foundation = lay_foundation(home, catalog, source)
-    superset = foundation.superset
-    missing = missing_symbols(foundation.snapshot, foundation.as_of, superset)
-    if as_json:
-        told: dict[str, Any] = {"head": foundation.snapshot.head, "changed": done.changed, "pairs": done.pairs}
-        told |= {"findings": [artifacts.as_plain(finding) for finding in done.findings], "lake": lake.storage.uri}
-        told |= {"superset": counts(superset), "missing": [artifacts.as_plain(drop) for drop in missing]}
-        output.as_json(told)
-        return 0
-    output.line(f"instruments: {done.pairs} pairs, {'changed' if done.changed else 'as before'}, head {done.head}")
-    _print_findings(done.findings)
-    print_superset(superset, missing)
-    return 0
-
-
-def _print_findings(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        output.line(f"finding {finding.code}: {finding.what} ({finding.count}){output.names(finding.names)}")
-
-
-def _print(phase: Phase) -> None:
-    output.line(f"lake: {phase.lake.storage.uri}")
-    for key, value in phase.bars.as_dict().items():
-        if key != "findings":
-            output.line(f"{key}: {value}")
-    _print_findings(phase.bars.findings)
-    if phase.scan is not None:
-        for answer in phase.scan.answers:
-            output.line(f"scan {answer.scanner}: {answer.total} records")
-    if phase.scan_error is not None:
-        output.line(f"scan: no answer, {phase.scan_error.code}: {phase.scan_error.what}")
-    print_reconciliation(phase.reconciliation)
-    print_superset(phase.superset, phase.missing)
-
-
-def print_superset(superset: Superset | None, missing: list[Drop]) -> None:
-    """Print the counts of a superset, invalid records and missing symbols by name."""
-    if superset is None:
-        return
-    output.line(f"superset as of {superset.as_of}, answered by {superset.provider}")
-    if superset.fallback is not None:
-        output.line(f"fallback: {superset.fallback}")
-    output.line(f"unique atoms: {superset.unique_atoms}")
-    output.line(f"invalid records: {len(superset.invalid_records)}")
-    for record in superset.invalid_records:
-        output.line(f"  {record.symbol!r} ({record.scanner}): {record.reason}")
-    output.line(f"missing symbols: {len(missing)}")
-    for drop in missing:
-        output.line(f"  {drop.name}: {drop.reason}; {drop.detail}")
-
-
-def print_reconciliation(compared: Reconciliation | None) -> None:
-    """Print how the screener's closed bars agree with ours, and both values where they do not."""
-    if compared is None:
-        return
-    output.line(f"screener against lake: {compared.equal} of {compared.compared} values agree")
-    finding = compared.finding()
-    for told in finding.names if finding is not None else ():
-        output.line(f"  {told}")
-    if compared.alone:
-        output.line(f"  without a bar in the lake: {', '.join(compared.alone)}")

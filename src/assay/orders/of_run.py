@@ -1,4 +1,4 @@
-"""``assay orders``: a run's target weights as a list of orders; none is sent."""
+"""A run's target weights as a list of orders, with the exchange's rules and prices that the run knew; none is sent."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from assay.base import files
+from assay.base.constants import Floats
 from assay.base.domain import DAY, INTERVALS, Instrument, format_instant, parse_as_of
 from assay.base.errors import DataError, IntegrityError, UsageError
-from assay.cli import do_output as output
+from assay.lake.snapshot import Snapshot, pin
 from assay.market.schema import INSTANT
 from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_prices
 from assay.orders.rebalance import rebalance
-from assay.orders.records import Rebalance, Task, dust_fields, line_fields, order_fields, plain, to_csv
-from assay.orders.sizes import REASONS, STEP
+from assay.orders.records import Rebalance, Task, dust_fields, line_fields, order_fields, to_csv
+from assay.orders.sizes import REASONS
 from assay.orders.tracking import tracking_error
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.home import Home, Status
+from assay.runs.verify import verify
 from assay.settings.model import Costs, DataSettings, Universe
 from assay.sources.rules import RuleBook, read_exchange_info, rules_from_instruments
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import polars as pl
-
-    from assay.lake.snapshot import Snapshot
-
-    Floats = npt.NDArray[np.float64]
 
 STALE_DAYS = 10
 """How far back a last close is looked for; an older one is no price."""
@@ -41,64 +36,59 @@ RULES_DAYS = 7
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the command line asks for."""
+class OrdersRequest:
+    """What is asked for, as it was written."""
 
     run: str
     nav: str
     holdings: Path
-    risk_profile: str
-    order_type: str
-    instruments: Path | None
-    prices: Path | None
-    leave_out: Sequence[str]
-    out: Path | None
+    risk_profile: str = "hrp"
+    order_type: str = "limit"
+    instruments: Path | None = None
+    prices: Path | None = None
+    leave_out: Sequence[str] = ()
+    out: Path | None = None
 
 
-def orders(home: Home, options: Options, as_json: bool) -> None:
-    """Write the orders that bring an account to a run's weights, and print them."""
-    folder = _valid(home, options.run)
-    target = _output_folder(home, folder, options.out)
-    document, result = _prepare(home, folder, options)
-    stem = f"orders_{options.risk_profile}"
+def orders(home: Home, asked: OrdersRequest) -> tuple[dict[str, Any], list[Path]]:
+    """Write the orders that bring an account to a run's weights; return them as JSON values, and where they lie."""
+    folder = _valid(home, asked.run)
+    target = _output_folder(home, folder, asked.out)
+    document, result = _prepare(home, folder, asked)
+    written = [target / f"orders_{asked.risk_profile}{ending}" for ending in (".json", ".csv")]
     table = to_csv(result.orders)
-    files.write_json(target / f"{stem}.json", document)
-    files.write(target / f"{stem}.csv", table.encode())
-    if as_json:
-        output.as_json(document | {"files": [str(target / f"{stem}.json"), str(target / f"{stem}.csv")]})
-        return
-    for text in _told(document):
-        output.line(text)
-    output.line(f"written, not sent: {target / stem}.json and .csv")
+    files.write_json(written[0], document)
+    files.write(written[1], table.encode())
+    return document, written
 
 
-def _prepare(home: Home, folder: Path, options: Options) -> tuple[dict[str, Any], Rebalance]:
-    nav = net_asset_value(options.nav)
-    if options.order_type not in ("limit", "market"):
-        raise UsageError(f"unknown order type {options.order_type!r}", where="--type", hint="limit or market")
+def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, Any], Rebalance]:
+    nav = net_asset_value(asked.nav)
+    if asked.order_type not in ("limit", "market"):
+        raise UsageError(f"unknown order type {asked.order_type!r}", where="--type", hint="limit or market")
     origin = Origin.of(home, folder)
-    weights = _weights(folder, options.risk_profile)
-    book, rules_from = _rules(origin, options.instruments)
-    holdings = read_holdings(options.holdings, book)
-    left_out = _left_out(options.leave_out, book, {*weights, *holdings})
+    weights = _weights(folder, asked.risk_profile)
+    book, rules_from = _rules(origin, asked.instruments)
+    holdings = read_holdings(asked.holdings, book)
+    left_out = _left_out(asked.leave_out, book, {*weights, *holdings})
     _check_known({*weights, *holdings} - left_out, book)
     _check_quotes({*weights, *holdings}, book)
     needed = frozenset({*(weights.keys() - left_out), *holdings})
-    prices, prices_from, stale = _prices(origin, options.prices, book, needed)
+    prices, prices_from, stale = _prices(origin, asked.prices, book, needed)
     costs, same = origin.costs()
-    task = Task(nav, weights, holdings, prices, book.rules, costs, options.order_type, left_out)  # type: ignore[arg-type]  # checked above
+    task = Task(nav, weights, holdings, prices, book.rules, costs, asked.order_type, left_out)  # type: ignore[arg-type]  # checked above
     result = rebalance(task)
     differences = {line.instrument: float(line.difference) for line in result.lines}
     off = {symbol for symbol, difference in differences.items() if difference}
     findings = [*result.findings, *_dated(book, origin.as_of), *_prices_finding(stale), *_costs_finding(same)]
     document = {
         "run": folder.name,
-        "risk_profile": options.risk_profile,
+        "risk_profile": asked.risk_profile,
         "as_of": format_instant(origin.as_of),
-        "order_type": options.order_type,
+        "order_type": asked.order_type,
         "sources": {
             "weights_sha256": files.sha256_file(folder / layout.FLATTENED),
-            "holdings_sha256": files.sha256_file(options.holdings),
+            "holdings_sha256": files.sha256_file(asked.holdings),
             "prices": prices_from,
             "rules": rules_from | {"valid_from": format_instant(book.valid_from)},
             "costs": costs.model_dump(include={"fee", "slippage", "borrow"}),
@@ -119,8 +109,6 @@ def _prepare(home: Home, folder: Path, options: Options) -> tuple[dict[str, Any]
 
 def _valid(home: Home, name: str) -> Path:
     """Return the directory of a run whose weights can be trusted."""
-    from assay.runs.verify import verify
-
     folder = home.run(name)
     state = Status.read(folder).seen().state
     if state != "VALID":
@@ -171,8 +159,6 @@ class Origin:
 
     def snapshot(self) -> Snapshot:
         """Pin the lake at the latest head that a sleeve read."""
-        from assay.lake.snapshot import pin
-
         lakes = {manifest["lake"]["folder"] for _, manifest in self.leaves}
         if len(lakes) != 1:
             hint = "give --prices and --instruments"
@@ -198,8 +184,6 @@ def _leaves(home: Home, folder: Path, manifest: Mapping[str, Any]) -> Iterator[t
 
 def _returns(origin: Origin, wanted: Collection[str]) -> dict[str, Floats]:
     """Return the daily returns that the run, or the sleeves below it, decided by; other coins' from the pinned lake."""
-    import polars as pl
-
     merged = pl.DataFrame(schema={"date": INSTANT})
     for folder, _ in origin.leaves:
         merged = _joined(merged, pl.read_parquet(folder / layout.RETURNS), wanted)
@@ -215,8 +199,6 @@ def _joined(merged: pl.DataFrame, frame: pl.DataFrame, wanted: Collection[str]) 
 
 
 def _lake_returns(origin: Origin, symbols: Collection[str]) -> pl.DataFrame:
-    import polars as pl
-
     empty = pl.DataFrame(schema={"date": INSTANT})
     try:
         market = origin.snapshot().market(origin.as_of, DataSettings().lookback)
@@ -326,41 +308,3 @@ def _prices_finding(stale: list[str]) -> Iterator[artifacts.Finding]:
 def _costs_finding(same: bool) -> Iterator[artifacts.Finding]:
     if not same:
         yield artifacts.Finding(code="COSTS_DIFFER", what="the sleeves' costs differ: the dearest are used")
-
-
-def _told(document: Mapping[str, Any]) -> Iterator[str]:
-    funds, costs, tracking = document["funds"], document["costs"], document["tracking_error"]
-    yield f"{document['run']}: {document['risk_profile']}, as of {document['as_of']}, NAV {funds['nav']:,.2f}"
-    yield f"prices: {document['sources']['prices']['from']}"
-    yield f"exchange's rules: {document['sources']['rules']['from']}, of {document['sources']['rules']['valid_from']}"
-    head = ["side", "symbol", "type", "amount", "price", "value", "effect", "how"]
-    rows = [
-        (o["side"], o["symbol"], o["type"], _digits(o["amount"]), _digits(o["price"]), *_about(o["info"]))
-        for o in document["orders"]
-    ]
-    yield output.table(head, rows) if rows else "no orders"
-    yield (
-        f"free cash {funds['free_before']:,.2f}, {funds['free_for_opening']:,.2f} after what closes; "
-        f"what opens takes {funds['needed']:,.2f}; {funds['free_after']:,.2f} is left"
-    )
-    yield (f"fees {costs['fees']:,.2f}, slippage {costs['slippage']:,.2f}, borrow {costs['borrow_per_day']:,.2f} a day")
-    yield f"tracking error {tracking['value']:.4%}: {tracking['explanation']}"
-    yield f"sum of absolute differences of weight: {tracking['absolute']:.4%}"
-    rounded = [dust for dust in document["dust"] if list(dust["reasons"]) == [STEP]]
-    if rounded:
-        total = sum(abs(dust["value"]) for dust in rounded)
-        yield f"left by rounding: {total:,.2f} over {len(rounded)} of the coins, each {REASONS[STEP]}"
-    for dust in (dust for dust in document["dust"] if dust not in rounded):
-        value = "" if dust["value"] is None else f" {dust['value']:+,.2f}"
-        yield f"left: {dust['instrument']}{value}: {'; '.join(dust['reasons'].values())}"
-    for finding in document["findings"]:
-        names = f" ({', '.join(finding['names'])})" if finding["names"] else ""
-        yield f"{finding['code']}: {finding['what']}{names}"
-
-
-def _digits(number: float | None) -> str:
-    return "" if number is None else plain(Decimal(repr(number)))
-
-
-def _about(info: Mapping[str, Any]) -> tuple[str, str, str]:
-    return f"{info['value']:,.2f}", info["effect"], info["venue"]

@@ -1,4 +1,4 @@
-"""``assay causality``: tries a finished run's walk-forward on other futures, in every table of its lake."""
+"""Try a finished run's walk-forward on other futures, in every table of its lake."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from polars.testing import assert_frame_equal
 
 from assay.backtest.causality import Rehearsal, Trial, Verdict, World, choose_dates
 from assay.backtest.decision import Decision, decide, history_days
@@ -19,8 +20,7 @@ from assay.backtest.perturbations import KINDS, Kind, perturb
 from assay.backtest.walk_forward import walk_forward
 from assay.base import files
 from assay.base.domain import DAY, format_instant
-from assay.base.errors import Exit, UsageError
-from assay.cli import do_output as output
+from assay.base.errors import UsageError
 from assay.lake.snapshot import InMemorySnapshot, Snapshot, pin
 from assay.market.panel import RATING_FIELDS, Market
 from assay.pipeline.flow import workforce
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from assay.runs.home import Home
     from assay.settings.model import Execution
 
-DATES = 6
-SHOWN = 20
 RATED = ("symbol", "open_time", *RATING_FIELDS)
 
 
@@ -54,8 +52,8 @@ def read_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
     return {name: frame for name, frame in found.items() if frame is not None}
 
 
-class Stage:
-    """Builds other worlds of one lake.
+class PerturbedLake:
+    """Other worlds of one lake.
 
     Parameters
     ----------
@@ -101,7 +99,7 @@ def _rated(bars: pl.DataFrame) -> pl.DataFrame:
     return rate(bars, "1d").select(RATED)
 
 
-def stage_run(home: Home, folder: Path, seed: int) -> tuple[Stage, Rehearsal, Request]:
+def stage_run(home: Home, folder: Path, seed: int) -> tuple[PerturbedLake, Rehearsal, Request]:
     """Decide a run's walk-forward again from its pinned lake, ready to be tried on other futures.
 
     Raises
@@ -120,11 +118,11 @@ def stage_run(home: Home, folder: Path, seed: int) -> tuple[Stage, Rehearsal, Re
 
     result = walk_forward(market, request.profile, decided)
     rehearsal = Rehearsal(result, market, request.profile, decided)
-    return Stage(snapshot, market, read_tables(snapshot), seed), rehearsal, request
+    return PerturbedLake(snapshot, market, read_tables(snapshot), seed), rehearsal, request
 
 
 def trials(
-    stage: Stage, rehearsal: Rehearsal, dates: Sequence[dt.datetime], since: dt.datetime | None = None
+    lake: PerturbedLake, rehearsal: Rehearsal, dates: Sequence[dt.datetime], since: dt.datetime | None = None
 ) -> Iterator[Trial]:
     """Try every date in every way, from the first to the last; see :mod:`assay.backtest.causality`.
 
@@ -134,7 +132,7 @@ def trials(
         for kind in KINDS:
             # With the next open kept, the future differs from noise by that price alone: the last decision will do.
             begin = as_of - DAY if kind == "open" else since
-            yield rehearsal.trial(as_of, kind, stage.world(as_of, kind), begin)
+            yield rehearsal.trial(as_of, kind, lake.world(as_of, kind), begin)
         since = as_of
 
 
@@ -151,28 +149,28 @@ class Search:
 
 def try_date(search: Search) -> list[Trial]:
     """Try a date in every way, in a worker."""
-    stage, rehearsal = _staged(search.home, search.run, search.seed)
-    return list(trials(stage, rehearsal, [search.as_of], search.since))
+    lake, rehearsal = _staged(search.home, search.run, search.seed)
+    return list(trials(lake, rehearsal, [search.as_of], search.since))
 
 
 @lru_cache(maxsize=1)
-def _staged(home: Home, run: str, seed: int) -> tuple[Stage, Rehearsal]:
-    stage, rehearsal, _ = stage_run(home, home.run(run), seed)
-    return stage, rehearsal
+def _staged(home: Home, run: str, seed: int) -> tuple[PerturbedLake, Rehearsal]:
+    lake, rehearsal, _ = stage_run(home, home.run(run), seed)
+    return lake, rehearsal
 
 
-def causality(home: Home, run: str, dates: int, seed: int, execution: Execution, as_json: bool) -> int:
-    """Test a run, keep the report, print the verdict; return the exit code."""
+def causality(home: Home, run: str, dates: int, seed: int, execution: Execution) -> tuple[dict[str, Any], Path]:
+    """Test a run and keep the report; return it as JSON values, and where it lies."""
     if dates < 1:
         raise UsageError("no date, no test", where="--dates", hint="at least 1")
     folder = home.run(run)
-    stage, rehearsal, request = stage_run(home, folder, seed)
+    lake, rehearsal, request = stage_run(home, folder, seed)
     chosen = choose_dates(rehearsal.result, dates, seed)
     if not chosen:
         raise UsageError("the walk-forward holds a single day", where=run, hint="choose a run with a longer one")
     with workforce(execution.use or "serial", execution.workers, home) as executor:
         if executor.workers < 2:
-            found = list(trials(stage, rehearsal, chosen))
+            found = list(trials(lake, rehearsal, chosen))
         else:
             before = [None, *chosen]
             searches = [Search(home, run, seed, at, since) for since, at in zip(before, chosen, strict=False)]
@@ -183,11 +181,7 @@ def causality(home: Home, run: str, dates: int, seed: int, execution: Execution,
     body["as_of"] = format_instant(request.as_of)
     path = home.reports / "causality" / f"{folder.name}.json"
     files.write_json(path, body)
-    if as_json:
-        output.as_json(body | {"report": str(path)})
-    else:
-        _print(body, verdict, path)
-    return Exit.OK if body["ok"] else Exit.FAILED
+    return body, path
 
 
 def recorded(folder: Path, rehearsal: Rehearsal) -> str:
@@ -209,32 +203,8 @@ def recorded(folder: Path, rehearsal: Rehearsal) -> str:
 
 
 def _near(left: pl.DataFrame, right: pl.DataFrame) -> bool:
-    from polars.testing import assert_frame_equal
-
     try:
         assert_frame_equal(left, right, rel_tol=1e-9, abs_tol=1e-9)
     except AssertionError:
         return False
     return True
-
-
-def _print(body: Mapping[str, Any], verdict: Verdict, path: Path) -> None:
-    head = ["known by", "change", "bytes changed", "coins", "decisions", "rows compared", "violations"]
-    rows = [
-        [
-            format_instant(trial.as_of),
-            trial.kind,
-            f"{sum(trial.changed.values()):,}",
-            trial.coins,
-            trial.decisions,
-            f"{sum(trial.rows.values()):,}",
-            len(trial.violations),
-        ]
-        for trial in verdict.trials
-    ]
-    output.line(output.table(head, rows))
-    for violation in verdict.violations[:SHOWN]:
-        output.line(f"VIOLATION {violation}")
-    output.line(f"rows that the run recorded: {body['recorded']}")
-    output.line(f"tables changed: {', '.join(body['tables'])}; report: {path}")
-    output.line(f"{body['run_id']}: {'CAUSAL' if body['ok'] else 'NOT CAUSAL'}")

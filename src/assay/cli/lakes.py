@@ -1,0 +1,285 @@
+"""Commands about the lake and what is in it: ``ingest``, ``scan``, ``ratings``, ``doctor``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.base.domain import INTERVALS, UTC, check_symbol, format_instant, parse_as_of
+from assay.base.errors import DataError, UsageError
+from assay.cli import output
+from assay.cli.app import (
+    DEFAULT_HOME,
+    AsOfOption,
+    HomeOption,
+    JsonOption,
+    SetOption,
+    SourceOption,
+    command,
+    home_at,
+    read_catalog,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from assay.pipeline.ingestion import Phase
+    from assay.report.doctor import HomeCheckup
+    from assay.runs.documents import Drop, Finding, Superset
+    from assay.runs.home import Home
+    from assay.screening.reconcile import Reconciliation
+    from assay.settings import Catalog
+
+SHOWN = 6
+"""Names that a line of ``doctor`` shows; ``--json`` has all."""
+
+
+@command()
+def ingest(
+    source: SourceOption = "sample",
+    scan: Annotated[bool, typer.Option("--scan", help="Ask the screener first, and keep what it says.")] = False,
+    facts: Annotated[bool, typer.Option("--facts", help="Refresh the facts of instruments only, no bars.")] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Go on: day, hour, or 15m, 4h; works after each close, until a signal.")
+    ] = None,
+    settings: SetOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """Scan, load a source's bars into the lake, audit and rate them, and consolidate the candidates."""
+    place, catalog = home_at(home), read_catalog(settings)
+    if facts and (scan or every):
+        raise UsageError("--facts stands alone", hint="leave --scan and --every out: a whole ingestion has the facts")
+    if every is not None:
+        from assay.cli import schedule
+
+        return schedule.every(place, catalog, source, scan, every, as_json)
+    if facts:
+        return refresh_facts(place, catalog, source, as_json)
+    return ingest_once(place, catalog, source, scan, as_json)
+
+
+def ingest_once(home: Home, catalog: Catalog, source: str, scan: bool, as_json: bool) -> int:
+    """Run phase 1 once and print what it did; return the exit code."""
+    from assay.pipeline.ingestion import bring_up
+
+    with output.telling(as_json) as tell:
+        phase = bring_up(home, catalog, source, scan=scan, progress=tell)
+    if as_json:
+        output.as_json(phase.as_dict())
+    else:
+        _print_phase(phase)
+    if phase.scan_error is not None and not catalog.scan().fallback:
+        output.note(f"error: {phase.scan_error.code}: {phase.scan_error}")
+        return int(phase.scan_error.exit_code)
+    return 0
+
+
+def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> int:
+    """Refresh the facts of instruments, then consolidate; print unique atoms and invalid records."""
+    from assay.lake.lake import Lake
+    from assay.lake.refresh import refresh
+    from assay.pipeline.flow import lay_foundation
+    from assay.pipeline.ingestion import counts, missing_symbols
+    from assay.runs.documents import as_plain
+    from assay.sources import open_source
+
+    lake = Lake(home.path, open_source(source), home.lake_at)
+    done = refresh(lake)
+    foundation = lay_foundation(home, catalog, source)
+    superset = foundation.superset
+    missing = missing_symbols(foundation.snapshot, foundation.as_of, superset)
+    if as_json:
+        told: dict[str, Any] = {"head": foundation.snapshot.head, "changed": done.changed, "pairs": done.pairs}
+        told |= {"findings": [as_plain(finding) for finding in done.findings], "lake": lake.storage.uri}
+        told |= {"superset": counts(superset), "missing": [as_plain(drop) for drop in missing]}
+        output.as_json(told)
+        return 0
+    output.line(f"instruments: {done.pairs} pairs, {'changed' if done.changed else 'as before'}, head {done.head}")
+    _print_findings(done.findings)
+    _print_superset(superset, missing)
+    return 0
+
+
+@command()
+def scan(
+    source: SourceOption = "sample",
+    as_of: AsOfOption = None,
+    settings: SetOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every scanner as of a date and print the superset: counts, unique atoms, invalid records."""
+    from assay.pipeline.flow import lay_foundation
+    from assay.pipeline.ingestion import missing_symbols
+    from assay.runs.documents import as_plain
+    from assay.screening.reconcile import reconcile
+    from assay.screening.recorded_scans import recorded
+
+    catalog = read_catalog(settings)
+    found = lay_foundation(home_at(home), catalog, source, as_of)
+    superset = found.superset
+    missing = missing_symbols(found.snapshot, found.as_of, superset)
+    scanned = recorded(found.snapshot, found.as_of, catalog.scanners())
+    compared = None if scanned is None else reconcile(scanned, found.snapshot)
+    if as_json:
+        more: dict[str, Any] = {"path": str(found.path), "missing": [as_plain(drop) for drop in missing]}
+        more["reconciliation"] = None if compared is None else compared.as_dict()
+        output.as_json(as_plain(superset) | more)
+        return
+    rows = [[c.scanner, c.universe, c.matched, c.kept] for c in superset.scanners]
+    output.line(f"as of {format_instant(found.as_of)}, {found.source}, head {found.snapshot.head}")
+    output.line(output.table(["scanner", "universe", "matched", "kept"], rows))
+    output.line(f"merged quotes: {len(superset.merged_quotes)}")
+    _print_superset(superset, missing)
+    _print_reconciliation(compared)
+    output.line(f"superset: {found.path}")
+
+
+def _print_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        output.line(f"finding {finding.code}: {finding.what} ({finding.count}){output.names(finding.names)}")
+
+
+def _print_phase(phase: Phase) -> None:
+    output.line(f"lake: {phase.lake.storage.uri}")
+    for key, value in phase.bars.as_dict().items():
+        if key != "findings":
+            output.line(f"{key}: {value}")
+    _print_findings(phase.bars.findings)
+    if phase.scan is not None:
+        for answer in phase.scan.answers:
+            output.line(f"scan {answer.scanner}: {answer.total} records")
+    if phase.scan_error is not None:
+        output.line(f"scan: no answer, {phase.scan_error.code}: {phase.scan_error.what}")
+    _print_reconciliation(phase.reconciliation)
+    _print_superset(phase.superset, phase.missing)
+
+
+def _print_superset(superset: Superset | None, missing: list[Drop]) -> None:
+    """Print the counts of a superset, invalid records and missing symbols by name."""
+    if superset is None:
+        return
+    output.line(f"superset as of {superset.as_of}, answered by {superset.provider}")
+    if superset.fallback is not None:
+        output.line(f"fallback: {superset.fallback}")
+    output.line(f"unique atoms: {superset.unique_atoms}")
+    output.line(f"invalid records: {len(superset.invalid_records)}")
+    for record in superset.invalid_records:
+        output.line(f"  {record.symbol!r} ({record.scanner}): {record.reason}")
+    output.line(f"missing symbols: {len(missing)}")
+    for drop in missing:
+        output.line(f"  {drop.name}: {drop.reason}; {drop.detail}")
+
+
+def _print_reconciliation(compared: Reconciliation | None) -> None:
+    """Print how the screener's closed bars agree with ours, and both values where they do not."""
+    if compared is None:
+        return
+    output.line(f"screener against lake: {compared.equal} of {compared.compared} values agree")
+    finding = compared.finding()
+    for told in finding.names if finding is not None else ():
+        output.line(f"  {told}")
+    if compared.alone:
+        output.line(f"  without a bar in the lake: {', '.join(compared.alone)}")
+
+
+@command()
+def ratings(
+    symbol: Annotated[str, typer.Argument(help="TradingView notation, BINANCE:BTCUSDT.")],
+    source: SourceOption = "sample",
+    as_of: AsOfOption = None,
+    interval: Annotated[
+        str | None, typer.Option(help="Interval of the source's bars; default: what they have.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the three ratings of a symbol and the 26 votes behind them."""
+    from assay.ratings import explain
+
+    check_symbol(symbol)
+    if interval is not None and interval not in INTERVALS:
+        raise UsageError(f"unknown interval {interval!r}", hint=f"one of {', '.join(INTERVALS)}")
+    bars, found = _bars(home_at(home), source, symbol)
+    if interval not in (None, found):
+        raise UsageError(f"the source has {found} bars, not {interval}", where=source, hint="leave --interval out")
+    if bars.is_empty():
+        raise UsageError("no bars of this symbol", where=f"{symbol} in {source}", hint="write it as BINANCE:BTCUSDT")
+    opened: dt.datetime = bars["open_time"].max()  # type: ignore[assignment]  # the column's type is known
+    explained = explain(bars, found, parse_as_of(as_of) if as_of else opened + INTERVALS[found])
+    if as_json:
+        output.as_json(explained.as_dict())
+    else:
+        output.line(str(explained))
+
+
+def _bars(home: Home, source: str, symbol: str) -> tuple[pl.DataFrame, str]:
+    """Return a symbol's bars and their interval; a live source is not asked, its lake is."""
+    from assay.lake.lake import Lake
+    from assay.sources import is_live, open_source
+
+    opened = open_source(source)
+    if not is_live(opened):
+        read = opened.read()
+        return read.bars.filter(read.bars["symbol"] == symbol), read.interval
+    lake = Lake(home.path, opened, home.lake_at)
+    if lake.latest_head() is None:
+        hint = f"run: assay ingest --source {opened.name}"
+        raise DataError(f"nothing was ingested from {opened.name} yet", where=str(lake.folder), hint=hint)
+    snapshot = lake.latest()
+    return snapshot.bars(symbols=[symbol]), snapshot.interval
+
+
+@command()
+def doctor(
+    source: Annotated[str | None, typer.Option("--source", help="Lake of this source only; default: all.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """Say what is wrong with lakes, runs and registry, and what to run; nothing is changed."""
+    from assay.report.doctor import examine_home
+
+    found = examine_home(home_at(home), source, dt.datetime.now(UTC))
+    if as_json:
+        output.as_json(found.as_dict())
+    else:
+        _print_checkup(found)
+    return found.exit_code
+
+
+def _print_checkup(found: HomeCheckup) -> None:
+    for lake in found.lakes:
+        output.line(f"lake {lake.folder.name} of {lake.source}")
+        for name, value in lake.facts.items():
+            told = ", ".join(f"{k} {v:,}" for k, v in value.items()) if isinstance(value, dict) else value
+            output.line(f"  {name}: {told or 'none'}")
+        if lake.agreements:
+            output.line(_agreement_table(lake.agreements))
+    for ailment in found.ailments:
+        names = output.names(ailment.names, SHOWN)
+        command = f"; run: {ailment.command}" if ailment.command else ""
+        output.line(f"{ailment.severity} {ailment.code} [{ailment.where}] {ailment.what}{names}{command}")
+    to_do = sum(ailment.severity != "NOTE" for ailment in found.ailments)
+    output.line(f"{found.verdict}: {to_do} to do, {len(found.ailments)} findings")
+
+
+def _agreement_table(entries: list[Reconciliation]) -> str:
+    """Return the running table: a row for each scan and value, what was compared, what agreed, the largest gap."""
+    rows = [
+        [f"{entry.as_of:%Y-%m-%d}", one.what, one.compared, one.equal, f"{one.largest:.3g}"]
+        for entry in entries[-1:]
+        for one in entry.agreement
+        if one.compared
+    ]
+    totals = [
+        [f"{entry.as_of:%Y-%m-%d}", "all", entry.compared, entry.equal, _largest(entry)] for entry in entries[-31:-1]
+    ]
+    return output.table(["scan", "screener against lake", "compared", "equal", "largest gap"], [*totals, *rows])
+
+
+def _largest(entry: Reconciliation) -> str:
+    return f"{max((one.largest for one in entry.agreement), default=0.0):.3g}"

@@ -1,0 +1,221 @@
+"""Commands that say what runs came to: ``why``, ``report``, ``audit-report``, ``compare``, ``trials``.
+
+They only read the runs; what they write lies in the home's ``reports``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.base import files
+from assay.base.errors import UsageError
+from assay.cli import output
+from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, command, home_at
+
+if TYPE_CHECKING:
+    from assay.backtest.overfitting import Tried
+    from assay.backtest.trials import Trial
+    from assay.runs.home import Home
+
+LONGEST = 150
+"""Characters of a file's name; run ids of many runs are told by a hash."""
+
+
+@command()
+def why(
+    run: RunArgument,
+    symbol: Annotated[str, typer.Argument(help="TradingView notation, BINANCE:SOLUSDT.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what became of a coin in a run, winner or loser, and for what reason."""
+    from assay.report.why import why as tell
+
+    found = tell(home_at(home).run(run), symbol)
+    if as_json:
+        output.as_json(found.as_plain())
+        return
+    for entry in found.health:
+        output.line(f"{symbol}: data {entry.status}, {entry.observations} observations; {entry.cause}")
+    for drop in found.dropped:
+        output.line(f"{symbol}: {drop.reason}; {drop.detail}")
+    for fate in found.fates:
+        alpha = "" if fate.alpha_score is None else f", alpha {fate.alpha_score:.4f}, cluster {fate.cluster_id}"
+        output.line(f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}; {fate.detail}{alpha}")
+    for name, weight in found.weights.items():
+        output.line(f"weight in {name}: {weight:+.4f}")
+
+
+@command()
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write to; default: reports/report_RUN.html in the home.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's page with plots anew, finished or failed; the run itself stays as it is."""
+    from assay.report.html import render_page
+
+    place = home_at(home)
+    folder = place.run(run)
+    path = place.reports / f"report_{folder.name}.html" if out is None else out.resolve()
+    _refuse_runs(place, folder, path)
+    files.write(path, render_page(folder).encode())
+    if as_json:
+        output.as_json({"report": str(path), "run": folder.name})
+    else:
+        output.line(f"report: {path}")
+
+
+def _refuse_runs(home: Home, folder: Path, path: Path) -> None:
+    """Refuse to write into a run directory: what is sealed is read-only, and the rest belongs to its runner."""
+    for runs in (home.runs.resolve(), folder.resolve()):
+        if path.is_relative_to(runs):
+            raise UsageError(
+                "reports are not written into run directories", where=str(path), hint="choose another --out"
+            )
+
+
+@command("audit-report")
+def audit_report(
+    runs: Annotated[list[str], typer.Argument(help="Run ids, or paths to run directories.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one audit report over one run or several, such as a long and a short sleeve side by side."""
+    from assay.report.audit_report import render, render_joint
+    from assay.report.html import render_joint_page, render_page
+    from assay.report.meta import render_meta
+    from assay.runs.request import is_meta
+
+    place = home_at(home)
+    folders = [place.run(run) for run in runs]
+    if len(folders) == 1:
+        text = render_meta(folders[0]) if is_meta(folders[0]) else render(folders[0])
+        page = render_page(folders[0])
+    else:
+        text, page = render_joint(folders), render_joint_page(folders)
+    name = "+".join(folder.name for folder in folders)
+    if len(name) > LONGEST:
+        name = f"{len(folders)}-runs-{files.sha256(name.encode())[:12]}"
+    path, shown = (place.reports / f"audit_report_{name}{ending}" for ending in (".md", ".html"))
+    files.write(path, text.encode())
+    files.write(shown, page.encode())
+    if as_json:
+        names = [folder.name for folder in folders]
+        output.as_json({"report": str(path), "page": str(shown), "runs": names})
+    else:
+        output.line(f"audit report: {path}")
+        output.line(f"page: {shown}")
+
+
+@command()
+def compare(
+    run: RunArgument,
+    other: Annotated[str, typer.Argument(help="The run to compare it with: an id, or a path.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed from one run to another, and which input (settings, data, date) caused it."""
+    from assay.report.attribution import attribution_of
+    from assay.report.compare import compare as compare_runs
+    from assay.report.comparison import to_markdown, to_text
+    from assay.report.html import render_comparison_page
+    from assay.report.view import open_run
+
+    place = home_at(home)
+    folders = place.run(run), place.run(other)
+    if folders[0] == folders[1]:
+        raise UsageError("both names are of one run", where=run, hint="name two runs")
+    views = open_run(folders[0]), open_run(folders[1])
+    comparison = compare_runs(*views)
+    attribution = attribution_of(place, views)
+    path = place.reports / f"compare_{comparison.a}_{comparison.b}.md"
+    page = path.with_suffix(".html")
+    files.write(path, to_markdown(comparison, attribution).encode())
+    files.write(page, render_comparison_page(comparison, attribution, views).encode())
+    if as_json:
+        body = files.as_json(asdict(comparison) | {"attribution": asdict(attribution)})
+        output.as_json(body | {"report": str(path), "page": str(page)})
+        return
+    output.line(to_text(comparison, attribution))
+    output.line()
+    output.line(f"comparison: {path}")
+    output.line(f"page: {page}")
+
+
+@command()
+def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List what was tried, with Sharpe ratios, and how likely the best of it is best by luck."""
+    from assay.backtest.overfitting import tried
+    from assay.backtest.trials import read_trials
+    from assay.runs import registry
+
+    place = home_at(home)
+    counted = registry.trials(place.registry)
+    found = read_trials(place.registry, place.runs)
+    result = tried(found.alternatives)
+    excluded = [*found.excluded, *result.excluded]
+    overfitting = asdict(result) | {"alternatives": len(result.sharpes)}
+    del overfitting["excluded"]
+    body = files.as_json(
+        {
+            "registry": counted,
+            "trials": [asdict(trial) for trial in found.trials],
+            "overfitting": overfitting,
+            "excluded": [asdict(exclusion) for exclusion in excluded],
+        }
+    )
+    path = place.reports / "trials.json"
+    files.write_json(path, body)
+    if as_json:
+        output.as_json(body)
+        return
+    output.line(_trials_table(found.trials))
+    output.line()
+    for line in _verdict(counted, result):
+        output.line(line)
+    for exclusion in excluded:
+        output.line(f"not among them: {exclusion.name}: {exclusion.reason}")
+    output.line(f"trials: {path}")
+
+
+def _trials_table(trials: list[Trial]) -> str:
+    from assay.report.markdown import plain, ratio
+    from assay.settings.model import RISK_PROFILES
+
+    head = ["run", "profile", "as of", *RISK_PROFILES, "again", "changed settings"]
+    rows = [
+        [
+            trial.run,
+            trial.profile,
+            plain(trial.as_of),
+            *(ratio(trial.sharpe.get(name)) for name in RISK_PROFILES),
+            len(trial.runs) - 1,
+            "; ".join(f"{name}={plain(value)}" for name, value in trial.changed.items()) or "-",
+        ]
+        for trial in trials
+    ]
+    return output.table(head, rows)
+
+
+def _verdict(counted: dict[str, Any], result: Tried) -> list[str]:
+    """Say in sentences what was counted and found."""
+    from assay.report.markdown import count, percent, ratio
+
+    n, spread = count(int(counted["n"]), "trial"), ratio(counted["sharpe_variance"], 4)
+    told = [f"{n}: manifests with a Sharpe ratio, equal ones once; variance of the ratios {spread}"]
+    compared = count(len(result.sharpes), "alternative")
+    if result.probability is None:
+        return [*told, f"{compared} that could be compared: no probability of backtest overfitting"]
+    span = f"{compared} on {count(result.days, 'shared day')}, {result.first} to {result.last}"
+    best = "" if result.best is None else f"; best: {result.best}, Sharpe {ratio(result.sharpes[result.best])}"
+    luck = f"probability of backtest overfitting: {percent(result.probability)} ({result.blocks} blocks)"
+    loss = f"the one chosen loses out of sample in {percent(result.loss_probability)} of the combinations"
+    return [*told, f"alternatives: {span}{best}", f"{luck}; {loss}"]

@@ -1,0 +1,301 @@
+"""Commands that make runs: ``run``, ``flow``, ``meta run``; and ``profiles``, which says what they would be made by."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.base import files
+from assay.base.domain import UTC
+from assay.base.errors import UsageError, redacted
+from assay.cli import output
+from assay.cli.app import (
+    DEFAULT_HOME,
+    AsOfOption,
+    ExecutorOption,
+    HomeOption,
+    JsonOption,
+    SetOption,
+    SourceOption,
+    WorkersOption,
+    command,
+    executed,
+    home_at,
+    meta_app,
+    profiles_app,
+    read_catalog,
+)
+
+if TYPE_CHECKING:
+    from assay.executors import Executor
+    from assay.pipeline.flow import Foundation
+    from assay.pipeline.runner import Outcome
+    from assay.runs.home import Home
+    from assay.settings import Catalog
+    from assay.settings.model import Execution
+
+
+@command()
+def run(
+    profile: Annotated[list[str], typer.Argument(help="One profile or several.")],
+    source: SourceOption = "sample",
+    as_of: AsOfOption = None,
+    settings: SetOption = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run (one profile only).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named by --run-id.")] = False,
+    redo_from: Annotated[
+        str | None, typer.Option("--from", help="With --resume: step to begin again from, by number or name.")
+    ] = None,
+    executor: ExecutorOption = None,
+    workers: WorkersOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """Run one sleeve, or several in parallel, and print the verdicts."""
+    from assay.pipeline.flow import worst
+
+    catalog = read_catalog(settings)
+    execution = executed(catalog, executor, workers)
+    if resume:
+        outcomes = _resumed(home_at(home), catalog, profile, source, as_of, run_id, redo_from)
+    elif run_id is not None and len(profile) > 1:
+        raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
+    elif len(profile) == 1:
+        outcomes = _one(home_at(home), catalog, profile[0], source, as_of, run_id, execution)
+    else:
+        outcomes = _several(home_at(home), catalog, profile, source, as_of, execution)
+    _print(outcomes, as_json)
+    return worst(outcomes)
+
+
+@command()
+def flow(
+    name: Annotated[str, typer.Argument(help="Flow, such as binance-spot-ratings.")],
+    source: SourceOption = "sample",
+    as_of: AsOfOption = None,
+    settings: SetOption = None,
+    executor: ExecutorOption = None,
+    workers: WorkersOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """Run the profiles of a flow in parallel and write their joint audit report."""
+    from assay.pipeline.flow import at_once, joint_report, workforce, worst
+    from assay.runs.home import claim
+
+    place, catalog = home_at(home), read_catalog(settings)
+    execution = executed(catalog, executor, workers)
+    names = catalog.flow(name)
+    _check(catalog, names)
+    folder = claim(place.flows, name, None, dt.datetime.now(UTC))
+    with workforce(execution.use or "pool", at_once(execution, len(names)), place) as pool:
+        foundation, outcomes = _parallel(place, catalog, names, source, as_of, pool)
+        report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
+    _print(outcomes, as_json, None if report is None else str(report))
+    return worst(outcomes)
+
+
+def _check(catalog: Catalog, names: Sequence[str]) -> None:
+    for name in names:
+        catalog.profile(name)
+
+
+def _one(
+    home: Home,
+    catalog: Catalog,
+    name: str,
+    source: str,
+    as_of: str | None,
+    run_id: str | None,
+    execution: Execution,
+) -> list[Outcome]:
+    """Run one profile in this process; on an executor only the parts of its walk-forward."""
+    from assay.pipeline.flow import execute_watched, lay_foundation, requests, workforce
+
+    catalog.profile(name)
+    with workforce(execution.use or "serial", execution.workers, home) as executor:
+        foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
+        [request] = requests(home, catalog, foundation, [name], run_id)
+        return [execute_watched(request, executor=executor)]
+
+
+def _several(
+    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, execution: Execution
+) -> list[Outcome]:
+    from assay.pipeline.flow import at_once, workforce
+
+    _check(catalog, names)
+    with workforce(execution.use or "pool", at_once(execution, len(names)), home) as executor:
+        return _parallel(home, catalog, names, source, as_of, executor)[1]
+
+
+def _parallel(
+    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, executor: Executor
+) -> tuple[Foundation, list[Outcome]]:
+    from assay.pipeline.flow import lay_foundation, requests, run_watched
+
+    foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
+    return foundation, run_watched(executor, requests(home, catalog, foundation, names))
+
+
+def _resumed(
+    home: Home,
+    catalog: Catalog,
+    names: Sequence[str],
+    source: str,
+    as_of: str | None,
+    run_id: str | None,
+    first: str | None,
+) -> list[Outcome]:
+    """Go on with a run that ended early, at the latest from the step that is asked for."""
+    from assay.pipeline.flow import execute_watched, resumption
+    from assay.pipeline.tables import step
+
+    if run_id is None:
+        raise UsageError("which run?", hint="name it with --run-id")
+    if len(names) > 1:
+        raise UsageError("--resume goes on with one run", hint="give its profile alone")
+    redo_from = None if first is None else step(first).number
+    request = resumption(home, catalog, names[0], source, as_of, run_id, output.progress)
+    return [execute_watched(request, redo_from)]
+
+
+def _verdicts(outcomes: Sequence[Outcome]) -> str:
+    head = ["profile", "run id", "verdict", "audit report"]
+    return output.table(head, [[o.profile, o.run_id, o.verdict, _near(o.report)] for o in outcomes])
+
+
+def _near(path: str | None) -> str:
+    """Return a path relative to the working folder where that is shorter."""
+    if path is None:
+        return "-"
+    return min(path, os.path.relpath(path), key=len)
+
+
+def _print(outcomes: Sequence[Outcome], as_json: bool, report: str | None = None) -> None:
+    from assay.pipeline.flow import summary
+
+    if as_json:
+        output.as_json(summary(outcomes) | ({} if report is None else {"report": report}))
+        return
+    output.line(_verdicts(outcomes))
+    for outcome in outcomes:
+        if outcome.error is not None:
+            error = outcome.error
+            output.line(f"{outcome.run_id}: {error['what']} [{error['where']}]; {error['hint']}")
+    if report is not None:
+        page = _near(str(Path(report).with_name("report.html")))
+        output.line(f"joint audit report: {_near(report)}")
+        output.line(f"to look at: {page}, and report.html beside each audit report")
+
+
+@command("run", meta_app)
+def meta_run(
+    name: Annotated[str, typer.Argument(help="Meta-portfolio, such as meta_binance_spot_ratings.")],
+    runs: Annotated[list[str] | None, typer.Argument(help="Runs to take; the other sleeves are found, or run.")] = None,
+    source: Annotated[str | None, typer.Option(help="Default: that of the runs, else sample.")] = None,
+    as_of: AsOfOption = None,
+    settings: SetOption = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named by --run-id.")] = False,
+    missing: Annotated[bool, typer.Option("--run-missing/--no-run-missing", help="Run sleeves without a run.")] = True,
+    executor: ExecutorOption = None,
+    workers: WorkersOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """Put the latest valid runs of a meta-portfolio's sleeves into one book of physical coins."""
+    from assay.pipeline import meta_flow
+
+    place, catalog = home_at(home), read_catalog(settings)
+    execution = executed(catalog, executor, workers)
+    if resume and run_id is None:
+        raise UsageError("which run?", hint="name it with --run-id")
+    if run_id is not None and resume and meta_flow.is_resumable(place, run_id):
+        outcome = meta_flow.resume(place, run_id)
+    else:
+        outcome = meta_flow.run(
+            place, catalog, name, runs or [], source, as_of, run_id, execution, missing, again=resume
+        )
+    _print_meta(outcome, _books(place.runs / outcome.run_id) if outcome.state == "VALID" else {}, as_json)
+    return outcome.exit_code
+
+
+def _print_meta(outcome: Outcome, books: dict[str, dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        output.as_json(outcome.as_dict() | {"profiles": books})
+        return
+    if outcome.error is not None:
+        error = outcome.error
+        output.line(f"{outcome.run_id}: {error['code']}: {error['what']} [{error['where']}]; {error['hint']}")
+    else:
+        sleeves = list(next(iter(books.values()))["sleeves"])
+        rows = [
+            [
+                name,
+                *(f"{book['sleeves'][sleeve]:.3f}" for sleeve in sleeves),
+                *(f"{book[key]:.3f}" for key in ("gross", "net", "cash")),
+                book["coins"],
+            ]
+            for name, book in books.items()
+        ]
+        output.line(output.table(["risk profile", *sleeves, "gross", "net", "cash", "coins"], rows))
+    output.line(f"{outcome.run_id}: {outcome.verdict}" + (f"  {outcome.report}" if outcome.report else ""))
+
+
+def _books(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return weights of sleeves, totals and the number of coins for each risk profile of a portfolio."""
+    from assay.runs.artifacts import META_CONTRIBUTORS
+
+    contributors = files.read_json(folder / META_CONTRIBUTORS)["profiles"]
+    return {
+        name: {
+            "sleeves": book["sleeve_weight"],
+            **{key: book[key] for key in ("gross", "net", "cash")},
+            "coins": len(book["coins"]),
+        }
+        for name, book in contributors.items()
+    }
+
+
+@command("list", profiles_app)
+def profiles_list(as_json: JsonOption = False) -> None:
+    """List profiles, scanners, meta-portfolios and flows."""
+    catalog = read_catalog()
+    names = {section: catalog.names(section) for section in ("profiles", "scanners", "meta", "flows")}
+    if as_json:
+        output.as_json(names)
+        return
+    for section, declared in names.items():
+        output.line(f"{section}:")
+        for name in declared:
+            output.line(f"  {name}")
+
+
+@command("show", profiles_app)
+def profiles_show(
+    name: Annotated[str, typer.Argument(help="Profile.")], settings: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Print every value of a profile and where it comes from, then what the house holds for all of them."""
+    from assay.settings.resolve import dotted
+
+    catalog = read_catalog(settings)
+    values = dotted(catalog.profile(name).model_dump(mode="json"))
+    origins = catalog.provenance(name)
+    told = {key: (value, origins[key]) for key, value in values.items()} | catalog.house()
+    # An address is shown without its login.
+    shown = {
+        key: (redacted(value) if isinstance(value, str) else value, redacted(origin))
+        for key, (value, origin) in told.items()
+    }
+    if as_json:
+        output.as_json({key: {"value": value, "origin": origin} for key, (value, origin) in shown.items()})
+        return
+    rows = [[key, json.dumps(value, ensure_ascii=False), origin] for key, (value, origin) in shown.items()]
+    output.line(output.table(["setting", "value", "origin"], rows))
