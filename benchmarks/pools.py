@@ -41,10 +41,10 @@ from assay.backtest.preservation import preservation
 from assay.backtest.statistics import max_drawdown
 from assay.backtest.walk_forward import Rebalance, close_of, hold
 from assay.base.domain import DAY, UTC
+from assay.market.costs import daily_costs
 from assay.market.panel import Market
 from assay.risk.allocate import RiskState, complete_rows, optimize
 from assay.risk.caps import Polytope
-from assay.risk.guard import daily_costs
 from assay.runs.documents import CapitalPreservation
 from assay.settings import Catalog, Profile, load
 from benchmarks.guards import AFTERWARDS, BLIND, PRESENT, RULES, STEP, Atoms, Bools, Floats, Rule

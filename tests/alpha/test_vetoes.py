@@ -8,6 +8,7 @@ from alpha_worlds import random_returns
 
 from assay.alpha import vetoes
 from assay.alpha.features import Features, features
+from assay.settings.model import Costs
 
 LIMITS = {"max_entropy": 0.999, "min_efficiency": 0.05, "max_kurtosis": 20.0, "max_volatility": 2.5}
 
@@ -37,9 +38,9 @@ def test_quality_limits(feature: str, code: str, passing: float, struck: float) 
 
 def test_friction_by_hand() -> None:
     # Ten days at 4 bp earn 40 bp; two sides of 15 bp cost 30 bp, ten days of 10 % a year another 27.4 bp.
-    costs = {"hold": 10, "fee": 0.001, "slippage": 0.0005, "borrow": 0.10}
+    costs = Costs(fee=0.001, slippage=0.0005, borrow=0.10)
     drift = np.array([4e-4, 4e-4, 3e-4, 2.9e-4, 5.8e-4, 5.7e-4, np.nan])
-    veto = vetoes.friction_veto(drift, [1, -1, 1, 1, -1, -1, 1], **costs)
+    veto = vetoes.friction_veto(drift, [1, -1, 1, 1, -1, -1, 1], costs, hold=10)
     assert veto.hit.tolist() == [False, True, True, True, False, True, True]
     assert veto.limit is not None
     np.testing.assert_allclose(veto.limit[:2], [0.003, 0.003 + 0.1 * 10 / 365])
@@ -47,7 +48,7 @@ def test_friction_by_hand() -> None:
 
 
 def test_friction_strikes_the_exact_tie() -> None:
-    veto = vetoes.friction_veto(np.array([0.25, 0.2501]), 1, hold=4, fee=0.5, slippage=0.0, borrow=9.0)
+    veto = vetoes.friction_veto(np.array([0.25, 0.2501]), 1, Costs(fee=0.5, slippage=0.0, borrow=9.0), hold=4)
     assert veto.hit.tolist() == [True, False]
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.risk.guard import daily_costs, find_loss_makers
+from assay.market.costs import daily_costs
+from assay.risk.guard import find_loss_makers
 from assay.settings.model import Costs
 
 

@@ -508,8 +508,8 @@ class NaturalSelection(Estimator):
         n_atoms = streams.shape[1]
         found = [vetoes.flag_veto(code, notes, n_atoms) for code, notes in flags.items()]
         found.append(vetoes.coverage_veto(streams, rows=self.estimation_rows, share=self.winner_coverage))
-        costs = {"fee": self.fee, "slippage": self.slippage, "borrow": self.borrow}
-        found.append(vetoes.friction_veto(self.features_.drift, signs, hold=self.hold, **costs))
+        costs = Costs(fee=self.fee, slippage=self.slippage, borrow=self.borrow)
+        found.append(vetoes.friction_veto(self.features_.drift, signs, costs, hold=self.hold))
         found += vetoes.quality_vetoes(
             self.features_,
             max_entropy=self.max_entropy,

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.alpha.features import Features
-from assay.base.constants import DAYS_PER_YEAR, Bools, Floats
+from assay.base.constants import Bools, Floats
+from assay.market.costs import daily_costs
+from assay.settings.model import Costs
 
 DIRECTION = "VETO_DIRECTION"
 NO_RETURNS = "VETO_NO_RETURNS"
@@ -117,9 +119,7 @@ def _below(code: str, text: str, value: Floats, limit: float) -> Veto:
     return Veto(code, ~(value >= limit), text, value, np.full(len(value), limit))
 
 
-def friction_veto(
-    drift: Floats, signs: npt.ArrayLike, *, hold: int, fee: float, slippage: float, borrow: float
-) -> Veto:
+def friction_veto(drift: Floats, signs: npt.ArrayLike, costs: Costs, *, hold: int) -> Veto:
     """Strike atoms whose expected gain over one holding does not exceed what the holding costs.
 
     Parameters
@@ -128,23 +128,19 @@ def friction_veto(
         Mean recent synthetic return per day.
     signs : (n_atoms,) array or int
         +1 for a long, -1 for a short; only shorts pay for borrowing.
+    costs : Costs
+        Fee and slippage per side (a holding has two), borrow per year.
     hold : int
         Days of one holding.
-    fee, slippage : float
-        Shares of the traded value, per side; a holding has two sides.
-    borrow : float
-        Share of the borrowed value per year of 365 days.
 
     Examples
     --------
-    >>> costs = {"hold": 10, "fee": 0.001, "slippage": 0.0005, "borrow": 0.1}
-    >>> veto = friction_veto(np.array([0.0004, 0.0004]), [1, -1], **costs)
+    >>> veto = friction_veto(np.array([0.0004, 0.0004]), [1, -1], Costs(), hold=10)
     >>> veto.hit.tolist(), veto.explain(1)
     ([False, True], 'expected gain of one holding 0.004 <= its cost 0.00573973')
     """
     gain = hold * drift
-    short = np.broadcast_to(np.asarray(signs) < 0, gain.shape)
-    cost = 2.0 * (fee + slippage) + np.where(short, borrow * hold / DAYS_PER_YEAR, 0.0)
+    cost = np.broadcast_to(hold * daily_costs(signs, costs, hold), gain.shape)
     return Veto(FRICTION, ~(gain > cost), "expected gain of one holding {value} <= its cost {limit}", gain, cost)
 
 

@@ -30,8 +30,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import DAYS_PER_YEAR, LISTING_ENDS_AFTER, Bools, Floats, Ints
+from assay.base.constants import LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.errors import DataError
+from assay.market.costs import borrow_per_day, fill_price
 from assay.settings.model import Costs
 
 REBALANCE = "rebalance"
@@ -288,7 +289,7 @@ class _Book:
         """
         mark = self.bars.mark[begin:end]
         value = self.quantity * mark
-        owed = np.minimum(value, 0.0) * (-self.costs.borrow / DAYS_PER_YEAR) if self.short else np.zeros_like(value)
+        owed = -np.minimum(value, 0.0) * borrow_per_day(self.costs.borrow) if self.short else np.zeros_like(value)
         borrow = _total(owed)
         # Day by day, so that it does not matter where other coins' listings break the holding.
         cash = np.subtract.accumulate(np.concatenate([[self.cash], borrow]))[1:]
@@ -329,7 +330,7 @@ class _Book:
     def trade(self, day: int, delta: Floats, reference: Floats, slippage: float, fee: float, reason: str) -> Floats:
         """Move quantities by ``delta`` and cash by what that takes; return fee and slippage of each."""
         size = np.abs(delta)
-        price = reference * (1.0 + slippage * np.sign(delta))
+        price = fill_price(reference, slippage * np.sign(delta))
         fees = fee * size * price
         slipped = size * reference * slippage
         self.cash -= float(_total(delta * price) + _total(fees))

@@ -178,7 +178,9 @@ def _frozen(market: Market, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.
 __all__ = ["Vitals", "data_health", "missing_audit", "symbol_health", "toxic_or_stale"]
 
 
-def symbol_health(market: Market, symbols: Iterable[str], quarantined: Mapping[str, str]) -> list[SymbolHealth]:
+def symbol_health(
+    market: Market, symbols: Iterable[str], quarantined: Mapping[str, str], vitals: Vitals | None = None
+) -> list[SymbolHealth]:
     """Audit symbols one by one, with the cause in words.
 
     Where several hold, the status is the first of MISSING, TOXIC, DELISTED, STALE, GAPS; the cause tells all of them.
@@ -191,9 +193,11 @@ def symbol_health(market: Market, symbols: Iterable[str], quarantined: Mapping[s
         What to audit; each once, in order.
     quarantined : mapping of str to str
         Symbol to the reasons of its rows in quarantine, as ``Market.rejections()`` gives them.
+    vitals : Vitals, optional
+        Of :func:`toxic_or_stale` on the same market and quarantine, where they are at hand.
     """
-    vitals = toxic_or_stale(market, quarantined)
-    return [_symbol_health(market, vitals, symbol, quarantined.get(symbol)) for symbol in sorted(set(symbols))]
+    known = toxic_or_stale(market, quarantined) if vitals is None else vitals
+    return [_symbol_health(market, known, symbol, quarantined.get(symbol)) for symbol in sorted(set(symbols))]
 
 
 def _symbol_health(market: Market, vitals: Vitals, symbol: str, quarantine: str | None) -> SymbolHealth:

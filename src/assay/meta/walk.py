@@ -132,7 +132,7 @@ def _hold(
     wanted = wealth * period.weights * period.kept
     exposure = aligned.gross[period.row - 1]
     traded = float(np.abs(wanted - amounts) @ exposure)
-    fee = traded * (profile.costs.fee + profile.costs.slippage)
+    fee = traded * profile.costs.per_side
     amounts, cash = wanted, wealth - float(wanted.sum()) - fee
     signs = np.array([_sign(record.held(_instant(aligned, period.row))) for record in aligned.records])
     for row in range(period.row, until):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Context, Decimal, localcontext
 from typing import Any
 
+from assay.market.costs import borrow_per_day, fill_price
 from assay.market.instruments import TRADING
 from assay.orders.records import Effect, Holding, Line, Order, Rebalance, Side, Task, Venue
 from assay.orders.sizes import (
@@ -148,8 +149,7 @@ def _legs(task: Task, symbol: str) -> list[_Leg]:
 
 def _leg(task: Task, symbol: str, side: Side, effect: Effect, wanted: Decimal, *, short: bool) -> _Leg:
     rule, reference = task.rules[symbol], task.prices[symbol]
-    slippage = _decimal(task.costs.slippage)
-    worst = reference * (1 + slippage if side == "buy" else 1 - slippage)
+    worst = fill_price(reference, _decimal(task.costs.slippage) * (1 if side == "buy" else -1))
     price = worst
     if task.order_type == "limit" and rule.tick_size:
         rounding = ROUND_FLOOR if side == "buy" else ROUND_CEILING
@@ -292,7 +292,7 @@ def _costs(task: Task, legs: Iterable[_Leg], lines: Iterable[Line]) -> dict[str,
     return {
         "fees": sum((amount * leg.price for amount, leg in traded), _ZERO) * _decimal(task.costs.fee),
         "slippage": sum((amount * leg.adverse for amount, leg in traded), _ZERO),
-        "borrow_per_day": short * _decimal(task.costs.borrow) / 365,
+        "borrow_per_day": short * borrow_per_day(_decimal(task.costs.borrow)),
     }
 
 

@@ -104,14 +104,7 @@ class SelectionLinks:
         data, limits, costs = self.profile.data, self.profile.selection.vetoes, self.profile.costs
         return (
             vetoes.coverage_veto(self.streams, rows=data.estimation_rows, share=data.winner_coverage),
-            vetoes.friction_veto(
-                self._measured.drift,
-                self.signs,
-                hold=self.profile.walk_forward.hold,
-                fee=costs.fee,
-                slippage=costs.slippage,
-                borrow=costs.borrow,
-            ),
+            vetoes.friction_veto(self._measured.drift, self.signs, costs, hold=self.profile.walk_forward.hold),
             *vetoes.quality_vetoes(
                 self._measured,
                 max_entropy=limits.entropy,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import DAYS_PER_YEAR, Bools, Floats
+from assay.base.constants import Bools, Floats
+from assay.market.costs import daily_costs
 from assay.risk.solve import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
 from assay.settings.model import Costs
 
@@ -46,32 +47,6 @@ class Guard:
             what = "atoms that lost money of late are not held; their share is cash"
             return (RiskEvent(LOSS_MAKERS_GUARDED, what, values),)
         return ()
-
-
-def daily_costs(signs: npt.NDArray[np.int64], costs: Costs, hold: int) -> Floats:
-    """Cost of holding each atom, per day.
-
-    Parameters
-    ----------
-    signs : (n_atoms,) array
-        +1 for a long, -1 for a short.
-    costs : Costs
-        Fee and slippage per side, borrow per year.
-    hold : int
-        Days between rebalances: one purchase and one sale are spread over them.
-
-    Returns
-    -------
-    (n_atoms,) array
-        2 (fee + slippage) / hold, and borrow / 365 on top for shorts.
-
-    Examples
-    --------
-    >>> daily_costs(np.array([1, -1]), Costs(), hold=10).round(6).tolist()
-    [0.0003, 0.000574]
-    """
-    trading = 2.0 * (costs.fee + costs.slippage) / hold
-    return np.where(signs < 0, trading + costs.borrow / DAYS_PER_YEAR, trading)
 
 
 def find_loss_makers(

@@ -108,6 +108,11 @@ class Costs(Settings):
     """Per year, on the value of shorts."""
     delisting_haircut: Share = 0.10
 
+    @property
+    def per_side(self) -> float:
+        """Fee and slippage of one purchase or sale."""
+        return self.fee + self.slippage
+
 
 class Caps(Settings):
     """Upper bounds of weights, before they are raised for small pools."""
