@@ -101,7 +101,8 @@ if __name__ == "__main__":
 def test_an_interruption_reaches_what_runs_and_nothing_else_begins(setting, tmp_path):
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    folders = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     driver = subprocess.Popen(
         [sys.executable, str(script), setting, str(tmp_path)], env=environment, stderr=subprocess.PIPE
     )

@@ -1,6 +1,8 @@
 """What is let in, and with which headers an answer leaves.
 
-Only GET and HEAD, only from a name that this server has, and with the token where there is one.
+Only GET and HEAD, only from a name that this server has, and with the token where there is one. Starlette's
+TrustedHostMiddleware would let in neither every address in figures nor a name with a dot at its end, reads the first of
+several Host headers, and answers with a text of its own.
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ import base64
 import binascii
 import hmac
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.base.errors import UsageError
@@ -56,15 +58,7 @@ HEADERS = {
 
 
 class RefusalError(UsageError):
-    """A request that is not let in.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    headers : dict of str to str
-        Headers that the status needs.
-    """
+    """A request that is not let in, with its HTTP status and the headers that the status needs."""
 
     def __init__(self, status: int, what: str, hint: str, code: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(what, hint=hint, code=code)
@@ -79,7 +73,7 @@ class AccessControl:
     ----------
     app : ASGI application
     refuse : callable
-        Gives the ASGI application that answers a refusal.
+        Gives the answer to a request that is refused.
     token : str or None
         What every request must bring; None asks for nothing.
     hosts : collection of str
@@ -87,7 +81,14 @@ class AccessControl:
         points its own name at this server (DNS rebinding) is refused by that name.
     """
 
-    def __init__(self, app: ASGIApp, *, refuse: Any, token: str | None, hosts: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        refuse: Callable[[Request, RefusalError], Response],
+        token: str | None,
+        hosts: Collection[str],
+    ) -> None:
         self.app = app
         self.refuse = refuse
         self.hosts = frozenset(name.casefold().rstrip(".") for name in hosts) | {"localhost"}
@@ -101,19 +102,19 @@ class AccessControl:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        app = self.app if refusal is None else self.refuse(refusal)
+        request = Request(scope)
+        refusal = self._refusal(request)
+        app = self.app if refusal is None else self.refuse(request, refusal)
         await app(scope, receive, _dressed(send))
 
-    def _refusal(self, scope: Scope) -> RefusalError | None:
-        headers = Headers(scope=scope)
-        if not self._is_ours(headers.getlist("host")):
+    def _refusal(self, request: Request) -> RefusalError | None:
+        if not self._is_ours(request.headers.getlist("host")):
             hint = "open it by the address that assay serve printed, or start it with --allow-host NAME"
             return RefusalError(421, "this server does not go by that name", hint, "HOST")
-        if scope["method"] not in METHODS:
+        if request.method not in METHODS:
             hint = "this page only reads: use GET"
             return RefusalError(405, "nothing can be changed here", hint, "METHOD", {"Allow": "GET, HEAD"})
-        if self._token is not None and not self._brings_token(headers):
+        if self._token is not None and not self._brings_token(request):
             hint = "give the token as the password, as 'Authorization: Bearer TOKEN', or as the cookie assay_token"
             asked = {"WWW-Authenticate": 'Basic realm="assay", charset="UTF-8"'}
             return RefusalError(401, "this page asks for its token", hint, "TOKEN", asked)
@@ -131,9 +132,10 @@ class AccessControl:
             return False
         return True
 
-    def _brings_token(self, headers: Headers) -> bool:
+    def _brings_token(self, request: Request) -> bool:
         assert self._token is not None
-        brought = [*_authorization(headers.get("authorization", "")), _cookie(headers.get("cookie", ""))]
+        cookie = request.cookies.get(COOKIE, "").encode("latin-1", "replace")
+        brought = [*_authorization(request.headers.get("authorization", "")), cookie]
         # Every one is compared, and in constant time, so that the time tells nothing.
         return any([hmac.compare_digest(self._token, token) for token in brought])  # noqa: C419 - no short cut
 
@@ -160,14 +162,6 @@ def _authorization(value: str) -> list[bytes]:
         except (binascii.Error, ValueError):
             return []
     return []
-
-
-def _cookie(value: str) -> bytes:
-    try:
-        morsel = SimpleCookie(value).get(COOKIE)
-    except CookieError:
-        return b""
-    return morsel.value.encode("latin-1", "replace") if morsel else b""
 
 
 def _dressed(send: Send) -> Send:

@@ -179,14 +179,9 @@ def _sorting(query: Mapping[str, str]) -> dict[str, Any]:
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def refused(refusal: RefusalError) -> Any:
-    """Return the application that answers a refusal."""
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        request = Request(scope)
-        await _error(request, refusal, refusal.status, refusal.headers)(scope, receive, send)
-
-    return answer
+def refused(request: Request, refusal: RefusalError) -> Response:
+    """Answer a request that is not let in."""
+    return _error(request, refusal, refusal.status, refusal.headers)
 
 
 async def failed(request: Request, error: Exception) -> Response:

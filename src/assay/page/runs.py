@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from assay.base.domain import UTC
-from assay.base.errors import AssayError
 from assay.page.lookup import files_below, not_found
 from assay.page.run_list import Row
 from assay.report.findings import contract_status, verdict
-from assay.report.view import LedgerView, MetaView, in_order, open_run, read_ledger_view
+from assay.report.view import LedgerView, in_order, open_run, read_ledger_view
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import STEP_NAMES, describe
-from assay.runs.documents import Contributors, Flattened, Sleeves
+from assay.runs.documents import Flattened
+from assay.runs.run import Run
 from assay.runs.verify import Entry
 
 METRICS = ("cagr", "volatility", "sharpe", "psr", "dsr", "sortino", "calmar", "max_drawdown", "cvar_95", "turnover",
@@ -35,14 +35,14 @@ def run_facts(folder: Path, row: Row) -> dict[str, Any]:
     row : Row
         Its status.
     """
-    trail = read_ledger_view(folder / layout.LEDGER)
-    faults: list[str] = [trail.fault] if trail.fault else []
+    ledger = read_ledger_view(folder / layout.LEDGER)
+    faults: list[str] = [ledger.fault] if ledger.fault else []
     facts: dict[str, Any] = {
         "run": row.as_plain() | {"seconds": row.seconds(dt.datetime.now(UTC))},
-        "steps": steps(trail, row),
-        "checks": checks(trail),
+        "steps": steps(ledger, row),
+        "checks": checks(ledger),
         "files": files(folder),
-        "ledger": {"entries": len(trail.entries), "head": trail.head, "sealed": trail.last("seal") is not None},
+        "ledger": {"entries": len(ledger.entries), "head": ledger.head, "sealed": ledger.last("seal") is not None},
         "faults": faults,
     }
     more = _meta(folder, faults) if row.kind == "meta" else _atomic(folder, faults)
@@ -68,8 +68,9 @@ def _atomic(folder: Path, faults: list[str]) -> dict[str, Any]:
     }
 
 
-def _statistics(found: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
-    return {name: {metric: table[metric] for metric in METRICS if metric in table} for name, table in found.items()}
+def _statistics(found: Any) -> dict[str, dict[str, float | None]]:
+    tables = {name: table for name, table in dict(found or {}).items() if isinstance(table, Mapping)}
+    return {name: {metric: table[metric] for metric in METRICS if metric in table} for name, table in tables.items()}
 
 
 def _weights(flattened: Flattened | None) -> dict[str, Any]:
@@ -90,8 +91,10 @@ def _weights(flattened: Flattened | None) -> dict[str, Any]:
 
 
 def _meta(folder: Path, faults: list[str]) -> dict[str, Any]:
-    sleeves = _read(Sleeves, folder, layout.META_SLEEVES, faults)
-    contributors = _read(Contributors, folder, layout.META_CONTRIBUTORS, faults)
+    run = Run(folder)
+    sleeves, contributors = run.get(layout.META_SLEEVES), run.get(layout.META_CONTRIBUTORS)
+    flattened, statistics = run.get(layout.FLATTENED), run.get(layout.WALK_STATISTICS) or {}
+    faults += [f"{name}: {reason}" for name, reason in run.faults.items()]
     shares = {name: book.sleeve_weight for name, book in contributors.profiles.items()} if contributors else {}
     accepted = sleeves.accepted if sleeves else []
     return {
@@ -101,8 +104,8 @@ def _meta(folder: Path, faults: list[str]) -> dict[str, Any]:
         "funnel": [],
         "winners": [],
         "candidates": [],
-        "weights": _weights(_read(Flattened, folder, layout.FLATTENED, faults)),
-        "statistics": _statistics(_meta_statistics(folder, faults)),
+        "weights": _weights(flattened),
+        "statistics": _statistics(statistics.get("as_run")),
         "regime": None,
         "sleeves": [
             {
@@ -117,37 +120,15 @@ def _meta(folder: Path, faults: list[str]) -> dict[str, Any]:
     }
 
 
-def _meta_statistics(folder: Path, faults: list[str]) -> Mapping[str, Mapping[str, float | None]]:
-    if not (folder / layout.WALK_STATISTICS).is_file():
-        return {}
-    try:
-        return MetaView(folder).statistics
-    except (AssayError, OSError, KeyError, TypeError) as error:
-        faults.append(f"{layout.WALK_STATISTICS}: {error}")
-    return {}
-
-
-def _read(kind: type[artifacts.D], folder: Path, name: str, faults: list[str]) -> artifacts.D | None:
-    if not (folder / name).is_file():
-        return None
-    try:
-        return artifacts.load(kind, folder / name)
-    except AssayError as error:
-        faults.append(f"{name}: {error.what}")
-    except OSError as error:
-        faults.append(f"{name}: {error.strerror}")
-    return None
-
-
-def steps(trail: LedgerView, row: Row) -> list[dict[str, Any]]:
+def steps(ledger: LedgerView, row: Row) -> list[dict[str, Any]]:
     """Return every step with its state and seconds; those to come are ``waiting``."""
     names = dict(enumerate(STEP_NAMES["meta" if row.kind == "meta" else "run"], start=1))
-    names |= {number: outcome.name for number, outcome in trail.outcomes.items()}
-    return [_step(number, names[number], trail, row) for number in sorted(names)]
+    names |= {number: outcome.name for number, outcome in ledger.outcomes.items()}
+    return [_step(number, names[number], ledger, row) for number in sorted(names)]
 
 
-def _step(number: int, name: str, trail: LedgerView, row: Row) -> dict[str, Any]:
-    outcome = trail.outcomes.get(number)
+def _step(number: int, name: str, ledger: LedgerView, row: Row) -> dict[str, Any]:
+    outcome = ledger.outcomes.get(number)
     if outcome is None:
         state = "waiting"
     elif outcome.ended is None:
@@ -158,10 +139,10 @@ def _step(number: int, name: str, trail: LedgerView, row: Row) -> dict[str, Any]
     return {"step": number, "name": name, "state": state, "seconds": seconds}
 
 
-def checks(trail: LedgerView) -> list[dict[str, Any]]:
+def checks(ledger: LedgerView) -> list[dict[str, Any]]:
     """Return contracts and gates in the order in which they were made."""
     found = []
-    for entry in trail.current("contract", "gate"):
+    for entry in ledger.current("contract", "gate"):
         if entry.kind == "gate":
             name, said = entry.body.get("gate"), "PASS" if entry.body.get("ok") is True else "FAIL"
         else:
@@ -181,16 +162,16 @@ def files(folder: Path) -> list[dict[str, Any]]:
 
 def ledger_facts(folder: Path, row: Row, start: int) -> dict[str, Any]:
     """Return a page of a run's ledger from an entry's number on."""
-    trail = read_ledger_view(folder / layout.LEDGER)
-    chosen = trail.entries[start : start + LEDGER_PAGE]
+    ledger = read_ledger_view(folder / layout.LEDGER)
+    chosen = ledger.entries[start : start + LEDGER_PAGE]
     following = start + LEDGER_PAGE
     return {
         "run": row.as_plain(),
-        "head": trail.head,
-        "entries": len(trail.entries),
-        "fault": trail.fault,
+        "head": ledger.head,
+        "entries": len(ledger.entries),
+        "fault": ledger.fault,
         "from": start,
-        "next": following if following < len(trail.entries) else None,
+        "next": following if following < len(ledger.entries) else None,
         "lines": [_line(entry) for entry in chosen],
     }
 

@@ -20,8 +20,7 @@ from assay.prove.portfolio import PortfolioLinks
 from assay.prove.sealed import Sealed
 from assay.prove.selection import SelectionLinks
 from assay.runs import artifacts as layout
-from assay.runs import documents as artifacts
-from assay.runs.request import MetaRequest, is_meta
+from assay.runs.documents import FlattenedProfile
 from assay.settings.model import RiskProfile
 
 __all__ = ["Link", "Pair", "Proof", "prove"]
@@ -46,7 +45,7 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     UsageError
         ``NOT_IN_BOOK`` if the portfolio does not hold the coin: the message says where it fell out.
     """
-    sealed = Sealed.open(home, run, registry)
+    sealed = Sealed(home, run, registry)
     book = _book(sealed, risk_profile)
     held = [coin for coin in book.assets if coin.Symbol == symbol and coin.Gross_Weight > 0.0]
     if not held:
@@ -58,9 +57,9 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
         )
     name = cast("RiskProfile", risk_profile)
     sleeves: tuple[Proof, ...] = ()
-    if is_meta(run):
+    if sealed.kind == "meta":
         portfolio = PortfolioLinks(sealed, name, symbol)
-        runs = [portfolio.request.runs / portfolio.run_id(sleeve) for sleeve in portfolio.contributing]
+        runs = [portfolio.run(sleeve) for sleeve in portfolio.contributing]
         sleeves = tuple(prove(home, below, registry, risk_profile, symbol) for below in runs)
         links, as_of = tuple(portfolio.links()), portfolio.request.as_of
     else:
@@ -79,19 +78,19 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     )
 
 
-def _book(sealed: Sealed, risk_profile: str) -> artifacts.FlattenedProfile:
-    profiles = sealed.document(artifacts.Flattened, layout.FLATTENED).profiles
+def _book(sealed: Sealed, risk_profile: str) -> FlattenedProfile:
+    profiles = sealed[layout.FLATTENED].profiles
     if risk_profile not in profiles or risk_profile not in get_args(RiskProfile):
         raise UsageError(
             f"this run has no risk profile {risk_profile!r}",
-            where=sealed.run.name,
+            where=sealed.folder.name,
             hint=f"one of {', '.join(profiles)}",
         )
     return profiles[risk_profile]
 
 
 def _sleeve(
-    sealed: Sealed, name: RiskProfile, symbol: str, atoms: list[Atom], book: artifacts.FlattenedProfile
+    sealed: Sealed, name: RiskProfile, symbol: str, atoms: list[Atom], book: FlattenedProfile
 ) -> Iterator[Link]:
     selection = SelectionLinks(sealed)
     market = MarketLinks(sealed, symbol, selection.returns.days)
@@ -106,41 +105,28 @@ def _sleeve(
 
 def _fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:
     """Say in words why a portfolio does not hold a coin, by the run's own records."""
-    if is_meta(sealed.run):
-        pins = MetaRequest.of(sealed.home, sealed.run).pins
-        return "none of its sleeves holds it: " + ", ".join(one.run_id for one in pins if one.run_id)
+    if sealed.kind == "meta":
+        runs = [pin.run_id for pin in sealed.portfolio.sleeves if pin.run_id]
+        return f"none of its sleeves holds it: {', '.join(runs)}"
+    health, enriched = sealed[layout.HEALTH], sealed[layout.ENRICHED].dropped
     reasons = [
-        *_before_selection(sealed, symbol),
-        *_in_selection(sealed, symbol),
-        *_after(sealed, risk_profile, symbol),
+        *(f"data: {one.reason} ({one.detail})" for one in (*health.missing, *health.dropped) if one.name == symbol),
+        *(
+            f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}{f' ({fate.detail})' if fate.detail else ''}"
+            for fate in sealed[layout.SELECTION].fates
+            if fate.symbol == symbol
+        ),
+        *(f"enrichment: {one.reason} ({one.detail})" for one in enriched if one.name == symbol),
+        *_without_weight(sealed, risk_profile, symbol),
     ]
     return "; ".join(reasons) or "no scanner of the profile found it"
 
 
-def _before_selection(sealed: Sealed, symbol: str) -> list[str]:
-    health = sealed.document(artifacts.DataHealth, layout.HEALTH)
-    lost = [drop for drop in (*health.missing, *health.dropped) if drop.name == symbol]
-    return [f"data: {drop.reason} ({drop.detail})" for drop in lost]
-
-
-def _in_selection(sealed: Sealed, symbol: str) -> list[str]:
-    audit = sealed.document(artifacts.SelectionAudit, layout.SELECTION)
-    return [
-        f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}{f' ({fate.detail})' if fate.detail else ''}"
-        for fate in audit.fates
-        if fate.symbol == symbol
-    ]
-
-
-def _after(sealed: Sealed, risk_profile: str, symbol: str) -> list[str]:
-    """Say what happened to a winner that has no weight."""
-    enriched = sealed.document(artifacts.Enrichment, layout.ENRICHED)
-    optimized = sealed.document(artifacts.Optimized, layout.OPTIMIZED).profiles[risk_profile]
-    losing = sealed.document(artifacts.RiskAnalysis, layout.RISK).loss_makers
-    found = [f"enrichment: {drop.reason} ({drop.detail})" for drop in enriched.dropped if drop.name == symbol]
-    for asset in optimized.assets:
+def _without_weight(sealed: Sealed, risk_profile: str, symbol: str) -> Iterator[str]:
+    """Say what happened to a winner that was weighed."""
+    book, losing = sealed[layout.OPTIMIZED].profiles[risk_profile], sealed[layout.RISK].loss_makers
+    for asset in book.assets:
         if asset.Symbol == symbol and asset.Atom in losing:
-            found.append(f"guard: it lost money of late (mean net return {losing[asset.Atom]:.6f} a day), its cap is 0")
+            yield f"guard: it lost money of late (mean net return {losing[asset.Atom]:.6f} a day), its cap is 0"
         elif asset.Symbol == symbol:
-            found.append(f"optimization: {optimized.solver.name} {optimized.solver.status} gave it no weight")
-    return found
+            yield f"optimization: {book.solver.name} {book.solver.status} gave it no weight"

@@ -7,27 +7,25 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.alpha.synthesis import synthetic
+from assay.base.constants import TOLERANCE, Floats, Scalar
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
-from assay.prove.links import Link, Pair, Scalar, paired
+from assay.prove.links import Link, Pair, paired
 from assay.prove.market import MarketLinks
 from assay.prove.optimality import measure
 from assay.prove.sealed import Sealed
 from assay.prove.selection import SelectionLinks
-from assay.risk.allocate import RiskState, analyse, build_optimizer
+from assay.risk.allocate import RiskState, analyse, build_optimizer, risk_analysis
 from assay.risk.flatten import flatten
 from assay.risk.optimizers import Allocation, Optimizer
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.settings.model import RiskProfile
 
-Floats = npt.NDArray[np.float64]
-
-ROUNDING = 1e-9
-"""By how much a weight may miss a bound."""
+RISK_NUMBERS = ("rows_used", "rows_left_out", "condition_number", "shrinkage", "extra_shrinkage", "atom_cap",
+                "cluster_cap")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class AllocationLinks:
 
     @cached_property
     def _winners(self) -> list[artifacts.Winner]:
-        kept = {one.atom_id for one in self.sealed.document(artifacts.Enrichment, layout.ENRICHED).winners}
+        kept = {one.atom_id for one in self.sealed[layout.ENRICHED].winners}
         return [winner for winner in self.selection.winners.values() if winner.atom_id in kept]
 
     @cached_property
@@ -51,16 +49,14 @@ class AllocationLinks:
 
     @cached_property
     def _streams(self) -> Floats:
-        frame = self.sealed.table(layout.SYNTHETIC).select([atom.id for atom in self.atoms])
+        frame = self.sealed[layout.SYNTHETIC].select([atom.id for atom in self.atoms])
         return np.ascontiguousarray(frame.fill_null(float("nan")).to_numpy())
 
     @cached_property
     def state(self) -> RiskState:
         """Risk of the sealed streams."""
         profile = self.sealed.request.profile
-        fragility = np.array(
-            [float("nan") if (value := one.features["antifragility"]) is None else value for one in self._winners]
-        )
+        fragility = np.array([one.features["antifragility"] for one in self._winners], dtype=np.float64)
         close = self.market.benchmark_close(profile.data.lookback)
         return analyse(self._streams, self.atoms, close, profile, fragility)
 
@@ -75,7 +71,7 @@ class AllocationLinks:
 
     @cached_property
     def _optimized(self) -> artifacts.OptimizedProfile:
-        return self.sealed.document(artifacts.Optimized, layout.OPTIMIZED).profiles[self.name]
+        return self.sealed[layout.OPTIMIZED].profiles[self.name]
 
     @cached_property
     def _recorded(self) -> Floats:
@@ -93,79 +89,44 @@ class AllocationLinks:
         physical = self.selection.returns[atom.symbol]
         made = synthetic(physical[:, None], [atom.sign])[:, 0]
         differing = int((~((recorded == made) | (np.isnan(recorded) & np.isnan(made)))).sum())
-        return Link(
+        return self.sealed.link(
             "synthetic",
             "the stream that the atom is: r for a long, -min(r, 1) for a short",
             layout.SYNTHETIC,
-            self.sealed.hashes[layout.SYNTHETIC],
             (Pair("days that differ", differing, 0), Pair("days", len(recorded), len(made))),
-            atom.id,
+            atom,
             notes={"sign": atom.sign},
         )
 
     def risk_link(self) -> Link:
         """Compare what is known of the winners' risk: the inputs of every optimizer."""
-        told = self.sealed.document(artifacts.RiskAnalysis, layout.RISK)
-        state = self.state
-        covariance, regime = state.estimates.covariance, state.regime
-        recorded: dict[str, Scalar] = {
-            "regime": told.regime,
-            **{f"regime {key}": value for key, value in told.regime_inputs.items()},
-            "rows used": told.rows_used,
-            "rows left out": told.rows_left_out,
-            "condition number": told.condition_number,
-            "shrinkage": told.shrinkage,
-            "extra shrinkage": told.extra_shrinkage,
-            "atom cap": told.atom_cap,
-            "cluster cap": told.cluster_cap,
-            "loss makers": len(told.loss_makers),
-            "budget": told.budget,
-        }
-        made: dict[str, Scalar] = {
-            "regime": regime.name,
-            "regime v": regime.volatility,
-            "regime p": regime.percentile,
-            "regime d": regime.fall,
-            "regime n": float(regime.values),
-            "rows used": state.rows_used,
-            "rows left out": state.rows_left_out,
-            "condition number": covariance.condition_number,
-            "shrinkage": covariance.shrinkage,
-            "extra shrinkage": covariance.extra_shrinkage,
-            "atom cap": state.caps.atom,
-            "cluster cap": state.caps.cluster,
-            "loss makers": int(state.guard.loss_makers.sum()),
-            "budget": state.budget,
-        }
-        return Link(
+        return self.sealed.link(
             "risk",
             "covariance, regime, caps and guard, from the synthetic streams and the benchmark's closes",
             layout.RISK,
-            self.sealed.hashes[layout.RISK],
-            paired(recorded, made),
-            notes={"atoms": len(self.atoms), "mean shrinkage": state.estimates.mean_shrinkage},
+            paired(_risk(self.sealed[layout.RISK]), _risk(risk_analysis(self.state))),
+            notes={"atoms": len(self.atoms), "mean shrinkage": self.state.estimates.mean_shrinkage},
         )
 
     def cluster_link(self, atom: Atom) -> Link:
         """Compare the atom's cluster, members and guard."""
-        told = self.sealed.document(artifacts.Clusters, layout.CLUSTERS).clusters
+        told = self.sealed[layout.CLUSTERS].clusters
         place = self.atoms.index(atom)
         label = int(self.state.labels[place])
         members = [other.id for other, one in zip(self.atoms, self.state.labels, strict=True) if one == label]
         own = [(key, names) for key, names in told.items() if atom.id in names]
-        risk = self.sealed.document(artifacts.RiskAnalysis, layout.RISK)
+        risk = self.sealed[layout.RISK]
         means, losing = self.state.guard.net_means, self.state.guard.loss_makers
-        return Link(
+        return self.sealed.link(
             "cluster",
             "the cluster among the winners, and whether the atom has lost money of late",
             layout.CLUSTERS,
-            self.sealed.hashes[layout.CLUSTERS],
             (
                 Pair("cluster", own[0][0] if len(own) == 1 else None, str(label)),
                 Pair("members", ", ".join(own[0][1]) if own else None, ", ".join(members)),
                 Pair("loss maker", risk.loss_makers.get(atom.id), float(means[place]) if losing[place] else None),
             ),
-            atom.id,
+            atom,
             notes={
                 "annual volatility": float(self.state.estimates.covariance.matrix[place, place] ** 0.5),
                 "expected return": float(self.state.estimates.means[place]),
@@ -209,17 +170,16 @@ class AllocationLinks:
             over = max(0.0, float(np.max(weights - polytope.upper)), float(weights.sum()) - polytope.budget)
             over = max(over, float(np.max(polytope.cluster_sums(weights) - polytope.cluster_caps)))
             # What settling turns to cash (weights below the least one) is the only gain that may be left.
-            slack = len(weights) * self.sealed.request.profile.risk.min_weight + ROUNDING
+            slack = len(weights) * self.sealed.request.profile.risk.min_weight + TOLERANCE
             pairs += [
-                Pair("breach of caps or budget", over, 0.0, ROUNDING),
+                Pair("breach of caps or budget", over, 0.0, TOLERANCE),
                 Pair("gain left to any allowed move", max(0.0, best.gap), 0.0, slack),
             ]
             notes |= {"objective": best.objective, "objective value": best.value}
-        return Link(
+        return self.sealed.link(
             "solver",
             "the same problem solved again, and the greatest gain that any allowed move from the recorded weights has",
             layout.OPTIMIZED,
-            self.sealed.hashes[layout.OPTIMIZED],
             tuple(pairs),
             notes=notes,
         )
@@ -229,11 +189,10 @@ class AllocationLinks:
         assets = self._optimized.assets
         atoms = [Atom(one.Symbol, one.Logic, one.Direction) for one in assets]
         made = flatten(atoms, [one.Weight for one in assets], [one.Cluster_ID for one in assets])
-        return Link(
+        return self.sealed.link(
             "netting",
             "weights of the coin's atoms times their signs, summed",
             layout.FLATTENED,
-            self.sealed.hashes[layout.FLATTENED],
             netted(recorded, made, symbol),
         )
 
@@ -245,6 +204,13 @@ class AllocationLinks:
         for atom in held:
             yield self.cluster_link(atom)
         yield self.solver_link(held)
+
+
+def _risk(told: artifacts.RiskAnalysis) -> dict[str, Scalar]:
+    """Name what a risk analysis says of all atoms together."""
+    inputs = {f"regime {name}": value for name, value in told.regime_inputs.items()}
+    numbers = {name.replace("_", " "): getattr(told, name) for name in RISK_NUMBERS}
+    return {"regime": told.regime, **inputs, **numbers, "loss makers": len(told.loss_makers), "budget": told.budget}
 
 
 def netted(recorded: artifacts.FlattenedProfile, made: artifacts.FlattenedProfile, symbol: str) -> tuple[Pair, ...]:

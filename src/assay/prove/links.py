@@ -1,4 +1,4 @@
-"""What a proof is made of: links, each with numbers as recorded and as they follow from the link before."""
+"""What a proof is made of: links, each with values as recorded and as they follow from the link before."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Scalar = float | int | str | bool | None
-
-TOLERANCE = 1e-9
-"""Absolutely or relatively; what another processor family or library version may change, as in ``assay replay``."""
+from assay.base.constants import TOLERANCE, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +22,8 @@ class Pair:
     recomputed : scalar
         As it follows from the link before.
     tolerance : float
-        By how much two floats may differ, absolutely or relatively.
-    inputs : mapping of str to float
+        By how much two floats may differ, absolutely or relatively; another processor family may change as much.
+    inputs : mapping of str to scalar
         What it was read from, for whoever wants to do it by hand.
 
     Examples
@@ -61,10 +58,8 @@ class Link:
 
     Attributes
     ----------
-    name : str
-        Short and stable.
-    what : str
-        What is recomputed from what, in words.
+    name, what : str
+        Short and stable; and what is recomputed from what, in words.
     artifact, sha256 : str
         File of the run (or table of the lake, with its version), and the hash that it was sealed with (or that of the
         rows that were read).
@@ -72,7 +67,7 @@ class Link:
         What is compared; never empty.
     atom : str
         Atom that the link is about; empty where it is about the symbol or the portfolio.
-    notes : mapping
+    notes : mapping of str to scalar
         Numbers that explain and are compared with nothing.
     """
 
@@ -125,13 +120,9 @@ class Proof:
     @property
     def broken(self) -> str | None:
         """The first link that does not hold, from the bars on: a sleeve's come before its portfolio's."""
-        for below in self.sleeves:
-            if below.broken is not None:
-                return below.broken
-        for link in self.links:
-            if not link.ok:
-                return f"{self.run_id}: {link.name}{f' of {link.atom}' if link.atom else ''}"
-        return None
+        below = filter(None, (sleeve.broken for sleeve in self.sleeves))
+        own = (f"{link.name}{f' of {link.atom}' if link.atom else ''}" for link in self.links if not link.ok)
+        return next(below, None) or next((f"{self.run_id}: {name}" for name in own), None)
 
     def compared(self) -> int:
         """Count the pairs of all links."""
@@ -140,14 +131,8 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the proof as a JSON object."""
-        return {
-            "run_id": self.run_id,
-            "risk_profile": self.risk_profile,
-            "symbol": self.symbol,
-            "as_of": self.as_of,
-            "net_weight": self.net_weight,
-            "head": self.head,
-            "signed_by": self.signed_by,
+        own = {name: value for name, value in vars(self).items() if name not in ("links", "sleeves")}
+        return own | {
             "ok": self.ok,
             "broken": self.broken,
             "compared": self.compared(),

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from assay.base import files
+from assay.base.constants import Days, Floats, Scalar
 from assay.base.domain import DAY, Direction, format_instant, rating_column
 from assay.base.errors import IntegrityError
 from assay.market.schema import KEYS
 from assay.prove.links import Link, Pair, paired
+from assay.prove.sealed import Sealed
 from assay.ratings.explanation import Explanation, explain
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.screening.superset import profile_candidates
-
-if TYPE_CHECKING:
-    from assay.prove.sealed import Sealed
-
-Floats = npt.NDArray[np.float64]
 
 PRICES = ("open", "high", "low", "close", "volume")
 RATINGS = {"all": "recommend_all", "ma": "recommend_ma", "other": "recommend_other"}
@@ -32,19 +28,11 @@ RATINGS = {"all": "recommend_all", "ma": "recommend_ma", "other": "recommend_oth
 
 @dataclass(frozen=True)
 class MarketLinks:
-    """One symbol's bars and rating as of a decision.
-
-    Attributes
-    ----------
-    sealed : Sealed
-    symbol : str
-    days : (n_days,) datetime64[D] array
-        Rows of the returns matrix.
-    """
+    """One symbol's bars and rating as of a decision; ``days`` are the rows of the returns matrix."""
 
     sealed: Sealed
     symbol: str
-    days: npt.NDArray[np.datetime64]
+    days: Days
 
     @cached_property
     def _bars(self) -> pl.DataFrame:
@@ -65,6 +53,7 @@ class MarketLinks:
 
     @cached_property
     def _stored(self) -> pl.DataFrame:
+        """Ratings of the last bar, as the lake has them."""
         opened = self.bars["open_time"][-1]
         return self.sealed.snapshot.ratings(since=opened, until=self.sealed.request.as_of, symbols=[self.symbol])
 
@@ -86,7 +75,7 @@ class MarketLinks:
     @cached_property
     def raw(self) -> artifacts.RawCandidates:
         """The profile's candidates."""
-        return self.sealed.document(artifacts.RawCandidates, layout.RAW)
+        return self.sealed[layout.RAW]
 
     @cached_property
     def seen(self) -> dict[str, Any]:
@@ -137,14 +126,13 @@ class MarketLinks:
             Pair(column, self.rating.get(column), self.explained.ratings[short]) for short, column in RATINGS.items()
         )
         adx = Pair("adx", self.rating.get("adx"), self.explained.votes["adx"].inputs["adx"])
-        sealed = self.sealed.table(layout.FEATURES).filter(pl.col("symbol") == self.symbol)
+        sealed = self.sealed[layout.FEATURES].filter(pl.col("symbol") == self.symbol)
         keys = KEYS["ratings"]
         row = Pair("row", files.content_hash_table(sealed, keys), files.content_hash_table(self._stored, keys))
-        return Link(
+        return self.sealed.link(
             "votes",
             "26 votes and the three ratings on that bar: sealed, stored, and computed anew from the listing's bars",
             layout.FEATURES,
-            self.sealed.hashes[layout.FEATURES],
             (*votes, *ratings, adx, row),
             notes={"table": self.sealed.table_name("ratings")},
         )
@@ -170,11 +158,10 @@ class MarketLinks:
 
     def _candidate_link(self) -> Link:
         made = profile_candidates(self.superset, self.sealed.request.profile)
-        return Link(
+        return self.sealed.link(
             "candidate",
             "the profile's share of the superset",
             layout.RAW,
-            self.sealed.hashes[layout.RAW],
             paired(_records(self.raw.candidates, self.symbol), _records(made, self.symbol)),
         )
 
@@ -188,15 +175,11 @@ class MarketLinks:
         """
         made = self.daily_returns(self.bars)
         differing = int((~((recorded == made) | (np.isnan(recorded) & np.isnan(made)))).sum())
-        return Link(
+        return self.sealed.link(
             "returns",
             "close-to-close returns of consecutive days of one listing, over the window of the decision",
             layout.RETURNS,
-            self.sealed.hashes[layout.RETURNS],
-            (
-                Pair("column", _hash(recorded), _hash(made)),
-                Pair("days that differ", differing, 0),
-            ),
+            (Pair("column", _hash(recorded), _hash(made)), Pair("days that differ", differing, 0)),
             notes={"days": len(recorded), "returns": int(np.isfinite(recorded).sum())},
         )
 
@@ -222,7 +205,7 @@ class MarketLinks:
         return on_days(benchmark, "close", grid)
 
 
-def on_days(bars: pl.DataFrame, column: str, days: npt.NDArray[np.datetime64]) -> Floats:
+def on_days(bars: pl.DataFrame, column: str, days: Days) -> Floats:
     """Lay a column of one symbol's bars on calendar days; NaN where there is no bar."""
     opened = bars["open_time"].dt.replace_time_zone(None).to_numpy().astype("datetime64[D]")
     place = (opened - days[0]).astype(np.int64)
@@ -244,7 +227,7 @@ def rank(candidates: list[artifacts.Candidate], one: artifacts.Candidate) -> int
     return 1 + min(sum(key(other) < key(one) for other in found) for found in lists)
 
 
-def _number(fields: Mapping[str, artifacts.Scalar], name: str) -> float:
+def _number(fields: Mapping[str, Scalar], name: str) -> float:
     value = fields.get(name)
     return float(value) if isinstance(value, (int, float)) else float("nan")
 

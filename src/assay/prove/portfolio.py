@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import polars as pl
 
 from assay.base import files
+from assay.base.constants import TOLERANCE, Scalar
 from assay.base.errors import IntegrityError
 from assay.meta import alignment as returns
 from assay.meta import allocate, flatten
-from assay.prove.allocation import ROUNDING, netted
-from assay.prove.links import Link, Pair, Scalar, paired
+from assay.prove.allocation import netted
+from assay.prove.links import Link, Pair, paired
 from assay.prove.optimality import measure
 from assay.prove.sealed import Sealed
 from assay.risk.allocate import build_optimizer
 from assay.risk.caps import Polytope
 from assay.risk.regime import RegimeName
 from assay.runs import artifacts as layout
-from assay.runs import documents as artifacts
-from assay.runs.documents import ContributorBook, Contributors, MetaOptimized, MetaProfileWeights, Sleeves
+from assay.runs.documents import ContributorBook, MetaProfileWeights
 from assay.runs.request import MetaRequest, pin
 from assay.settings.model import RiskProfile
 
@@ -39,12 +40,12 @@ class PortfolioLinks:
     @cached_property
     def request(self) -> MetaRequest:
         """What was asked for."""
-        return MetaRequest.of(self.sealed.home, self.sealed.run)
+        return MetaRequest.of(self.sealed.home, self.sealed.folder)
 
     @cached_property
     def sleeves(self) -> list[str]:
         """Sleeves that were accepted."""
-        return [one.sleeve for one in self.sealed.document(Sleeves, layout.META_SLEEVES).accepted]
+        return [one.sleeve for one in self.sealed[layout.META_SLEEVES].accepted]
 
     @cached_property
     def contributing(self) -> list[str]:
@@ -52,22 +53,21 @@ class PortfolioLinks:
         held = {part.Sleeve for part in self._contributors.contributors if part.Symbol == self.symbol}
         return [sleeve for sleeve in self.sleeves if sleeve in held]
 
-    def run_id(self, sleeve: str) -> str:
-        """Return the run of a sleeve."""
-        return next(one.run_id for one in self.request.pins if one.sleeve == sleeve)
+    def run(self, sleeve: str) -> Path:
+        """Return the run directory of a sleeve."""
+        return self.request.runs / next(one.run_id for one in self.request.pins if one.sleeve == sleeve)
 
     @cached_property
     def _returns(self) -> pl.DataFrame:
-        frame = self.sealed.table(layout.META_RETURNS)
-        return frame.filter(pl.col("risk_profile") == self.name).sort("date")
+        return self.sealed[layout.META_RETURNS].filter(pl.col("risk_profile") == self.name).sort("date")
 
     @cached_property
     def _weights(self) -> MetaProfileWeights:
-        return self.sealed.document(MetaOptimized, layout.META_OPTIMIZED).profiles[self.name]
+        return self.sealed[layout.META_OPTIMIZED].profiles[self.name]
 
     @cached_property
     def _contributors(self) -> ContributorBook:
-        return self.sealed.document(Contributors, layout.META_CONTRIBUTORS).profiles[self.name]
+        return self.sealed[layout.META_CONTRIBUTORS].profiles[self.name]
 
     def links(self) -> Iterator[Link]:
         """Sleeves, their returns, their weights, contributors, netting."""
@@ -80,31 +80,25 @@ class PortfolioLinks:
     def _sleeves_link(self) -> Link:
         pins = [one for one in self.request.pins if one.sleeve in self.sleeves]
         now = {one.sleeve: pin(self.request.runs, one.sleeve, one.run_id).head for one in pins}
-        return Link(
+        return self.sealed.link(
             "sleeves",
             "heads of the sleeves' ledgers as they were pinned, and as they are",
             layout.MANIFEST,
-            self.sealed.hashes[layout.MANIFEST],
             paired({one.sleeve: one.head for one in pins}, now),
             notes={one.sleeve: one.run_id for one in pins},
         )
 
     def _returns_link(self) -> Link:
-        records = {
-            sleeve: returns.read_sleeve(self.request.runs / self.run_id(sleeve), [self.name])[self.name]
-            for sleeve in self.sleeves
-        }
+        records = {one: returns.read_sleeve(self.run(one), [self.name])[self.name] for one in self.sleeves}
         aligned = returns.align(records, self.request.profile.min_days, self.name)
         made = returns.returns_frame({self.name: aligned}, self.sleeves)
-        keys = layout.TABLE_KEYS[layout.META_RETURNS]
-        recorded = (
-            self._returns.select(made.columns) if set(made.columns) == set(self._returns.columns) else self._returns
-        )
-        return Link(
+        keys, recorded = layout.META_RETURNS.keys, self._returns
+        if set(made.columns) == set(recorded.columns):
+            recorded = recorded.select(made.columns)
+        return self.sealed.link(
             "sleeve returns",
             "walk-forward returns of the sleeves on the days that all share",
             layout.META_RETURNS,
-            self.sealed.hashes[layout.META_RETURNS],
             (
                 Pair("table", files.content_hash_table(recorded, keys), files.content_hash_table(made, keys)),
                 Pair("days", recorded.height, made.height),
@@ -113,7 +107,7 @@ class PortfolioLinks:
 
     def _weights_link(self) -> Link:
         told, profile = self._weights, self.request.profile
-        regime = cast("RegimeName", returns.live_regime([self.request.runs / self.run_id(one) for one in self.sleeves]))
+        regime = cast("RegimeName", returns.live_regime([self.run(one) for one in self.sleeves]))
         rows = np.ascontiguousarray(self._returns.select(self.sleeves).to_numpy())
         made = allocate.decide(rows, self.sleeves, self.name, profile, regime)
         if made is None:
@@ -125,12 +119,11 @@ class PortfolioLinks:
         polytope = replace(Polytope.build(n_on, atom_cap=made.upper), lower=np.full(n_on, made.lower))
         weights = np.array([given[sleeve] for sleeve, on in zip(self.sleeves, made.on, strict=True) if on])
         best = measure(optimizer, made.estimates, polytope, weights)
-        slack = n_on * profile.risk.min_weight + ROUNDING
-        return Link(
+        slack = n_on * profile.risk.min_weight + TOLERANCE
+        return self.sealed.link(
             "sleeve weights",
             "the same problem solved again, and the greatest gain that any allowed move from the recorded weights has",
             layout.META_OPTIMIZED,
-            self.sealed.hashes[layout.META_OPTIMIZED],
             (
                 *paired(
                     {f"weight {sleeve}": given.get(sleeve) for sleeve in self.sleeves},
@@ -154,27 +147,22 @@ class PortfolioLinks:
         )
 
     def _contributors_link(self) -> Link:
-        books = {
-            sleeve: flatten.read_books(self.request.runs / self.run_id(sleeve), sleeve, [self.name])[self.name]
-            for sleeve in self.sleeves
-        }
+        books = {one: flatten.read_books(self.run(one), one, [self.name])[self.name] for one in self.sleeves}
         made = flatten.flatten(self._weights, books, self.request.profile.max_coin)
-        return Link(
+        return self.sealed.link(
             "contributors",
             "weights of sleeves times weights in sleeves, and what the limit per coin leaves of them",
             layout.META_CONTRIBUTORS,
-            self.sealed.hashes[layout.META_CONTRIBUTORS],
             paired(_shares(self._contributors, self.symbol), _shares(made, self.symbol)),
             notes={"limit per coin": self.request.profile.max_coin},
         )
 
     def _netting_link(self) -> Link:
-        recorded = self.sealed.document(artifacts.Flattened, layout.FLATTENED).profiles[self.name]
-        return Link(
+        recorded = self.sealed[layout.FLATTENED].profiles[self.name]
+        return self.sealed.link(
             "netting",
             "shares of the coin's contributors times their signs, summed",
             layout.FLATTENED,
-            self.sealed.hashes[layout.FLATTENED],
             netted(recorded, flatten.flattened_profile(self._contributors), self.symbol),
         )
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.alpha import scoring, vetoes
 from assay.alpha.clusters import cluster
@@ -19,19 +18,16 @@ from assay.alpha.features import FEATURES, Features, features
 from assay.alpha.funnel import run_funnel
 from assay.alpha.selection import best_of_clusters, restore
 from assay.alpha.synthesis import synthetic
+from assay.base.constants import Bools, Floats, Ints, Scalar
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
 from assay.market.returns import ReturnsMatrix
-from assay.prove.links import Link, Pair, Scalar, paired
+from assay.prove.links import Link, Pair, paired
 from assay.prove.market import MarketLinks
 from assay.prove.sealed import Sealed
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.settings.model import Profile
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -48,22 +44,22 @@ class SelectionLinks:
     @cached_property
     def returns(self) -> ReturnsMatrix:
         """The sealed returns matrix."""
-        return ReturnsMatrix.from_frame(self.sealed.table(layout.RETURNS), self.profile.benchmark)
+        return ReturnsMatrix.from_frame(self.sealed[layout.RETURNS], self.profile.benchmark)
 
     @cached_property
     def winners(self) -> dict[str, artifacts.Winner]:
         """Winners by atom id."""
-        return {one.atom_id: one for one in self.sealed.document(artifacts.Winners, layout.WINNERS).winners}
+        return {one.atom_id: one for one in self.sealed[layout.WINNERS].winners}
 
     @cached_property
     def _fates(self) -> dict[Atom, artifacts.Fate]:
-        audit = self.sealed.document(artifacts.SelectionAudit, layout.SELECTION)
+        audit = self.sealed[layout.SELECTION]
         return {Atom(one.symbol, one.logic, one.direction): one for one in audit.fates if one.stage == "selection"}
 
     @cached_property
     def atoms(self) -> list[Atom]:
         """Atoms that reached selection and have a column of returns, in the order of the selection."""
-        raw = self.sealed.document(artifacts.RawCandidates, layout.RAW)
+        raw = self.sealed[layout.RAW]
         passage = run_funnel(raw.candidates, self.profile, raw.scanners)
         return [atom for atom in passage.atoms if atom.symbol in self.returns.symbols]
 
@@ -173,18 +169,17 @@ class SelectionLinks:
             signs=self.signs[[column]],
             **rating,
         ).table()
-        values = {name: _or_none(made[name][0]) for name in FEATURES}
+        values: dict[str, Scalar] = {name: _or_none(made[name][0]) for name in FEATURES}
         audit = self._fate(atom).features
-        return Link(
+        return self.sealed.link(
             "features",
             "fourteen features, measured on the atom's own stream, its value traded and its rating",
             layout.WINNERS,
-            self.sealed.hashes[layout.WINNERS],
             (
                 *paired({name: winner.features.get(name) for name in FEATURES}, values),
                 *(Pair(f"{name} in the audit", audit.get(name), values[name]) for name in FEATURES),
             ),
-            atom.id,
+            atom,
         )
 
     def _score_link(self, atom: Atom, column: int, winner: artifacts.Winner) -> Link:
@@ -192,17 +187,16 @@ class SelectionLinks:
         inputs: dict[str, Scalar] = dict(self._weights)
         fate = self._fate(atom)
         alpha = float(self._alpha[column])
-        return Link(
+        return self.sealed.link(
             "score",
             "probabilities from the features of all measured candidates, and their weighted geometric mean",
             layout.WINNERS,
-            self.sealed.hashes[layout.WINNERS],
             (
                 *paired({name: winner.probabilities.get(name) for name in FEATURES}, made),
                 Pair("alpha", winner.alpha_score, alpha, inputs=inputs),
                 Pair("alpha in the audit", fate.alpha_score, alpha),
             ),
-            atom.id,
+            atom,
             notes={"candidates": len(self.atoms)},
         )
 
@@ -218,16 +212,15 @@ class SelectionLinks:
         struck = [code for code, hit in found.items() if hit]
         passed = not set(struck) & set(vetoes.SAFETY)
         relaxed = self._taken.get(column) == "relaxation"
-        return Link(
+        return self.sealed.link(
             "vetoes",
             "what strikes the atom; a winner by merit has none, one by relaxation no safety veto",
             layout.SELECTION,
-            self.sealed.hashes[layout.SELECTION],
             (
                 Pair("reason", fate.reason, "winner" if passed and (relaxed or not struck) else struck[0]),
                 Pair("struck", bool(fate.detail), bool(struck)),
             ),
-            atom.id,
+            atom,
             notes=notes | {"struck by": ", ".join(struck) or "none"},
         )
 
@@ -235,17 +228,16 @@ class SelectionLinks:
         order = list(self._taken)
         place = order.index(column) + 1 if column in order else None
         label = int(self._clusters[column])
-        return Link(
+        return self.sealed.link(
             "selection",
             "the cluster among all candidates that may be held, and the place among the winners",
             layout.WINNERS,
-            self.sealed.hashes[layout.WINNERS],
             (
                 Pair("cluster", winner.cluster_id, label),
                 Pair("rank", winner.rank, place),
                 Pair("admitted", winner.admitted, self._taken.get(column)),
             ),
-            atom.id,
+            atom,
             notes={
                 "winners": len(order),
                 "clusters": int(self._clusters.max(initial=0)),
