@@ -97,8 +97,10 @@ def _info(server: Server, world: World, request: Request) -> Response:
 def _limits(server: Server) -> list[dict[str, Any]]:
     seconds = server.limits.window
     unit, count = ("MINUTE", round(seconds / 60)) if seconds >= 60 else ("SECOND", round(seconds))
+    day = {"rateLimitType": "REQUEST_WEIGHT", "interval": "DAY", "intervalNum": 1, "limit": server.limits.day}
     return [
         {"rateLimitType": "REQUEST_WEIGHT", "interval": unit, "intervalNum": count, "limit": server.limits.weight},
+        *([day] if server.limits.day else []),
         {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 50},
         {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 160000},
         {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},

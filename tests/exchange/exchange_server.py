@@ -33,6 +33,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -60,6 +61,8 @@ class Fault:
         Share of the requests, drawn from the server's seed.
     retry_after : float or None
         Seconds in the header of a 429 or 418.
+    dated : bool
+        The header is an HTTP date so many seconds after the answer's own.
     seconds : float
         Length of a drip.
     method : str or None
@@ -72,6 +75,7 @@ class Fault:
     times: int | None = 1
     rate: float = 1.0
     retry_after: float | None = 1
+    dated: bool = False
     seconds: float = 0.5
     method: str | None = None
 
@@ -118,6 +122,8 @@ class Limits:
     """429s within one window until the address is banned."""
     ban: float = 120.0
     header: str = "X-MBX-USED-WEIGHT-1M"
+    day: int = 0
+    """Weight of a whole day, announced and told beside the window's; never refused. None where 0."""
 
 
 class Server:
@@ -249,10 +255,10 @@ class Server:
         return Response(b"not found", 404, content_type="text/plain")
 
     def _stamped(self, response: Response) -> Response:
-        used = str(self.windows.get(self._window(), 0))
-        return Response(
-            response.body, response.status, {**response.headers, self.limits.header: used}, response.content_type
-        )
+        used = {self.limits.header: str(self.windows.get(self._window(), 0))}
+        if self.limits.day:
+            used["X-MBX-USED-WEIGHT-1D"] = str(sum(self.windows.values()))
+        return Response(response.body, response.status, {**response.headers, **used}, response.content_type)
 
     def _window(self) -> int:
         return int(time.monotonic() // self.limits.window)
@@ -273,18 +279,22 @@ class Server:
             return self._limited(418, self.limits.ban)
         return self._limited(429, (window + 1) * self.limits.window - now)
 
-    def _limited(self, status: int, wait: float | None) -> Response:
+    def _limited(self, status: int, wait: float | None, *, dated: bool = False) -> Response:
         message = "Too much request weight used; please use WebSocket Streams for live updates."
         if status == 418:
             message = "Way too much request weight used; IP banned."
         refused = Response.json({"code": -1003, "msg": message}, status)
-        after = {} if wait is None else {"Retry-After": str(max(1, int(wait + 0.999)))}
+        seconds = 0 if wait is None else max(1, int(wait + 0.999))
+        after = {} if wait is None else {"Retry-After": str(seconds)}
+        if dated:
+            now = int(time.time())
+            after = {"Date": formatdate(now, usegmt=True), "Retry-After": formatdate(now + seconds, usegmt=True)}
         return self._stamped(Response(refused.body, status, after))
 
     def _failure(self, fault: Fault | None) -> Response | None:
         kind = fault.kind if fault is not None else ""
         if fault is not None and kind in ("429", "418"):
-            return self._limited(int(kind), fault.retry_after)
+            return self._limited(int(kind), fault.retry_after, dated=fault.dated)
         if kind == "5xx":
             return Response(HTML, 503, content_type="text/html")
         if kind == "nonjson":

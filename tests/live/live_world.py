@@ -67,6 +67,12 @@ def stored(lake):
     return lake.latest().bars().select("symbol", "open_time", *VALUES)
 
 
+def quiet_after(exchange, status):
+    """Seconds from the one answer of this status to the next request, but for those that were on their way then."""
+    [refused] = [request.at for request in exchange.log if request.status == status]
+    return min((request.at - refused for request in exchange.log if request.at > refused + 0.5), default=0.0)
+
+
 def codes(report):
     return {finding.code: finding for finding in report.findings}
 
@@ -79,6 +85,7 @@ __all__ = [
     "clock",
     "codes",
     "command",
+    "quiet_after",
     "small",
     "source",
     "stored",

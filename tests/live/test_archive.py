@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from exchange_server import Fault
 from exchange_world import UTC
-from live_world import LocalExchange, archive, codes, small, source, stored, sync
+from live_world import LocalExchange, archive, codes, quiet_after, small, source, stored, sync
 
 from assay.base.errors import SourceError
 from assay.lake.lake import Lake
@@ -91,6 +91,22 @@ def test_passing_faults_are_told(tmp_path, exchange):
     lake, report = load(tmp_path, exchange)
     assert {"RETRY_SERVER_ERROR", "RETRY_CONNECTION", "RETRY_RATE_LIMITED"} <= codes(report).keys()
     assert stored(lake).equals(exchange.world.truth())
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_a_refusal_holds_all_workers_back_until_the_second_or_the_date_that_it_names(tmp_path, exchange, dated):
+    exchange.fail(Fault("429", ROOT, retry_after=2, dated=dated))
+    lake, report = load(tmp_path, exchange, concurrency=2)
+    assert quiet_after(exchange, 429) >= 1.9
+    assert codes(report)["RETRY_RATE_LIMITED"].count == 1
+    assert stored(lake).equals(exchange.world.truth())
+
+
+def test_an_archive_that_bans_this_address_for_long_is_left_alone(tmp_path, exchange):
+    exchange.fail(Fault("418", ROOT, retry_after=7200))
+    with pytest.raises(SourceError, match="banned this address for 7200 s") as caught:
+        load(tmp_path, exchange)
+    assert (caught.value.code, caught.value.exit_code) == ("SOURCE_BANNED", 4)
 
 
 @pytest.mark.slow

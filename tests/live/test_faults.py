@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from exchange_server import Fault
 from exchange_world import Pair
-from live_world import COINS, LocalExchange, codes, command, small, source, stored, sync
+from live_world import COINS, LocalExchange, codes, command, quiet_after, small, source, stored, sync
 
 from assay.lake.lake import Lake
 
@@ -120,6 +120,25 @@ def test_answers_that_do_not_come_in_time_are_asked_for_again_and_a_slow_drip_wi
         asked = [request for request in exchange.requests(KLINES) if request.query["symbol"] == "SOLUSDT"]
         assert (len(asked), asked[0].fault.kind) == (1, "drip")
         check_whole(Lake(tmp_path, source(exchange)), exchange)
+
+
+@pytest.mark.parametrize("dated", [False, True])
+@pytest.mark.parametrize(("status", "code"), [(429, "RETRY_RATE_LIMITED"), (418, "RETRY_BANNED")])
+def test_a_refusal_holds_everything_back_until_the_second_or_the_date_that_it_names(tmp_path, status, code, dated):
+    with LocalExchange(small(coins=TWELVE)) as exchange:
+        exchange.fail(Fault(str(status), KLINES, retry_after=2, dated=dated))
+        lake, report = sync(tmp_path, exchange, concurrency=2)
+        assert quiet_after(exchange, status) >= 1.9
+        assert codes(report)[code].count == 1
+        check_whole(lake, exchange)
+
+
+def test_a_ban_until_a_distant_date_ends_the_ingestion(tmp_path):
+    with LocalExchange(small()) as exchange:
+        exchange.fail(Fault("418", KLINES, retry_after=7200, dated=True))
+        code, told = command(tmp_path, exchange)
+        assert (code, told["error"]["code"]) == (4, "SOURCE_BANNED")
+        assert "for 7200 s" in told["error"]["what"]
 
 
 @pytest.mark.slow

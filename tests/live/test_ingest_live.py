@@ -5,7 +5,7 @@ import math
 import threading
 
 import pytest
-from exchange_server import Fault
+from exchange_server import Fault, Limits
 from exchange_world import Pair
 from live_world import LocalExchange, World, codes, small, source, stored, sync
 
@@ -36,7 +36,7 @@ class Simulated:
 def test_nine_tenths_of_the_limit_are_used_and_never_more_than_all(monkeypatch, phase):
     """Binance's limit, 6000 a minute, and 19,950 requests of weight 2 that take 100 ms each, 16 at a time."""
     exchange = Simulated(6000, 60.0, phase)
-    limiter = Limiter(6000, 60.0, 0.95, clock=lambda: exchange.now)
+    limiter = Limiter({60.0: 6000}, 0.95, clock=lambda: exchange.now)
 
     async def sleep(seconds):
         exchange.now += seconds
@@ -46,17 +46,24 @@ def test_nine_tenths_of_the_limit_are_used_and_never_more_than_all(monkeypatch, 
     async def first_load():
         for number in range(19_950):
             await limiter.take(2)
-            limiter.told(exchange.serve(2))
+            limiter.told(exchange.serve(2), 60.0)
             exchange.now += 0.1 / 16 if number % 2 else 0.0
 
     asyncio.run(first_load())
     assert 39_900 / (6000 * (exchange.now / 60 + 1)) >= 0.9
 
 
+def test_a_window_of_a_day_beside_the_short_one_changes_nothing_for_it(tmp_path):
+    limits = Limits(weight=30, window=2.0, header="X-MBX-USED-WEIGHT-2S", day=1_000_000)
+    with LocalExchange(small(), limits) as exchange:
+        lake, report = sync(tmp_path, exchange)
+        assert report.findings == ()  # no 429, though all requests together weigh more than the short window holds
+        assert exchange.log[-1].at - exchange.log[0].at >= 1.9
+        assert stored(lake).equals(exchange.world.truth())
+
+
 @pytest.mark.slow
 def test_a_first_load_goes_at_nine_tenths_of_the_limit(tmp_path):
-    from exchange_server import Limits
-
     world = small("2023-02-10")
     for number in range(480 - 6):
         world.add(Pair(f"C{number:03}", "USDT"), like="SOLUSDT", since="2023-01-31")
@@ -71,8 +78,6 @@ def test_a_first_load_goes_at_nine_tenths_of_the_limit(tmp_path):
 
 @pytest.mark.slow
 def test_a_first_load_of_400_symbols_with_limits_and_faults_is_the_source_bar_for_bar(tmp_path, shared):
-    from exchange_server import Limits
-
     world = World.recorded(shared, 610, 400)
     world.at("2024-06-20")
     limits = Limits(weight=400, window=5.0, header="X-MBX-USED-WEIGHT-5S")

@@ -301,13 +301,13 @@ def test_the_loader_reads_the_recorded_answers(shared):
 )
 def test_no_window_of_any_phase_holds_more_than_the_limit(limit, window, weights):
     now = 0.0
-    limiter = Limiter(limit, window, clock=lambda: now)
+    limiter = Limiter({window: limit}, clock=lambda: now)
     sent: deque[tuple[float, int]] = deque()
     for weight, idle in weights:
         now += idle
-        while (wait := limiter._wait(weight)) > 0:
+        while (wait := limiter.wait(weight)) > 0:
             now += wait
-        limiter._spend(weight)
+        limiter.spend(weight)
         sent.append((now, weight))
     for at, _ in sent:
         assert sum(weight for when, weight in sent if at <= when < at + window) <= max(limit, 5)
@@ -315,18 +315,34 @@ def test_no_window_of_any_phase_holds_more_than_the_limit(limit, window, weights
 
 def test_others_at_the_same_address_are_counted():
     now = 0.0
-    limiter = Limiter(100, 60.0, clock=lambda: now)
-    limiter._spend(2)
-    limiter.told(99)
-    assert limiter._wait(1) == 0
-    assert limiter._wait(2) > 59
+    limiter = Limiter({60.0: 100}, clock=lambda: now)
+    limiter.spend(2)
+    limiter.told(99, 60.0)
+    assert limiter.wait(1) == 0
+    assert limiter.wait(2) > 59
+
+
+def test_every_window_that_is_announced_holds_and_learns_of_itself_alone():
+    now = 0.0
+    limiter = Limiter({60.0: 100}, clock=lambda: now)
+    limiter.spend(50)
+    limiter.allow({60.0: 100, 86_400.0: 400})  # what was sent before counts
+    assert limiter.wait(51) > 59
+    now = 61.0
+    assert limiter.wait(100) == 0
+    limiter.told(390, 86_400.0)
+    assert (limiter.wait(10), limiter.wait(11) > 86_000) == (0, True)
+    limiter.told(99, 1.0)  # a window that nobody announced
+    assert limiter.wait(10) == 0
+    limiter.told(99, 60.0)
+    assert 59 < limiter.wait(10) < 62
 
 
 def test_a_pause_holds_everything_back():
     now = 0.0
-    limiter = Limiter(100, 60.0, clock=lambda: now)
+    limiter = Limiter({60.0: 100}, clock=lambda: now)
     limiter.pause(7.0)
-    assert limiter._wait(1) == 7.0
+    assert limiter.wait(1) == 7.0
 
 
 def test_settings_have_ranges():

@@ -125,6 +125,14 @@ def test_each_fault_has_its_name_and_exit_code(server, kind, code, tries):
     assert len(server.requests("/crypto/scan")) == tries
 
 
+@pytest.mark.parametrize("dated", [False, True])
+def test_a_refusal_is_waited_for_until_the_second_or_the_date_that_it_names(server, dated):
+    server.fail(Fault("429", times=2, retry_after=7, dated=dated))
+    slept = []
+    screener(server, slept).ask(ALL_LONG)
+    assert [nap for nap in slept if nap >= 0.5] == [7.0, 7.0]
+
+
 @pytest.mark.parametrize("kind", ["429", "5xx", "reset", "truncated", "nonjson", "content_type", "short", "twice"])
 def test_what_passes_is_tried_again(server, kind):
     server.fail(Fault(kind, times=2, retry_after=7))

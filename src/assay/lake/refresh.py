@@ -10,9 +10,9 @@ from assay.lake.lake import Lake, TableChange
 from assay.runs.documents import Finding
 from assay.sources import facts
 from assay.sources.base import midnight
-from assay.sources.clients import Exhausted, connect
+from assay.sources.clients import connect
 from assay.sources.exchange import ExchangeSource
-from assay.sources.http import run
+from assay.sources.http import Exhausted, run
 from assay.sources.rules import RuleBook
 
 

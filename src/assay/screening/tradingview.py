@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -65,30 +64,18 @@ def check_answer(status: int, headers: Mapping[str, str], data: bytes, now: dt.d
 def _check_status(status: int, headers: Mapping[str, str], data: bytes, now: dt.datetime) -> None:
     if status == 200:
         return
+    from assay.sources.http import retry_after, trouble_of  # with asyncio, which a run that asks nobody does not need
+
     said = f"HTTP {status}: {_excerpt(data)}"
-    after = _retry_after(headers.get("retry-after"), now)
-    if status == 429:
+    after, trouble = retry_after(headers, now) or 0.0, trouble_of(status)
+    if trouble == "RATE_LIMITED":
         raise ScreenerFault("SCREENER_LIMITED", f"too many requests: {said}", LATER, passing=True, after=after)
-    if status >= 500:
+    if trouble == "SERVER_ERROR":
         raise ScreenerFault("SCREENER_FAILING", f"the screener fails: {said}", LATER, passing=True, after=after)
     if status == 400:
         raise ScreenerFault("SCREENER_COLUMNS", f"the screener does not know what was asked: {said}", CHANGED)
     hint = "look at scan.screener.address, and whether this machine is let in"
     raise ScreenerFault("SCREENER_REFUSED", f"the screener refuses: {said}", hint)
-
-
-def _retry_after(text: str | None, now: dt.datetime) -> float:
-    """Seconds that a Retry-After asks for, which may be a number or a date."""
-    if not text:
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(text) - now).total_seconds()
-        except (ValueError, TypeError):
-            return 0.0
-    return max(seconds, 0.0) if math.isfinite(seconds) else 0.0
 
 
 def _check_clock(headers: Mapping[str, str], now: dt.datetime) -> None:

@@ -15,7 +15,6 @@ import io
 import re
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,9 +30,18 @@ from assay.market.universe import excluded
 from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
-from assay.sources.clients import Exhausted, Malformed
 from assay.sources.download_cache import DownloadCache
-from assay.sources.http import run, work_through
+from assay.sources.http import (
+    Asker,
+    Exhausted,
+    Limiter,
+    Malformed,
+    Trouble,
+    retry_after,
+    run,
+    trouble_of,
+    work_through,
+)
 from assay.sources.loading import finding, frame, gap_findings, judge, retries
 from assay.sources.rules import EXCHANGE
 from assay.sources.settings import Access
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+R = TypeVar("R")
 MONTHLY, DAILY = "data/spot/monthly/klines/", "data/spot/daily/klines/"
 _MOST = 32 << 20
 """Bytes of an answer beyond which something else is being sent."""
@@ -52,7 +61,6 @@ _COLUMNS = 12
 _LEAST_MICROS = 10**14
 """Stamps from here on are microseconds: as milliseconds they would lie after the year 5000."""
 _IN_A_ROW = 3
-_LONGEST_BACKOFF = 30.0
 _LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
 
 
@@ -149,8 +157,7 @@ class _ArchiveReading:
     def __init__(self, source: ArchiveSource, held: Held) -> None:
         self.source, self.access, self.held = source, source.access, held
         self.cache = DownloadCache(held.cache("archive"), held.version)
-        self.retries: Counter[str] = Counter()
-        self.requests = 0
+        self.asker = Asker(self.access.archive_url, self.access, Limiter({}))
         self.faults: dict[str, list[str]] = {}
         self._in_a_row = 0
 
@@ -168,7 +175,7 @@ class _ArchiveReading:
             raise self._error(f"none of {len(wanted)} files could be used: {', '.join(self.faults)}", "ARCHIVE_EMPTY")
         found = [
             *finding("RESUMED", resumed),
-            *retries(self.retries),
+            *retries(self.asker.traffic.retries),
             *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
             *checked.findings,
             *(gap_findings(checked.bars.select("symbol", "open_time")) if self.held.keys is None else []),
@@ -181,7 +188,7 @@ class _ArchiveReading:
             complete=False,
             findings=tuple(found),
             instruments=self._instruments(checked.bars, now),
-            cost={"requests": self.requests, "weight": 0},
+            cost={"requests": self.asker.traffic.requests, "weight": 0},
             settle=self.cache.clear,
         )
 
@@ -283,40 +290,32 @@ class _ArchiveReading:
         """Do all work, some at a time."""
         await work_through(work, do, self.access.concurrency, partial(self.held.tell, stage))
 
-    async def _ask(self, address: str, query: dict[str, str], read: Callable[[bytes], Any]) -> Any:
+    async def _ask(self, address: str, query: dict[str, str], read: Callable[[bytes], R]) -> R:
         """Send a request until its answer can be read."""
         import httpx
 
-        trouble, said = "", ""
-        for attempt in range(self.access.attempts):
-            if attempt:
-                self.retries[trouble] += 1
-                await asyncio.sleep(min(self.access.backoff * 2 ** (attempt - 1), _LONGEST_BACKOFF))
-            self.requests += 1
+        async def once() -> R:
             try:
                 async with asyncio.timeout(self.access.timeout):
-                    status, data = await self._get(address, query)
-                if status == 200:
-                    return read(data)
-                trouble, said = _judge(status, address), f"HTTP {status}"
-            except Malformed as error:
-                trouble, said = "MALFORMED", str(error)
+                    return read(await self._get(address, query))
             except (httpx.TimeoutException, TimeoutError) as error:
-                trouble, said = "TIMEOUT", type(error).__name__
+                raise Trouble("TIMEOUT", type(error).__name__) from error
             except httpx.TransportError as error:
-                trouble, said = "CONNECTION", str(error)
-        self.retries[trouble] += 1
-        raise Exhausted(f"{trouble.lower()}: {said}")
+                raise Trouble("CONNECTION", str(error)) from error
 
-    async def _get(self, address: str, query: dict[str, str]) -> tuple[int, bytes]:
+        return await self.asker.ask(once)
+
+    async def _get(self, address: str, query: dict[str, str]) -> bytes:
         parts, size = [], 0
         async with self.http.stream("GET", address, params=query) as answer:
+            if answer.status_code != 200:
+                raise _refusal(answer, address)
             async for part in answer.aiter_bytes():
                 parts.append(part)
                 size += len(part)
                 if size > _MOST:
                     raise Malformed(f"the answer has more than {_MOST} bytes")
-            return answer.status_code, b"".join(parts)
+            return b"".join(parts)
 
     def _error(self, what: str, code: str) -> SourceError:
         return SourceError(what, where=self.access.archive_url, hint=_LATER, code=code)
@@ -336,17 +335,15 @@ def _client(access: Access) -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=access.timeout, limits=httpx.Limits(max_connections=access.concurrency))
 
 
-def _judge(status: int, address: str) -> str:
-    """Return the kind of trouble, or raise what no repetition mends."""
-    if status == 404:
-        raise _Missing(address)
-    if status == 429:
-        return "RATE_LIMITED"
-    if status >= 500:
-        return "SERVER_ERROR"
-    raise SourceError(
-        f"the archive refuses: HTTP {status}", where=address, hint="check the address", code="SOURCE_REFUSED"
-    )
+def _refusal(answer: httpx.Response, address: str) -> Exception:
+    """Return what a status other than 200 means."""
+    if answer.status_code == 404:
+        return _Missing(address)
+    what = f"HTTP {answer.status_code}"
+    kind = trouble_of(answer.status_code)
+    if kind is not None:
+        return Trouble(kind, what, retry_after(answer.headers, utc_now()))
+    return SourceError(f"the archive refuses: {what}", where=address, hint="check the address", code="SOURCE_REFUSED")
 
 
 def _xml(data: bytes) -> ElementTree.Element:

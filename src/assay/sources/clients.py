@@ -7,10 +7,8 @@ quote volume out; any other exchange by the unified methods, with ccxt's own rat
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,7 +16,8 @@ from typing import Any, Protocol, TypeVar
 
 from assay.base.domain import UTC, Instrument
 from assay.base.errors import SourceError, UsageError
-from assay.sources.http import Limiter
+from assay.sources.base import utc_now
+from assay.sources.http import Asker, Exhausted, Limiter, Malformed, Traffic, Trouble, retry_after, trouble_of
 from assay.sources.rules import RuleBook, parse_exchange_info, rule_book
 from assay.sources.settings import Access
 
@@ -31,43 +30,15 @@ PAGE = 1000
 DAY_MS = 86_400_000
 _WEIGHTS = {"time": 1, "info": 20, "klines": 2}
 _COLUMNS = 12
-_LONGEST_BACKOFF = 30.0
-_UNITS = {"SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3600.0, "DAY": 86400.0}
-_LETTERS = {"S": 1.0, "M": 60.0, "H": 3600.0, "D": 86400.0}
-
-TROUBLES = {
-    "RATE_LIMITED": "answers said that requests came too fast (429); they were sent again when the exchange allowed it",
-    "BANNED": "the address was banned for a while (418); requests were sent again after it",
-    "SERVER_ERROR": "the exchange failed (5xx); requests were sent again",
-    "TIMEOUT": "answers took too long; requests were sent again",
-    "CONNECTION": "connections failed or broke in the middle of an answer; requests were sent again",
-    "MALFORMED": "answers were cut off, were not JSON or not declared so; requests were sent again",
-}
-"""What a request is repeated for; findings carry these codes with ``RETRY_`` before them."""
+_UNITS = {"S": 1.0, "M": 60.0, "H": 3600.0, "D": 86400.0}
+_FIRST_LIMITS = {60.0: 1000}
+"""Weight that may be sent until the exchange has told its limits."""
 
 _MIRROR = "ASSAY_BINANCE_URL=https://data-api.binance.vision asks a mirror of the public data"
-_LATER = "what was fetched is kept: try again later, the next ingest goes on from there"
-
-
-class Malformed(Exception):  # noqa: N818 - never leaves this room: the request is repeated
-    """An answer that is not what it should be, such as a login page of some network."""
-
-
-class Exhausted(Exception):  # noqa: N818 - never leaves this room: it becomes a finding or a SourceError
-    """A request that failed as often as it may be sent, or is refused."""
 
 
 class Gone(Exception):  # noqa: N818 - never leaves this room: it becomes a finding
     """The exchange does not know the pair any more."""
-
-
-@dataclass
-class Traffic:
-    """What was asked, for the cost of an ingestion and for findings."""
-
-    requests: int = 0
-    weight: int = 0
-    retries: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -138,12 +109,13 @@ class _Client:
                 reply.status, reply.headers = int(code), headers
                 return super().on_rest_response(code, reason, url, method, headers, *rest)
 
-        self.access, self.traffic = access, Traffic()
         self.client = Client({"enableRateLimit": paced, "timeout": round(access.timeout * 1000)})
         self.client.options["maxRetriesOnFailure"] = 0
-        self.limiter = Limiter(1000, 60.0, access.share)
         if access.url is not None:
             self.client.urls["api"] = _moved(self.client.urls["api"], access.url)
+        # ccxt holds requests of other exchanges back by itself.
+        self.asker = Asker(str(self.client.id), access, Limiter({} if paced else _FIRST_LIMITS, access.share))
+        self.traffic = self.asker.traffic
 
     async def close(self) -> None:
         """Close connections."""
@@ -161,82 +133,48 @@ class _Client:
         SourceError
             If the exchange refuses, bans for longer than :attr:`Access.patience`, or speaks another language.
         """
-        trouble, said = "", ""
-        for attempt in range(self.access.attempts):
-            await self.limiter.take(weight)
-            self.traffic.requests += 1
-            self.traffic.weight += weight
+        from ccxt.base.errors import BaseError
+
+        async def once() -> T:
             reply = _Reply()
             _reply.set(reply)
             try:
                 answer = await send()
+            except BaseError as error:
                 self._learn(reply)
-                _check_type(reply)
-                return read(answer)
-            except Malformed as error:
-                trouble, said = "MALFORMED", str(error)
-            except self._errors() as error:
-                self._learn(reply)
-                trouble, said = self._judge(error, reply, what), str(error)
-            self.traffic.retries[trouble] += 1
-            await self._rest(trouble, attempt, reply)
-        raise Exhausted(f"{TROUBLES[trouble].partition(';')[0]}: {said[:200]}")
+                raise self._judge(error, reply, what) from error
+            self._learn(reply)
+            _check_type(reply)
+            return read(answer)
 
-    def _errors(self) -> type[Exception]:
-        from ccxt.base.errors import BaseError
-
-        kind: type[Exception] = BaseError
-        return kind
+        return await self.asker.ask(once, weight)
 
     def _learn(self, reply: _Reply) -> None:
-        """Tell the limiter what the exchange has counted; the header's name ends with the window's length."""
+        """Tell the limiter what the exchange has counted."""
 
-    def _judge(self, error: Exception, reply: _Reply, what: str) -> str:
-        """Return the kind of trouble, or raise what no repetition mends."""
+    def _judge(self, error: Exception, reply: _Reply, what: str) -> Exception:
+        """Return what an error of ccxt means for the request."""
         from ccxt.base.errors import BadSymbol, ExchangeError, RateLimitExceeded, RequestTimeout
 
         if isinstance(error, BadSymbol):
-            raise Gone(str(error)) from error
-        if reply.status == 418:
-            return "BANNED"
-        if reply.status == 429 or isinstance(error, RateLimitExceeded):
-            return "RATE_LIMITED"
-        if reply.status >= 500:
-            return "SERVER_ERROR"
+            return Gone(str(error))
+        kind = trouble_of(reply.status) or ("RATE_LIMITED" if isinstance(error, RateLimitExceeded) else None)
+        if kind is not None:
+            return Trouble(kind, str(error), retry_after(reply.headers, utc_now()))
         if reply.status in (400, 404) or (reply.status == 200 and isinstance(error, ExchangeError)):
-            raise Exhausted(f"the exchange refuses {what}: {_short(error)}") from error
+            return Exhausted(f"the exchange refuses {what}: {_short(error)}")
         if reply.status >= 400:
-            raise SourceError(
+            return SourceError(
                 f"the exchange refuses {what}: {_short(error)}",
                 where=str(self.client.id),
                 hint=f"check the address and whether it serves your country; {_MIRROR}",
                 code="SOURCE_REFUSED",
-            ) from error
-        return "TIMEOUT" if isinstance(error, RequestTimeout) else "CONNECTION"
-
-    async def _rest(self, trouble: str, attempt: int, reply: _Reply) -> None:
-        if trouble not in ("BANNED", "RATE_LIMITED"):
-            if attempt + 1 < self.access.attempts:
-                await asyncio.sleep(min(self.access.backoff * 2**attempt, _LONGEST_BACKOFF))
-            return
-        told = _seconds(reply.header("retry-after"))
-        if trouble == "BANNED" and (told is None or told > self.access.patience):
-            until = "" if told is None else f" for {told:g} s"
-            raise SourceError(
-                f"the exchange has banned this address{until}",
-                where=str(self.client.id),
-                hint=_LATER + "; look for other programs at this address that ignore 429",
-                code="SOURCE_BANNED",
             )
-        self.limiter.pause(min(told if told is not None else 2.0**attempt, self.access.patience))
+        return Trouble("TIMEOUT" if isinstance(error, RequestTimeout) else "CONNECTION", str(error))
 
 
 def _short(error: Exception) -> str:
     return str(error).splitlines()[0][:200]
-
-
-def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 
 def _moved(urls: Any, base: str) -> Any:
@@ -294,15 +232,27 @@ class Binance(_Client):
         )
 
     def _obey(self, limits: Any) -> None:
-        for limit in limits:
-            if limit.get("rateLimitType") == "REQUEST_WEIGHT":
-                self.limiter.allow(int(limit["limit"]), _UNITS[limit["interval"]] * int(limit["intervalNum"]))
+        weights = [limit for limit in limits if limit.get("rateLimitType") == "REQUEST_WEIGHT"]
+        if weights:
+            self.asker.limiter.allow(
+                {_seconds(one["intervalNum"], one["interval"]): int(one["limit"]) for one in weights}
+            )
 
     def _learn(self, reply: _Reply) -> None:
+        """Take what was used from headers, whose names end with the window's length."""
         for name, value in reply.headers.items():
-            found = re.fullmatch(r"x-mbx-used-weight-\d+[smhd]", name.lower())
+            found = re.fullmatch(r"x-mbx-used-weight-(\d+)([smhd])", name.lower())
             if found and value.isdigit():
-                self.limiter.told(int(value))
+                self.asker.limiter.told(int(value), _seconds(*found.groups()))
+
+
+def _seconds(count: int | str, unit: str) -> float:
+    """Return the length of a window.
+
+    >>> _seconds(1, "MINUTE"), _seconds("5", "s")
+    (60.0, 5.0)
+    """
+    return int(count) * _UNITS[unit[0].upper()]
 
 
 def _server_time(answer: Any) -> dt.datetime:
@@ -348,7 +298,6 @@ class Unified(_Client):
 
     def __init__(self, kind: Any, access: Access) -> None:
         super().__init__(kind, access, paced=True)
-        self.limiter = Limiter(10**9, 1.0)  # ccxt holds requests back by itself
 
     async def time(self) -> dt.datetime | None:
         """Return the exchange's clock, None where ccxt cannot ask for it."""

@@ -17,9 +17,9 @@ from assay.market.schema import INSTANT
 from assay.runs.documents import Finding
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
-from assay.sources.clients import DAY_MS, PAGE, Exchange, Exhausted, Gone, connect
+from assay.sources.clients import DAY_MS, PAGE, Exchange, Gone, connect
 from assay.sources.download_cache import DownloadCache, Kept
-from assay.sources.http import run, work_through
+from assay.sources.http import Exhausted, run, work_through
 from assay.sources.loading import finding, frame, gap_findings, judge, retries
 from assay.sources.plan import FetchTask, Known, tasks, wanted
 from assay.sources.rules import RuleBook

@@ -14,7 +14,8 @@ from assay.base.errors import SourceError
 from assay.market.bars import Checked, check
 from assay.market.schema import BARS, QUARANTINE
 from assay.runs.documents import Finding
-from assay.sources.clients import TROUBLES, Row
+from assay.sources.clients import Row
+from assay.sources.http import TROUBLES
 from assay.sources.plan import gaps
 
 MEANINGS = {
