@@ -20,7 +20,7 @@ from assay.base.errors import AssayError, IntegrityError
 from assay.runs import artifacts as layout
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration, entries
-from assay.runs.run import read_table
+from assay.runs.run import Run
 from assay.settings.resolve import dotted
 
 CANON = ("default", "canon.toml")
@@ -159,7 +159,7 @@ def _described(trial: Trial, registration: Registration, run: Path) -> Trial:
 
 
 def _alternatives(trial: Trial, runs: Path) -> list[Alternative]:
-    table = read_table(runs / trial.run / layout.WALK_RETURNS).sort("risk_profile", "date")
+    table = Run(runs / trial.run)[layout.WALK_RETURNS].sort("risk_profile", "date")
     return [
         Alternative(
             name=f"{trial.run} {name}",

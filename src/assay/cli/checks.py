@@ -67,12 +67,13 @@ def validate(
 
 
 def _validate(home: Home, run: str) -> AtomicValidation:
-    from assay.gates.eligibility import revalidate
     from assay.gates.validation import to_markdown
+    from assay.gates.validation import validate as check
     from assay.runs.documents import save
+    from assay.runs.run import Run
 
     folder = home.run(run)
-    result = revalidate(folder)
+    result = check(Run(folder))
     stem = home.reports / "validation" / f"atomic_validation_{result.profile}_{folder.name}"
     save(result, stem.with_name(stem.name + ".json"))
     files.write(stem.with_name(stem.name + ".md"), to_markdown(result).encode())

@@ -6,18 +6,17 @@ Every refusal has a code and a reason. Ages are measured between the decisions' 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.base import files
 from assay.base.domain import DAY, format_instant, parse_as_of
 from assay.base.errors import AssayError
-from assay.gates.validation import validate
-from assay.runs import artifacts as layout
-from assay.runs.documents import AtomicValidation, Refusal, SleeveDirection, SleeveFacts
-from assay.runs.request import Pin, is_meta, pin
+from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
+from assay.runs.documents import AtomicValidation, Pin, Refusal, SleeveDirection, SleeveFacts
+from assay.runs.request import pin
+from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings.model import MetaProfile
 
@@ -66,7 +65,10 @@ class Terms:
     lake: str
 
 
-def examine(terms: Terms, one: Pin, *, revalidated: bool = True) -> SleeveFacts | Refusal:
+Validate = Callable[[Run], AtomicValidation]
+
+
+def examine(terms: Terms, one: Pin, validate: Validate | None = None) -> SleeveFacts | Refusal:
     """Judge one pinned sleeve.
 
     Parameters
@@ -74,8 +76,8 @@ def examine(terms: Terms, one: Pin, *, revalidated: bool = True) -> SleeveFacts 
     terms : Terms
     one : Pin
         The sleeve as the manifest has it.
-    revalidated : bool
-        Validate its artifacts again. A sleeve that was accepted once and whose bytes are still those of its pin need
+    validate : callable, optional
+        Validates its artifacts again. A sleeve that was accepted once and whose bytes are still those of its pin need
         not be: the same bytes get the same verdict.
 
     Returns
@@ -85,7 +87,7 @@ def examine(terms: Terms, one: Pin, *, revalidated: bool = True) -> SleeveFacts 
         calendar, age.
     """
     try:
-        return _accept(terms, one, revalidated)
+        return _accept(terms, one, validate)
     except Refused as refused:
         return Refusal(sleeve=one.sleeve, run_id=one.run_id, code=refused.code, reason=refused.reason)
     except AssayError as error:
@@ -93,13 +95,13 @@ def examine(terms: Terms, one: Pin, *, revalidated: bool = True) -> SleeveFacts 
         return Refusal(sleeve=one.sleeve, run_id=one.run_id, code=SLEEVE_INVALID, reason=reason)
 
 
-def _accept(terms: Terms, one: Pin, revalidated: bool) -> SleeveFacts:
-    run = terms.runs / one.run_id
-    checked = _check_seal(run, one) + _check_verdict(run, revalidated)
-    for leaf in leaves(terms.runs, one, (terms.profile.name,)):
+def _accept(terms: Terms, one: Pin, validate: Validate | None) -> SleeveFacts:
+    run = Run(terms.runs / one.run_id)
+    checked = _check_seal(run.folder, one) + _check_verdict(run, validate)
+    for leaf, below in leaves(run, one, (terms.profile.name,)):
         if leaf.run_id != one.run_id:
-            checked += _check_seal(terms.runs / leaf.run_id, leaf)
-    manifest = files.read_json(run / layout.MANIFEST)
+            checked += _check_seal(below.folder, leaf)
+    manifest = run[MANIFEST]
     _check_terms(terms, one, manifest)
     as_of = parse_as_of(manifest["as_of"])
     return SleeveFacts(
@@ -110,7 +112,7 @@ def _accept(terms: Terms, one: Pin, revalidated: bool) -> SleeveFacts:
         as_of=format_instant(as_of),
         age_days=(terms.as_of - as_of) / DAY,
         direction=_direction(manifest),
-        is_meta=is_meta(run),
+        is_meta=run.kind == "meta",
         lake=manifest["lake"]["folder"],
         lake_head=int(manifest["lake"].get("head", 0)),
         checked=checked,
@@ -119,7 +121,7 @@ def _accept(terms: Terms, one: Pin, revalidated: bool) -> SleeveFacts:
 
 def _check_seal(run: Path, one: Pin) -> int:
     """Check that a run is there, sealed, whole, and the one that was pinned; return how much was compared."""
-    if not one.run_id or not (run / layout.LEDGER).is_file():
+    if not one.run_id or not (run / LEDGER).is_file():
         raise Refused(SLEEVE_MISSING, f"there is no run of {one.sleeve}")
     verdict = verify(run, registry=run.parent / "registry.jsonl")
     if not verdict.sealed or not one.head:
@@ -133,27 +135,18 @@ def _check_seal(run: Path, one: Pin) -> int:
     return sum(count for name, count in verdict.checked.items() if name != "registry_lines")
 
 
-def _check_verdict(run: Path, revalidated: bool) -> int:
+def _check_verdict(run: Run, validate: Validate | None) -> int:
     """Check that the run says that it is valid, and that its artifacts still agree; return how much was compared."""
-    state = str(files.read_json(run / layout.STATUS).get("state"))
+    state = str(run[STATUS].get("state"))
     if state != "VALID":
-        raise Refused(SLEEVE_INVALID, f"{run.name} ended {state}")
-    if not revalidated:
+        raise Refused(SLEEVE_INVALID, f"{run.folder.name} ended {state}")
+    if validate is None:
         return 1
-    again = revalidate(run)
+    again = validate(run)
     failed = [check.code for check in again.checks if not check.ok]
     if failed:
-        raise Refused(SLEEVE_INVALID, f"{run.name} is not valid: {', '.join(failed)}")
+        raise Refused(SLEEVE_INVALID, f"{run.folder.name} is not valid: {', '.join(failed)}")
     return sum(check.checked for check in again.checks)
-
-
-def revalidate(run: Path) -> AtomicValidation:
-    """Validate a run again, whichever kind it is."""
-    if is_meta(run):
-        from assay.gates.portfolio import validate_meta  # the gates read this module's codes
-
-        return validate_meta(run)
-    return validate(run)
 
 
 def _check_terms(terms: Terms, one: Pin, manifest: dict[str, Any]) -> None:
@@ -179,13 +172,13 @@ def _check_terms(terms: Terms, one: Pin, manifest: dict[str, Any]) -> None:
         raise Refused(SLEEVE_FUTURE, f"{one.run_id} knows {-age / DAY:g} days that the portfolio does not")
 
 
-def leaves(runs: Path, one: Pin, above: tuple[str, ...]) -> Iterator[Pin]:
+def leaves(run: Run, one: Pin, above: tuple[str, ...]) -> Iterator[tuple[Pin, Run]]:
     """Yield the sleeves behind a sleeve, itself included, the deepest last.
 
     Parameters
     ----------
-    runs : Path
-        Folder of runs.
+    run : Run
+        Any run of the home.
     one : Pin
         Sleeve to go down from.
     above : tuple of str
@@ -198,18 +191,10 @@ def leaves(runs: Path, one: Pin, above: tuple[str, ...]) -> Iterator[Pin]:
     """
     if one.sleeve in above:
         raise Refused(CYCLE, f"{' holds '.join((*above, one.sleeve))}: a portfolio cannot hold itself")
-    yield one
-    if is_meta(runs / one.run_id):
-        manifest = files.read_json(runs / one.run_id / layout.MANIFEST)
-        held = accepted_names(runs / one.run_id)
-        for below in manifest["sleeves"]:
-            if below["sleeve"] in held:
-                yield from leaves(runs, Pin(**below), (*above, one.sleeve))
-
-
-def accepted_names(run: Path) -> list[str]:
-    """Return the sleeves that a meta-portfolio accepted, in its order."""
-    return [facts["sleeve"] for facts in files.read_json(run / layout.META_SLEEVES)["accepted"]]
+    sleeve = run.beside(one.run_id)
+    yield one, sleeve
+    for below in sleeve.accepted if sleeve.kind == "meta" else ():
+        yield from leaves(run, below, (*above, one.sleeve))
 
 
 def _direction(manifest: dict[str, Any]) -> SleeveDirection:
@@ -253,8 +238,8 @@ def choose(
     """
     passed: list[Refusal] = []
     for name in names:
-        path = terms.runs / name / layout.MANIFEST
-        manifest = files.read_json(path) if path.is_file() else {}
+        run = Run(terms.runs / name)
+        manifest = run[MANIFEST] if run.has(MANIFEST) else {}
         if not _is_of(terms, sleeve, manifest):
             continue
         if settings is not None and manifest["profile"] != settings:
@@ -263,7 +248,7 @@ def choose(
             continue
         one = pin(terms.runs, sleeve, name)
         try:
-            _check_seal(terms.runs / name, one)
+            _check_seal(run.folder, one)
         except Refused as refused:
             passed.append(Refusal(sleeve=sleeve, run_id=name, code=refused.code, reason=refused.reason))
             continue

@@ -1,4 +1,4 @@
-"""The sign test: every atom's stream and weight, recomputed from the physical returns.
+"""The sign test of a sleeve: every atom's stream and weight, recomputed from the physical returns.
 
 This module shares no code with the synthesis that it tests. Streams are compared for exact equality, value by value;
 comparing nothing is a failure.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
+from assay.base.constants import Floats
 from assay.base.errors import IntegrityError
-from assay.runs import artifacts as layout
+from assay.gates.streams import Streams, streams
+from assay.runs.artifacts import FLATTENED, OPTIMIZED, RETURNS, SYNTHETIC, WINNERS
 from assay.runs.documents import (
     Contribution,
     Flattened,
@@ -27,7 +28,7 @@ from assay.runs.documents import (
     SignViolation,
     Winner,
 )
-from assay.runs.run import Evidence, Floats, Panel
+from assay.runs.run import Run
 from assay.settings.model import RISK_PROFILES
 
 T = TypeVar("T")
@@ -47,26 +48,48 @@ DIRECTION_INTENT = "SIGNTEST_DIRECTION_INTENT"
 NETTING = 1e-12
 """A coin's net weight is a sum; the order of its terms may move it by so much."""
 
-_SIGNS = {"LONG": 1, "SHORT": -1, "FLAT": 0}
+SIGNS = {"LONG": 1, "SHORT": -1, "FLAT": 0}
 
 
 @dataclass
-class _Trial:
-    """One sign test while it runs."""
+class Comparison:
+    """What a sign test has compared, and what it found wrong."""
 
-    returns: Panel
-    synthetic: Panel
-    atoms: dict[str, Winner]
     values: int = 0
     weights: int = 0
+    atoms: int = 0
+    longs: int = 0
     violations: list[SignViolation] = field(default_factory=list)
 
     def refuse(self, code: str, where: str, what: str) -> None:
+        """Note a violation."""
         self.violations.append(SignViolation(code=code, where=where, what=what))
+
+    def result(self, stage: StageName, compared: bool) -> SignTest:
+        """Return the verdict: ok only if nothing is wrong and enough was compared."""
+        return SignTest(
+            stage=stage,
+            ok=not self.violations and compared,
+            atoms=self.atoms,
+            longs=self.longs,
+            shorts=self.atoms - self.longs,
+            values_compared=self.values,
+            weights_compared=self.weights,
+            violations=self.violations,
+        )
+
+
+@dataclass
+class _Trial(Comparison):
+    """The test of one sleeve while it runs."""
+
+    returns: Streams = field(kw_only=True)
+    synthetic: Streams = field(kw_only=True)
+    winners: dict[str, Winner] = field(kw_only=True)
 
     def streams(self, direction: str) -> None:
         """Compare each atom's column with its coin's returns."""
-        for name, atom in self.atoms.items():
+        for name, atom in self.winners.items():
             if atom.direction != direction:
                 self.refuse(DIRECTION_INTENT, name, f"the atom is {atom.direction}, the profile {direction}")
             if name != f"{atom.symbol}_{atom.logic}_{atom.direction}":
@@ -76,14 +99,14 @@ class _Trial:
             elif atom.symbol not in self.returns.columns:
                 self.refuse(MISSING_PHYSICAL_COL, name, f"the returns matrix has no {atom.symbol}")
             else:
-                self.compare(name, atom.symbol, _SIGNS[atom.direction], name)
+                self.compare(name, atom.symbol, SIGNS[atom.direction], name)
         for name in self.synthetic.columns:
-            if name not in self.atoms:
+            if name not in self.winners:
                 self.refuse(NO_ATOMS, name, "a column of the synthetic returns belongs to no atom")
 
     def compare(self, name: str, symbol: str, sign: int, where: str) -> None:
         """Compare an atom's stream with the profit of a coin held with a sign."""
-        code = LONG_MISMATCH if self.atoms[name].direction == "LONG" else SHORT_NOT_INVERTED
+        code = LONG_MISMATCH if self.winners[name].direction == "LONG" else SHORT_NOT_INVERTED
         if not np.array_equal(self.returns.days, self.synthetic.days):
             self.refuse(code, where, "the days are not those of the returns matrix")
             return
@@ -110,7 +133,7 @@ class _Trial:
 
     def _optimized_profile(self, where: str, profile: OptimizedProfile) -> None:
         seen = [asset.Atom for asset in profile.assets]
-        for name in sorted(self.atoms.keys() ^ set(seen)):
+        for name in sorted(self.winners.keys() ^ set(seen)):
             self.refuse(OPTIMIZER_NOT_NORMALIZED, f"{where} {name}", "the optimizer's atoms are not the winners")
         if len(set(seen)) != len(seen):
             self.refuse(OPTIMIZER_NOT_NORMALIZED, where, "an atom stands twice")
@@ -119,10 +142,10 @@ class _Trial:
             self.weights += 1
             if not asset.Weight >= 0.0:
                 self.refuse(OPTIMIZER_NOT_NORMALIZED, place, f"weight {asset.Weight!r} is not that of a long")
-            atom = self.atoms.get(asset.Atom)
+            atom = self.winners.get(asset.Atom)
             if atom is not None and (asset.Symbol, asset.Logic, asset.Direction) != _identity(atom):
                 self.refuse(DIRECTION_INTENT, place, "symbol, logic or direction is not the winner's")
-            if asset.Net_Weight != asset.Weight * _SIGNS[asset.Direction]:
+            if asset.Net_Weight != asset.Weight * SIGNS[asset.Direction]:
                 self.refuse(DIRECTION_INTENT, place, f"net weight {asset.Net_Weight!r} is not {asset.Direction}")
 
     def flattened(self, document: Flattened, optimized: Optimized) -> None:
@@ -149,9 +172,9 @@ class _Trial:
     def _flattened_asset(self, where: str, asset: FlattenedAsset) -> None:
         self.weights += 1
         sign = (asset.Net_Weight > 0.0) - (asset.Net_Weight < 0.0)
-        if sign != _SIGNS[asset.Direction]:
+        if sign != SIGNS[asset.Direction]:
             self.refuse(DIRECTION_INTENT, where, f"{asset.Direction} with net weight {asset.Net_Weight!r}")
-        net = math.fsum(part.Weight * _SIGNS[part.Direction] for part in asset.Atoms)
+        net = math.fsum(part.Weight * SIGNS[part.Direction] for part in asset.Atoms)
         if not abs(net - asset.Net_Weight) <= NETTING:
             self.refuse(DIRECTION_INTENT, where, f"its atoms sum to {net!r}, its net weight is {asset.Net_Weight!r}")
         sides = {part.Direction for part in asset.Atoms if part.Weight > 0.0}
@@ -160,13 +183,13 @@ class _Trial:
 
     def _contribution(self, where: str, asset: FlattenedAsset, part: Contribution, sign: int) -> None:
         """Hold the coin with the flattened sign: it must earn the atom's stream. Netted coins count by their parts."""
-        atom = self.atoms.get(part.Atom)
+        atom = self.winners.get(part.Atom)
         if atom is None:
             self.refuse(NO_ATOMS, where, "a weight comes from no atom")
         elif (asset.Symbol, part.Logic, part.Direction) != _identity(atom):
             self.refuse(DIRECTION_INTENT, where, "symbol, logic or direction is not the winner's")
         elif part.Atom in self.synthetic.columns and asset.Symbol in self.returns.columns:
-            self.compare(part.Atom, asset.Symbol, sign or _SIGNS[part.Direction], where)
+            self.compare(part.Atom, asset.Symbol, sign or SIGNS[part.Direction], where)
 
 
 def _identity(atom: Winner) -> tuple[str, str, str]:
@@ -189,8 +212,8 @@ def _profit(returns: Floats, sign: int) -> Floats:
 
 
 def sign_test(
-    returns: Panel,
-    synthetic: Panel,
+    returns: Streams,
+    synthetic: Streams,
     atoms: Sequence[Winner],
     direction: str,
     stage: StageName,
@@ -202,9 +225,9 @@ def sign_test(
 
     Parameters
     ----------
-    returns : Panel
+    returns : Streams
         Returns matrix, simple returns per day of physical symbols.
-    synthetic : Panel
+    synthetic : Streams
         Synthetic returns, one column for each atom.
     atoms : sequence of Winner
         Winners that enrichment kept.
@@ -222,41 +245,22 @@ def sign_test(
     SignTest
         ``ok`` only if nothing is wrong and something was compared.
     """
-    trial = _Trial(returns, synthetic, {atom.atom_id: atom for atom in atoms})
-    if len(trial.atoms) != len(atoms):
+    winners = {atom.atom_id: atom for atom in atoms}
+    longs = sum(atom.direction == "LONG" for atom in atoms)
+    trial = _Trial(returns=returns, synthetic=synthetic, winners=winners, atoms=len(atoms), longs=longs)
+    if len(winners) != len(atoms):
         trial.refuse(NO_ATOMS, "winners", "an atom stands twice")
     for code, where, what in _emptiness(returns, synthetic, atoms, stand_aside):
         trial.refuse(code, where, what)
     trial.streams(direction)
     if stage == "post_opt":
         _test_weights(trial, optimized, flattened)
-    return _result(stage, atoms, trial.violations, trial.values, trial.weights, stand_aside)
-
-
-def _result(
-    stage: StageName,
-    atoms: Sequence[Winner],
-    violations: list[SignViolation],
-    values: int = 0,
-    weights: int = 0,
-    stand_aside: bool = False,
-) -> SignTest:
-    longs = sum(atom.direction == "LONG" for atom in atoms)
-    return SignTest(
-        stage=stage,
-        ok=not violations and (stand_aside or values > 0),
-        atoms=len(atoms),
-        longs=longs,
-        shorts=len(atoms) - longs,
-        values_compared=values,
-        weights_compared=weights,
-        violations=violations,
-    )
+    return trial.result(stage, stand_aside or trial.values > 0)
 
 
 def _test_weights(trial: _Trial, optimized: Optimized | None, flattened: Flattened | None) -> None:
     if optimized is None or flattened is None:
-        missing = layout.OPTIMIZED if optimized is None else layout.FLATTENED
+        missing = OPTIMIZED if optimized is None else FLATTENED
         trial.refuse(OPTIMIZER_NOT_NORMALIZED, missing, "there are no weights to test")
         return
     trial.optimized(optimized)
@@ -264,27 +268,26 @@ def _test_weights(trial: _Trial, optimized: Optimized | None, flattened: Flatten
 
 
 def _emptiness(
-    returns: Panel, synthetic: Panel, atoms: Sequence[Winner], stand_aside: bool
+    returns: Streams, synthetic: Streams, atoms: Sequence[Winner], stand_aside: bool
 ) -> Iterator[tuple[str, str, str]]:
     if stand_aside:
         if atoms:
-            yield NO_ATOMS, layout.WINNERS, "the run stands aside, and has atoms"
+            yield NO_ATOMS, WINNERS, "the run stands aside, and has atoms"
         return
     if not atoms:
-        yield NO_ATOMS, layout.WINNERS, "there is no atom to test"
+        yield NO_ATOMS, WINNERS, "there is no atom to test"
     if returns.empty:
-        yield EMPTY_RAW, layout.RETURNS, "the returns matrix has no observation"
+        yield EMPTY_RAW, RETURNS, "the returns matrix has no observation"
     if synthetic.empty:
-        yield EMPTY_SYNTHETIC, layout.SYNTHETIC, "the synthetic returns have no observation"
+        yield EMPTY_SYNTHETIC, SYNTHETIC, "the synthetic returns have no observation"
 
 
-def run_sign_test(run_dir: Path, stage: StageName, profile_direction: str, stand_aside: bool = False) -> SignTest:
+def run_sign_test(run: Run, stage: StageName, profile_direction: str, stand_aside: bool = False) -> SignTest:
     """Test the signs of a run directory; what is missing or unreadable is a violation, never an exception.
 
     Parameters
     ----------
-    run_dir : Path
-        The run.
+    run : Run
     stage : str
         ``pre_opt`` (step 7) or ``post_opt`` (step 11).
     profile_direction : str
@@ -292,21 +295,17 @@ def run_sign_test(run_dir: Path, stage: StageName, profile_direction: str, stand
     stand_aside : bool
         See :func:`sign_test`.
     """
-    evidence = Evidence(run_dir)
     faults: list[SignViolation] = []
-    returns = _attempt(lambda: evidence.panel(layout.RETURNS), MISSING_RAW, layout.RETURNS, faults)
-    synthetic = _attempt(lambda: evidence.panel(layout.SYNTHETIC), MISSING_SYNTHETIC, layout.SYNTHETIC, faults)
-    atoms = _attempt(lambda: evidence.atoms, NO_ATOMS, layout.WINNERS, faults)
+    returns = _attempt(lambda: streams(run, RETURNS), MISSING_RAW, RETURNS, faults)
+    synthetic = _attempt(lambda: streams(run, SYNTHETIC), MISSING_SYNTHETIC, SYNTHETIC, faults)
+    atoms = _attempt(lambda: run.atoms, NO_ATOMS, WINNERS, faults)
     optimized = flattened = None
     if stage == "post_opt":
-        optimized = _attempt(
-            lambda: evidence.document(Optimized, layout.OPTIMIZED), OPTIMIZER_NOT_NORMALIZED, layout.OPTIMIZED, faults
-        )
-        flattened = _attempt(
-            lambda: evidence.document(Flattened, layout.FLATTENED), OPTIMIZER_NOT_NORMALIZED, layout.FLATTENED, faults
-        )
+        optimized = _attempt(lambda: run[OPTIMIZED], OPTIMIZER_NOT_NORMALIZED, OPTIMIZED, faults)
+        flattened = _attempt(lambda: run[FLATTENED], OPTIMIZER_NOT_NORMALIZED, FLATTENED, faults)
     if faults or returns is None or synthetic is None or atoms is None:
-        return _result(stage, atoms or [], faults)
+        longs = sum(atom.direction == "LONG" for atom in atoms or ())
+        return Comparison(atoms=len(atoms or ()), longs=longs, violations=faults).result(stage, compared=False)
     return sign_test(returns, synthetic, atoms, profile_direction, stage, optimized, flattened, stand_aside)
 
 

@@ -15,7 +15,7 @@ from assay.base.files import read_json
 from assay.runs import artifacts as layout
 from assay.runs.documents import AlignedProfile, Alignment, Event, RiskAnalysis, SleeveDays, load
 from assay.runs.request import is_meta
-from assay.runs.run import read_table
+from assay.runs.run import Run
 
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.datetime64]
@@ -89,9 +89,9 @@ def read_sleeve(run: Path, risk_profiles: Sequence[str]) -> dict[str, SleeveReco
     IntegrityError
         If a table is missing or unreadable.
     """
-    returns = read_table(run / layout.WALK_RETURNS)
-    weights = read_table(run / layout.WALK_WEIGHTS)
-    moments = read_table(run / layout.WALK_DECISIONS)["as_of"].unique().sort()
+    sleeve = Run(run)
+    returns, weights = sleeve[layout.WALK_RETURNS], sleeve[layout.WALK_WEIGHTS]
+    moments = sleeve[layout.WALK_DECISIONS]["as_of"].unique().sort()
     return {name: _record(name, returns, weights, moments) for name in risk_profiles}
 
 
@@ -234,7 +234,7 @@ def rejoin(frame: pl.DataFrame, records: Mapping[str, Mapping[str, SleeveRecord]
 
 def regimes(run: Path) -> tuple[tuple[np.datetime64, str], ...]:
     """Return the regime that each decision of a sleeve's walk-forward named, by its instant, ascending."""
-    decisions = read_table(run / layout.WALK_DECISIONS).sort("as_of")
+    decisions = Run(run)[layout.WALK_DECISIONS].sort("as_of")
     if "regime" not in decisions.columns:
         return ()
     named = decisions.drop_nulls("regime")

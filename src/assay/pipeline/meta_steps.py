@@ -15,7 +15,8 @@ from assay.base.files import as_json, read_json
 from assay.gates import eligibility
 from assay.gates import portfolio as gates
 from assay.gates import portfolio_signs as signs
-from assay.gates.validation import to_markdown
+from assay.gates.sign_test import StageName
+from assay.gates.validation import to_markdown, validate
 from assay.meta import alignment as returns
 from assay.meta import allocate, flatten, walk
 from assay.meta.analysis import analyse
@@ -32,6 +33,7 @@ from assay.runs.documents import (
     SleeveFacts,
     Sleeves,
 )
+from assay.runs.run import Run
 
 if TYPE_CHECKING:
     from assay.gates.contract import ContractResult
@@ -54,7 +56,7 @@ def check_eligibility(context: MetaContext) -> None:
     """Judge every pinned sleeve; refuse the portfolio where one is refused, or go on where the profile allows it."""
     request = context.request
     terms = eligibility.Terms(request.runs, context.profile, request.as_of, request.lake)
-    judged = [eligibility.examine(terms, one) for one in request.pins]
+    judged = [eligibility.examine(terms, one, validate) for one in request.pins]
     accepted = [one for one in judged if isinstance(one, SleeveFacts)]
     refused = [one for one in judged if isinstance(one, Refusal)]
     passed = [Refusal.model_validate(dict(one)) for one in request.passed_over]
@@ -248,7 +250,7 @@ def _regime_of(context: MetaContext) -> walk.RegimeOf:
 
 def meta_validation(context: MetaContext) -> None:
     """Check all artifacts against each other and against the sleeves."""
-    result = gates.validate_meta(context.folder)
+    result = validate(Run(context.folder, context.request.runs))
     stem = f"{layout.VALIDATION}meta_validation_{context.profile.name}_{context.folder.name}"
     context.save(f"{stem}.json", result)
     context.save(f"{stem}.md", to_markdown(result))
@@ -313,10 +315,10 @@ def _leaf_runs(context: MetaContext) -> list[tuple[str, Path]]:
     pins = {one.sleeve: one for one in context.request.pins}
     found: dict[Path, str] = {}
     for sleeve in _sleeves(context):
-        for leaf in eligibility.leaves(context.request.runs, pins[sleeve], (context.profile.name,)):
-            run = context.request.runs / leaf.run_id
-            if (run / layout.SYNTHETIC).is_file():
-                found.setdefault(run, leaf.sleeve)
+        whole = Run(context.folder, context.request.runs)
+        for leaf, run in eligibility.leaves(whole, pins[sleeve], (context.profile.name,)):
+            if run.has(layout.SYNTHETIC):
+                found.setdefault(run.folder, leaf.sleeve)
     return [(sleeve, run) for run, sleeve in found.items()]
 
 
@@ -342,8 +344,8 @@ def _table(path: Path) -> Any:
     return pl.read_parquet(path)
 
 
-def _sign_test(context: MetaContext, stage: signs.Stage, name: str) -> None:
-    result: SignTest = signs.meta_sign_test(context.folder, stage, context.request.runs)
+def _sign_test(context: MetaContext, stage: StageName, name: str) -> None:
+    result: SignTest = signs.meta_sign_test(Run(context.folder, context.request.runs), stage)
     context.save(name, result)
     checked = result.values_compared + result.weights_compared
     codes = [f"{violation.code} {violation.where}" for violation in result.violations]

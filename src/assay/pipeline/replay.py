@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from assay.base import files
 from assay.base.errors import IntegrityError
-from assay.gates.portfolio import BEFORE
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import META_STEPS, STEPS
 from assay.runs import artifacts as layout
@@ -23,7 +22,7 @@ from assay.runs.request import MetaRequest, Request, is_meta
 
 Verdict = Literal["EQUAL", "WITHIN 1e-9", "DIFFERENT"]
 TOLERANCE = 1e-9
-FIRST, LAST = 2, 13
+FIRST, LAST, BEFORE = 2, 13, 9
 """Steps whose artifacts depend on nothing but settings and data."""
 
 

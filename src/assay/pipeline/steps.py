@@ -38,6 +38,7 @@ from assay.runs.documents import (
     Winner,
     Winners,
 )
+from assay.runs.run import Run
 from assay.screening.superset import profile_pool
 
 if TYPE_CHECKING:
@@ -377,7 +378,7 @@ def atomic_validation(context: Context) -> None:
     """Check all artifacts against each other."""
     from assay.gates.validation import to_markdown, validate
 
-    result = validate(context.request.run)
+    result = validate(Run(context.request.run))
     stem = f"{layout.VALIDATION}atomic_validation_{context.profile.name}_{context.request.run.name}"
     context.save(f"{stem}.json", result)
     context.save(f"{stem}.md", to_markdown(result))
@@ -464,7 +465,7 @@ def _sign_test(context: Context, stage: StageName, name: str) -> None:
     from assay.gates.sign_test import run_sign_test
 
     aside = any(entry.kind == "event" and entry.body["code"] == "STAND_ASIDE" for entry in context.ledger.entries)
-    result = run_sign_test(context.request.run, stage, context.profile.direction, aside)
+    result = run_sign_test(Run(context.request.run), stage, context.profile.direction, aside)
     context.save(name, result)
     checked = result.values_compared + result.weights_compared
     codes = [f"{violation.code} {violation.where}" for violation in result.violations]

@@ -6,6 +6,7 @@ Field names in capitals are the ones that users of this kind of system already p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -708,7 +709,8 @@ class SupersetPin(BaseModel):
     provider: str = "ratings"
 
 
-class SleevePin(BaseModel):
+@dataclass(frozen=True)
+class Pin:
     """One sleeve of a portfolio as it was when the run was claimed; hashes are empty where it was not sealed."""
 
     sleeve: str
@@ -718,6 +720,7 @@ class SleevePin(BaseModel):
     head: str = ""
     """Hash of the last line of its ledger."""
     seal: str = ""
+    """Hash of its seal, by its registration."""
     manifest: str = ""
     """Hash of what was asked for, by its registration."""
 
@@ -755,7 +758,7 @@ class PortfolioManifest(_Manifest):
 
     kind: Literal["meta"]
     profile: MetaProfile
-    sleeves: list[SleevePin]
+    sleeves: list[Pin]
     """One for each sleeve of the profile, in its order."""
     passed_over: list[Refusal]
     """Newer runs of these sleeves that were looked at and not taken."""

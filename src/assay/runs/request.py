@@ -12,6 +12,7 @@ from assay.base import files
 from assay.base.domain import format_instant, parse_as_of
 from assay.base.errors import IntegrityError, LedgerError
 from assay.runs.artifacts import LEDGER, MANIFEST
+from assay.runs.documents import Pin as Pin
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
 from assay.settings.model import MetaProfile, Profile, Scanner
@@ -151,27 +152,6 @@ class Request(Job):
             "superset_sha256": superset["sha256"],
             "provider": superset["provider"],
         }
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One sleeve as it was when the run was claimed; hashes are empty where it was not sealed.
-
-    Attributes
-    ----------
-    sleeve : str
-        Profile that the portfolio asks for.
-    run_id : str
-        Its run; empty where there is none.
-    head, seal, manifest : str
-        Of its ledger and registration: hash of the last line, of the seal, and of what was asked for.
-    """
-
-    sleeve: str
-    run_id: str
-    head: str = ""
-    seal: str = ""
-    manifest: str = ""
 
 
 def pin(runs: Path, sleeve: str, run_id: str) -> Pin:
