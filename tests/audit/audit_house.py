@@ -24,6 +24,7 @@ from assay.runs import registry
 from assay.runs.documents import Document
 from assay.runs.ledger import Ledger
 from assay.runs.registry import Registration
+from assay.runs.run import Run
 from assay.runs.seal import seal
 from assay.settings.model import RISK_PROFILES, Profile
 
@@ -460,7 +461,7 @@ def _perform(
         on_step(ledger, number)
     if number in (7, 11) and writes[0] not in content:
         direction = content[layout.MANIFEST]["profile"]["direction"]
-        content[writes[0]] = run_sign_test(run, "pre_opt" if number == 7 else "post_opt", direction, stand_aside)
+        content[writes[0]] = run_sign_test(Run(run), "pre_opt" if number == 7 else "post_opt", direction, stand_aside)
     content.setdefault(layout.VALIDATION + "verdict.json", {"ok": True})
     outputs = {}
     for path in writes:

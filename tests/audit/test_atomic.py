@@ -15,13 +15,12 @@ import pytest
 from audit_house import COINS, Draft, atom_ids, draft, make_home, profile, publish, save
 
 from assay.base import files
-from assay.base.errors import IntegrityError
 from assay.gates import validation as atomic
 from assay.gates.validation import to_markdown, validate
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.ledger import Ledger
-from assay.runs.run import Evidence
+from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings.model import RISK_PROFILES
 
@@ -49,8 +48,8 @@ CLEAN = {
 }
 
 
-def failed(run: Path, **more: Any) -> set[str]:
-    result = validate(run, **more)
+def failed(run: Path) -> set[str]:
+    result = validate(Run(run))
     assert len(result.checks) == len(CLEAN)
     assert result.ok == all(check.ok for check in result.checks)
     return {check.code.removeprefix("ATOMIC_") for check in result.checks if not check.ok}
@@ -61,7 +60,7 @@ def failed(run: Path, **more: Any) -> set[str]:
 def test_a_right_run_is_valid_before_and_after_its_seal(home: Path, direction: str, through: int) -> None:
     run = publish(home, "r", draft(direction), through=through)
     before = files.sha256_file(run / layout.LEDGER)
-    result = validate(run)
+    result = validate(Run(run))
     assert result.ok
     assert result.run_id == "r"
     assert result.profile == f"p_{direction.lower()}"
@@ -74,7 +73,7 @@ def test_it_runs_while_the_ledger_is_held(home: Path) -> None:
     run = publish(home, "r", draft(), through=13)
     with Ledger.open(run / layout.LEDGER) as ledger:
         ledger.intent(14, "atomic_validation", {})
-        assert validate(run).ok
+        assert validate(Run(run)).ok
 
 
 # What was decided wrongly, and recorded faithfully
@@ -532,7 +531,7 @@ def without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def words(run: Path) -> dict[str, str]:
-    return {check.code.removeprefix("ATOMIC_"): check.what for check in validate(run).checks}
+    return {check.code.removeprefix("ATOMIC_"): check.what for check in validate(Run(run)).checks}
 
 
 @pytest.mark.parametrize(("code", "what", "mutate"), NAMED, ids=[f"{code}-{what[:30]}" for code, what, _ in NAMED])
@@ -576,22 +575,11 @@ def test_an_incomplete_manifest_is_found(open_run: Path, keys: tuple[str, ...]) 
         place = place[key]
     del place[keys[-1]]
     files.write_json(open_run / layout.MANIFEST, manifest)
-    result = validate(open_run)
+    result = validate(Run(open_run))
     assert result.profile == "unknown"
     found = {check.code.removeprefix("ATOMIC_"): check.what for check in result.checks if not check.ok}
     assert {"NOT_REPLAYABLE", "HASH_MISMATCH"} <= found.keys()
     assert ".".join(keys) in found["NOT_REPLAYABLE"]
-
-
-def test_the_lake_itself_can_be_asked(open_run: Path) -> None:
-    asked = []
-
-    def unreadable(folder: Path, head: int, tables: object) -> None:
-        asked.append((folder, head, tables))
-        raise IntegrityError("a file of the table is gone")
-
-    assert failed(open_run, readable=unreadable) == {"NOT_REPLAYABLE"}
-    assert asked == [(open_run.parent.parent / "lake" / "sample-0", 3, {"bars": 3, "ratings": 2})]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not json\n", b'{"head": 3}\n', b"[]\n"])
@@ -637,7 +625,9 @@ ALL = sorted(draft("SHORT").keys() - {layout.REPORT, layout.INDEX} | {layout.SIG
 @pytest.mark.parametrize("name", ALL)
 def test_a_missing_artifact_is_found(open_run: Path, name: str) -> None:
     (open_run / name).unlink()
-    assert {"MISSING_ARTIFACTS", "HASH_MISMATCH"} <= failed(open_run)
+    found = {check.code.removeprefix("ATOMIC_"): check.what for check in validate(Run(open_run)).checks if not check.ok}
+    assert found["MISSING_ARTIFACTS"] == f"{name} is missing"
+    assert found["HASH_MISMATCH"] == f"{name} was recorded by its step, and is missing"
 
 
 @pytest.fixture(scope="module")
@@ -693,7 +683,7 @@ def test_an_unreadable_artifact_is_found(open_run: Path, name: str, code: str, d
     (open_run / name).write_bytes(damage)
     found = failed(open_run)
     assert {code, "HASH_MISMATCH"} <= found
-    assert ("MISSING_ARTIFACTS" in found) == (name not in (layout.RETURNS, layout.SYNTHETIC, layout.MANIFEST))
+    assert ("MISSING_ARTIFACTS" in found) == (name != layout.MANIFEST or damage != b"{}")
 
 
 def test_a_missing_sign_test_is_found(open_run: Path) -> None:
@@ -850,7 +840,7 @@ def test_an_empty_portfolio_needs_its_event(home: Path) -> None:
     lose_everywhere(content)
     assert failed(publish(home, "silent", content, through=13)) == {"EMPTY_HRP", "EMPTY_FLATTENED"}
     run = publish(home, "told", content, through=13, events=("ALL_LOSS_MAKERS",))
-    assert validate(run).ok
+    assert validate(Run(run)).ok
 
 
 def test_an_event_that_is_not_true_excuses_nothing(home: Path) -> None:
@@ -867,7 +857,7 @@ def test_only_max_sharpe_may_find_no_positive_mean(home: Path) -> None:
     content[layout.OPTIMIZED]["profiles"]["max_sharpe"]["budget"] = 0.75
     assert failed(publish(home, "silent", content, through=13)) == {"EMPTY_FLATTENED"}
     event = ("NO_POSITIVE_EXPECTED_RETURN",)
-    assert validate(publish(home, "told", content, through=13, events=event)).ok
+    assert validate(Run(publish(home, "told", content, through=13, events=event))).ok
     empty(content, ("hrp",))
     content[layout.OPTIMIZED]["profiles"]["hrp"]["budget"] = 0.75
     assert failed(publish(home, "hrp", content, through=13, events=event)) == {"EMPTY_HRP", "EMPTY_FLATTENED"}
@@ -878,7 +868,7 @@ def test_without_the_guard_a_loss_maker_may_be_held(home: Path) -> None:
     settings = profile("SHORT", guard={"enabled": False, "days": 60})
     content[layout.MANIFEST]["profile"] = settings
     hold_a_loss_maker(content)
-    assert validate(publish(home, "r", content, through=13)).ok
+    assert validate(Run(publish(home, "r", content, through=13))).ok
 
 
 def stand_aside(allowed: bool) -> Draft:
@@ -928,7 +918,7 @@ def test_a_run_with_atoms_does_not_stand_aside(home: Path) -> None:
 
 
 def test_a_check_that_compared_nothing_has_failed(open_run: Path) -> None:
-    check = atomic._run(Evidence(open_run), "BAD", "GOOD", lambda evidence, tally: None)
+    check = atomic._check(Run(open_run), ("BAD", "GOOD", lambda _run, _tally: None))
     assert (check.code, check.ok, check.checked, check.what) == ("BAD", False, 0, "nothing was checked")
 
 
@@ -936,11 +926,11 @@ def test_a_check_that_compared_nothing_has_failed(open_run: Path) -> None:
 
 
 def test_the_verdict_in_words(open_run: Path) -> None:
-    text = to_markdown(validate(open_run))
+    text = to_markdown(validate(Run(open_run)))
     assert text.startswith("# Atomic validation of r\n")
     assert "**VALID**, 19 of 19 checks ok" in text
     (open_run / layout.RISK).unlink()
-    text = to_markdown(validate(open_run))
+    text = to_markdown(validate(Run(open_run)))
     assert "**INVALID**" in text
     assert f"{layout.RISK} is missing" in text
     check = artifacts.Check(code="X", ok=False, checked=0, what="<script>|\n|")

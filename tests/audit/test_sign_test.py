@@ -13,9 +13,10 @@ from audit_house import COINS, Draft, atom_ids, draft, save
 
 import assay.gates.sign_test as module
 from assay.gates.sign_test import run_sign_test, sign_test
+from assay.gates.streams import Streams
 from assay.runs import artifacts as layout
 from assay.runs.documents import Flattened, Optimized, SignTest, Winner
-from assay.runs.run import read_panel
+from assay.runs.run import Run
 from assay.settings.model import RISK_PROFILES
 
 Mutant = Callable[[Draft], None]
@@ -27,8 +28,8 @@ def judge(content: Draft, direction: str, stage: str = "post_opt", **more: Any) 
     winners = [Winner.model_validate(winner) for winner in content[layout.WINNERS]["winners"]]
     kept = {winner["atom_id"] for winner in content[layout.ENRICHED]["winners"]}
     return sign_test(
-        read_panel(content[layout.RETURNS], "returns"),
-        read_panel(content[layout.SYNTHETIC], "synthetic"),
+        Streams.of(content[layout.RETURNS], "returns"),
+        Streams.of(content[layout.SYNTHETIC], "synthetic"),
         [winner for winner in winners if winner.atom_id in kept],
         direction,
         stage,  # type: ignore[arg-type]  # parametrised text is one of the two
@@ -188,8 +189,8 @@ def test_an_atom_that_stands_twice_is_named() -> None:
 def test_without_weights_there_is_no_second_test(missing: str) -> None:
     content = draft()
     result = sign_test(
-        read_panel(content[layout.RETURNS], "returns"),
-        read_panel(content[layout.SYNTHETIC], "synthetic"),
+        Streams.of(content[layout.RETURNS], "returns"),
+        Streams.of(content[layout.SYNTHETIC], "synthetic"),
         [Winner.model_validate(winner) for winner in content[layout.WINNERS]["winners"][:4]],
         "SHORT",
         "post_opt",
@@ -431,8 +432,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_directory_passes(folder: Path) -> None:
-    assert run_sign_test(folder, "pre_opt", "SHORT").ok
-    assert run_sign_test(folder, "post_opt", "SHORT").ok
+    assert run_sign_test(Run(folder), "pre_opt", "SHORT").ok
+    assert run_sign_test(Run(folder), "post_opt", "SHORT").ok
 
 
 @pytest.mark.parametrize(
@@ -450,7 +451,7 @@ def test_a_missing_or_unreadable_file_is_a_violation(folder: Path, name: str, co
     (folder / name).unlink()
     if damage is not None:
         (folder / name).write_bytes(damage)
-    result = run_sign_test(folder, "post_opt", "SHORT")
+    result = run_sign_test(Run(folder), "post_opt", "SHORT")
     assert not result.ok
     assert codes(result) == {code}
     assert {violation.where for violation in result.violations} == {name}
@@ -472,19 +473,19 @@ def test_a_missing_or_unreadable_file_is_a_violation(folder: Path, name: str, co
 )
 def test_an_empty_or_foreign_table_is_a_violation(folder: Path, name: str, table: pl.DataFrame, code: str) -> None:
     save(folder / name, table)
-    assert code in codes(run_sign_test(folder, "pre_opt", "SHORT"))
+    assert code in codes(run_sign_test(Run(folder), "pre_opt", "SHORT"))
 
 
 def test_dates_must_be_midnights_in_utc(folder: Path) -> None:
     table = pl.read_parquet(folder / layout.RETURNS)
     for date in (pl.col("date") + pl.duration(hours=1), pl.col("date").dt.convert_time_zone("Asia/Tokyo")):
         save(folder / layout.RETURNS, table.with_columns(date=date))
-        assert codes(run_sign_test(folder, "pre_opt", "SHORT")) == {"MISSING_RAW"}
+        assert codes(run_sign_test(Run(folder), "pre_opt", "SHORT")) == {"MISSING_RAW"}
 
 
 def test_without_enrichment_all_winners_are_tested(folder: Path) -> None:
     (folder / layout.ENRICHED).unlink()
-    assert codes(run_sign_test(folder, "pre_opt", "SHORT")) == {"MISSING_SYNTHETIC"}
+    assert codes(run_sign_test(Run(folder), "pre_opt", "SHORT")) == {"MISSING_SYNTHETIC"}
 
 
 def test_the_test_shares_nothing_with_the_synthesis() -> None:
@@ -500,7 +501,7 @@ def test_it_agrees_with_the_synthesis_that_it_tests(direction: str) -> None:
     from assay.alpha.synthesis import synthetic
 
     content = draft(direction)
-    physical = read_panel(content[layout.RETURNS], "returns")
+    physical = Streams.of(content[layout.RETURNS], "returns")
     columns = [physical.columns.index(COINS[coin]) for coin in (0, 1, 2, 2)]
     made = synthetic(physical.values[:, columns], [1 if direction == "LONG" else -1] * 4)
     table = pl.DataFrame({name: made[:, i] for i, name in enumerate(atom_ids(direction))})

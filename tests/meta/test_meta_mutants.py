@@ -8,12 +8,13 @@ import pytest
 
 from assay.base import files
 from assay.gates.eligibility import Refused, Terms, _check_terms
-from assay.gates.portfolio import validate_meta
+from assay.gates.validation import validate
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS as SLEEVE_STEPS
 from assay.runs import artifacts as layout
 from assay.runs.documents import Contributors, Flattened, MetaOptimized
 from assay.runs.request import Pin
+from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings import load
 from assay.settings.model import MetaProfile
@@ -258,12 +259,12 @@ def test_a_refused_sleeve_may_be_left_out_where_the_profile_allows_it(assembly):
 
 
 def test_a_sealed_portfolio_is_not_valid_any_more_when_a_sleeve_changes(assembly, portfolio):
-    assert validate_meta(portfolio).ok
+    assert validate(Run(portfolio)).ok
     path = assembly.home.runs / assembly.pins[SLEEVES[0]].run_id / layout.FLATTENED
     kept = path.read_bytes()
     try:
         path.write_bytes(kept + b" ")
-        failed = [check.code for check in validate_meta(portfolio).checks if not check.ok]
+        failed = [check.code for check in validate(Run(portfolio)).checks if not check.ok]
         assert failed == ["META_SLEEVE_HASH_MISMATCH"]
     finally:
         files.write(path, kept)
@@ -310,11 +311,11 @@ def test_a_changed_paper_of_a_portfolio_is_named(portfolio, code):
     kept = path.read_bytes()
     try:
         edit(path)
-        failed = {check.code for check in validate_meta(portfolio).checks if not check.ok}
+        failed = {check.code for check in validate(Run(portfolio)).checks if not check.ok}
     finally:
         files.write(path, kept)
     assert code in failed
-    assert validate_meta(portfolio).ok
+    assert validate(Run(portfolio)).ok
 
 
 def test_a_sleeve_that_did_not_end_valid_is_refused(assembly):

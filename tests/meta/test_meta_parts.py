@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from assay.base.errors import DataError
 from assay.gates.eligibility import enough
-from assay.gates.portfolio import identities
+from assay.gates.portfolio import bounds, faults, identities
 from assay.meta.alignment import Aligned, SleeveRecord, align, alignment
-from assay.meta.allocate import bounds, decide, faults
+from assay.meta.allocate import decide
 from assay.meta.analysis import effective_bets, herfindahl, risk_shares
 from assay.meta.flatten import SleeveBook, flatten, flattened_profile
 from assay.meta.walk import limit, walk

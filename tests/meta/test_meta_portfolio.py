@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from assay.base import files
 from assay.base.errors import GateError, UsageError
 from assay.cli.runs import meta_run
-from assay.gates.portfolio import validate_meta
+from assay.gates.validation import validate
 from assay.pipeline import meta_flow
 from assay.pipeline.replay import recorded_artifacts, replay
 from assay.runs import artifacts as layout
@@ -22,6 +22,7 @@ from assay.runs import documents as artifacts
 from assay.runs.documents import Analysis, Contributors, Flattened, MetaOptimized, Sleeves
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import entries
+from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings import load
 from assay.settings.model import RISK_PROFILES, MetaProfile
@@ -160,7 +161,7 @@ def test_a_replay_is_equal(assembly, portfolio):
     assert result.verdict == "EQUAL", result.artifacts
     assert set(result.artifacts) == set(recorded_artifacts(portfolio))
     assert len(result.artifacts) > 10
-    assert validate_meta(portfolio).ok
+    assert validate(Run(portfolio)).ok
 
 
 def test_a_portfolio_of_portfolios_is_flattened_to_the_same_atoms(assembly):
