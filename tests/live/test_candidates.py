@@ -16,7 +16,7 @@ from assay.lake.lake import Lake
 from assay.runs.documents import InvalidRecord
 from assay.screening import reconcile as reconciling
 from assay.screening.provider import Scanning
-from assay.screening.recorded_scans import Answer, Round, from_frame, question, recorded, screen, to_frame
+from assay.screening.recorded_scans import ScanBatch, ScanResponse, from_frame, question, recorded, screen, to_frame
 from assay.settings import load
 
 CLOSE = dt.datetime(2024, 1, 22, tzinfo=UTC)
@@ -27,8 +27,8 @@ LONG = "binance_spot_rating_all_long"
 
 def round_of(rows, scanned_at=AFTER, names=(LONG,), as_of=CLOSE):
     declared = load().scanners()
-    answers = [Answer(n, question(declared[n]), "{}", "00", len(rows), tuple(book(*rows).items())) for n in names]
-    return Round(as_of, scanned_at, tuple(answers))
+    answers = [ScanResponse(n, question(declared[n]), "{}", "00", len(rows), tuple(book(*rows).items())) for n in names]
+    return ScanBatch(as_of, scanned_at, tuple(answers))
 
 
 def screened(*rows, **changes):
@@ -41,7 +41,7 @@ def names(result):
     return [candidate.symbol.removeprefix("BINANCE:") for candidate in result.candidates]
 
 
-# --- the sieve ----------------------------------------------------------------------------------------------------
+# --- the filtered ----------------------------------------------------------------------------------------------------
 
 
 def test_order_is_rating_then_value_then_symbol():

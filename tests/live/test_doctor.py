@@ -23,7 +23,7 @@ from assay.report import doctor as checkup
 from assay.report.doctor import examine
 from assay.runs.documents import Finding
 from assay.runs.home import Home, Status
-from assay.screening.recorded_scans import Answer, Round, question, to_frame
+from assay.screening.recorded_scans import ScanBatch, ScanResponse, question, to_frame
 from assay.settings import load
 
 CLOSE = dt.datetime(2024, 1, 22, tzinfo=UTC)
@@ -230,8 +230,10 @@ def scan_of(lake, changes, scanned_at=NOW, as_of=CLOSE):
         strict=True,
     )
     row |= {f"Rec.{theirs}[1]|1D": rated[f"vote_{ours}"] for theirs, ours in votes} | changes
-    answers = [Answer(n, question(s), "{}", "00", 1, tuple(book(row).items())) for n, s in load().scanners().items()]
-    lake.record("candidates", to_frame(Round(as_of, scanned_at, tuple(answers))))
+    answers = [
+        ScanResponse(n, question(s), "{}", "00", 1, tuple(book(row).items())) for n, s in load().scanners().items()
+    ]
+    lake.record("candidates", to_frame(ScanBatch(as_of, scanned_at, tuple(answers))))
 
 
 def test_scans_never_made_old_and_in_disagreement(live, tmp_path):

@@ -14,9 +14,9 @@ from screener_rows import book, pair
 from assay.base.domain import UTC
 from assay.base.errors import Exit, SourceError
 from assay.screening.recorded_scans import COLUMNS
-from assay.screening.tradingview import Screener
+from assay.screening.tradingview import ScreenerClient
 from assay.settings import load
-from assay.settings.model import Screener as Settings
+from assay.settings.model import Screener as ScreenerSettings
 
 NOW = dt.datetime(2024, 3, 11, 0, 5, tzinfo=UTC)
 PAIRS = [pair(base, rating=rating) for base, rating in (("AAA", 0.5), ("BBB", 0.2), ("CCC", -0.3), ("DDD", 0.0))]
@@ -33,7 +33,7 @@ def server():
 def screener(server, slept=None, **changes):
     quick = {"address": server.url, "timeout": 5.0, "per_second": 1000.0, "attempts": 3, "backoff": 0.5}
     naps = [] if slept is None else slept
-    return Screener(Settings(**quick | changes), clock=lambda: NOW, sleep=naps.append)
+    return ScreenerClient(ScreenerSettings(**quick | changes), clock=lambda: NOW, sleep=naps.append)
 
 
 def scanners(*names):
@@ -198,7 +198,9 @@ def test_a_clock_of_another_day_is_refused(server):
 
 def test_a_bar_that_closes_meanwhile_is_no_answer(server):
     ticks = iter([dt.datetime(2024, 3, 10, 23, 59, 59, tzinfo=UTC), NOW, NOW])
-    asked = Screener(Settings(address=server.url, per_second=1000.0), clock=lambda: next(ticks), sleep=lambda _: None)
+    asked = ScreenerClient(
+        ScreenerSettings(address=server.url, per_second=1000.0), clock=lambda: next(ticks), sleep=lambda _: None
+    )
     with pytest.raises(SourceError) as caught:
         asked.ask(ALL_LONG)
     assert caught.value.code == "SCREENER_MIDNIGHT"

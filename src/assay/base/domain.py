@@ -23,6 +23,9 @@ QUOTES = (
 LOGICS = ("rating_all", "rating_ma", "rating_other")
 """Signals by which a scanner may find a candidate; the rating column is ``recommend_<x>``."""
 
+RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
+"""Columns of the three ratings, each in [-1, 1]."""
+
 BENCHMARK = "BINANCE:BTCUSDT"
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.base.domain import DAY, UTC
+from assay.base.domain import DAY, RATINGS, UTC
 from assay.base.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "value_traded")
-RATING_FIELDS = ("recommend_all", "recommend_ma", "recommend_other", "adx")
+RATING_FIELDS = (*RATINGS, "adx")
 
 
 @dataclass(frozen=True)

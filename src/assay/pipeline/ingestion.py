@@ -17,7 +17,7 @@ from assay.runs import documents as artifacts
 from assay.runs.home import Home
 from assay.screening.provider import Scanning
 from assay.screening.reconcile import Reconciliation, reconcile
-from assay.screening.recorded_scans import Round
+from assay.screening.recorded_scans import ScanBatch
 from assay.settings.model import SCAN_DAYS
 from assay.sources import is_live, open_source
 from assay.sources.base import utc_now
@@ -38,7 +38,7 @@ class Phase:
         Where everything is.
     bars : IngestReport
         What the bars became.
-    scan : Round or None
+    scan : ScanBatch or None
         What the screener said; None where it was not asked, or did not answer.
     scan_error : SourceError or None
         Why it did not answer.
@@ -52,7 +52,7 @@ class Phase:
 
     lake: Lake
     bars: IngestReport
-    scan: Round | None
+    scan: ScanBatch | None
     scan_error: SourceError | None
     superset: Superset | None
     missing: list[Drop]
@@ -136,7 +136,7 @@ def bring_up(
     return _phase(home, catalog, lake, report, found, error)
 
 
-def _ask(scanning: Scanning, tell: Progress) -> tuple[Round | None, SourceError | None]:
+def _ask(scanning: Scanning, tell: Progress) -> tuple[ScanBatch | None, SourceError | None]:
     tell("scan", 0, 0)
     try:
         return scanning.ask(), None
@@ -145,7 +145,7 @@ def _ask(scanning: Scanning, tell: Progress) -> tuple[Round | None, SourceError 
 
 
 def _phase(
-    home: Home, catalog: Catalog, lake: Lake, report: IngestReport, found: Round | None, error: SourceError | None
+    home: Home, catalog: Catalog, lake: Lake, report: IngestReport, found: ScanBatch | None, error: SourceError | None
 ) -> Phase:
     settings = catalog.scan()
     compared = reconcile(found, lake.latest()) if found is not None else None

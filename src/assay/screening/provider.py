@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from assay.base.domain import format_instant
 from assay.base.errors import SourceError, UsageError
-from assay.screening.recorded_scans import PROVIDER, Round, RoundReader, recorded, to_frame
-from assay.screening.superset import Answerer
-from assay.screening.tradingview import last_close
+from assay.screening.recorded_scans import PROVIDER, ScanBatch, recorded, scan_recorded, to_frame
+from assay.screening.superset import ScanProvider
+from assay.screening.tradingview import ScreenerClient, last_close
 from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
@@ -20,31 +21,17 @@ if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
     from assay.settings.model import Scanner, ScanSettings
 
-Ask = Callable[[Mapping[str, "Scanner"]], Round]
-
 
 @dataclass(frozen=True)
 class Scanning:
-    """How scanners are answered in one lake.
-
-    Attributes
-    ----------
-    lake : Lake
-        Where scans are recorded.
-    scanners : mapping of str to Scanner
-        All scanners.
-    settings : ScanSettings
-        Who is to answer.
-    clock : callable
-        The edge of time.
-    """
+    """How all scanners are answered in one lake, where scans are recorded; ``settings`` say by whom."""
 
     lake: Lake
     scanners: Mapping[str, Scanner]
     settings: ScanSettings
     clock: Callable[[], dt.datetime] = utc_now
 
-    def ask(self) -> Round:
+    def ask(self) -> ScanBatch:
         """Ask the screener now; nothing is recorded.
 
         Raises
@@ -52,15 +39,13 @@ class Scanning:
         SourceError
             If it has no whole, sound answer.
         """
-        from assay.screening.tradingview import Screener
+        return ScreenerClient(self.settings.screener, self.clock).ask(self.scanners)
 
-        return Screener(self.settings.screener, self.clock).ask(self.scanners)
-
-    def record(self, found: Round) -> Head:
-        """Keep a round in the lake, as a new state."""
+    def record(self, found: ScanBatch) -> Head:
+        """Keep a batch in the lake, as a new state."""
         return self.lake.record("candidates", to_frame(found))
 
-    def answerer(self, snapshot: Snapshot, as_of: dt.datetime) -> tuple[Snapshot, Answerer]:
+    def answerer(self, snapshot: Snapshot, as_of: dt.datetime) -> tuple[Snapshot, ScanProvider]:
         """Return who answers at an instant, and the state of the lake that holds the answer.
 
         A recorded scan of that instant is read; where there is none and the instant is the last close, the screener is
@@ -74,7 +59,7 @@ class Scanning:
             If the screener does not answer and the settings allow no fallback.
         """
         if self.settings.provider != PROVIDER:
-            return snapshot, Answerer()
+            return snapshot, ScanProvider()
         found = recorded(snapshot, as_of, self.scanners)
         if found is None:
             self._refuse_the_past(as_of)
@@ -84,9 +69,9 @@ class Scanning:
                 if not self.settings.fallback:
                     raise
                 why = f"the screener gave no answer, our own ratings did: {error.code}: {error.what}"
-                return snapshot, Answerer(asked=PROVIDER, fallback=why)
+                return snapshot, ScanProvider(asked=PROVIDER, fallback=why)
             snapshot = self.lake.pin(self.record(found).head)
-        return snapshot, Answerer(PROVIDER, RoundReader(found).scan, asked=PROVIDER)
+        return snapshot, ScanProvider(PROVIDER, partial(scan_recorded, found), asked=PROVIDER)
 
     def _refuse_the_past(self, as_of: dt.datetime) -> None:
         now = last_close(self.clock())

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from assay.base.domain import DAY, format_instant
-from assay.runs.documents import Finding, Scalar
-from assay.screening.recorded_scans import RATINGS, VOTES, Round, closed, from_frame
+from assay.base.constants import Scalar
+from assay.base.domain import DAY, RATINGS, format_instant
+from assay.runs.documents import Finding
+from assay.screening.recorded_scans import RATED, VOTES, ScanBatch, closed, from_frame
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
@@ -27,13 +28,12 @@ PRICE_TOLERANCE = 1e-9
 VALUE_TOLERANCE = 1e-6
 """Relative, of close x volume on both sides: the screener has no quote volume of a closed bar."""
 
-_RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
-COMPARED = ("close", "value_traded", *_RATINGS, *VOTES)
+COMPARED = ("close", "value_traded", *RATINGS, *VOTES)
 """What is compared, in order."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class Mismatch:
     """One value on which the screener and the lake differ."""
 
     symbol: str
@@ -54,25 +54,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """One round beside the lake.
-
-    Attributes
-    ----------
-    as_of, scanned_at : datetime
-        The round.
-    agreement : tuple of Agreement
-        One for each of :data:`COMPARED`.
-    differences : tuple of Difference
-        Beyond the tolerances, by symbol.
-    alone : tuple of str
-        Symbols of the scan whose closed bar the lake does not have.
-    """
+    """One batch of scans beside the lake."""
 
     as_of: dt.datetime
     scanned_at: dt.datetime
     agreement: tuple[Agreement, ...]
-    differences: tuple[Difference, ...] = field(default=())
-    alone: tuple[str, ...] = field(default=())
+    """One for each of :data:`COMPARED`."""
+    differences: tuple[Mismatch, ...] = ()
+    """Beyond the tolerances, by symbol."""
+    alone: tuple[str, ...] = ()
+    """Symbols of the scan whose closed bar the lake does not have."""
 
     @property
     def compared(self) -> int:
@@ -103,12 +94,12 @@ class Reconciliation:
         return Finding(code="SCREENER_DIFFERS", what=what, count=len(told), names=told)
 
 
-def reconcile(found: Round, snapshot: Snapshot) -> Reconciliation:
-    """Put a round's closed bars beside the lake's.
+def reconcile(found: ScanBatch, snapshot: Snapshot) -> Reconciliation:
+    """Put a batch's closed bars beside the lake's.
 
     Parameters
     ----------
-    found : Round
+    found : ScanBatch
         What the screener said, all scanners together; each symbol counts once.
     snapshot : Snapshot
         Our bars and ratings.
@@ -117,7 +108,7 @@ def reconcile(found: Round, snapshot: Snapshot) -> Reconciliation:
     ours = _ours(snapshot, found.as_of, sorted(said))
     shared = sorted(said.keys() & ours.keys())
     agreement: list[Agreement] = []
-    differences: list[Difference] = []
+    differences: list[Mismatch] = []
     for what in COMPARED:
         pairs = [(symbol, said[symbol].get(what), ours[symbol].get(what)) for symbol in shared]
         both = [(symbol, float(a), float(b)) for symbol, a, b in pairs if a is not None and b is not None]
@@ -134,7 +125,7 @@ def reconcile(found: Round, snapshot: Snapshot) -> Reconciliation:
 
 
 def agreements(snapshot: Snapshot) -> list[Reconciliation]:
-    """Reconcile the last round of every instant that was scanned, oldest first."""
+    """Reconcile the last batch of every instant that was scanned, oldest first."""
     rows = snapshot.candidates()
     if rows is None or rows.is_empty():
         return []
@@ -143,14 +134,14 @@ def agreements(snapshot: Snapshot) -> list[Reconciliation]:
     return [reconcile(found, snapshot) for found in rounds]
 
 
-def _compare(what: str, both: Sequence[tuple[str, float, float]]) -> tuple[Agreement, list[Difference]]:
+def _compare(what: str, both: Sequence[tuple[str, float, float]]) -> tuple[Agreement, list[Mismatch]]:
     theirs, ours = np.array([a for _, a, _ in both]), np.array([b for _, _, b in both])
     gap = np.abs(theirs - ours)
     if what in ("close", "value_traded"):
         scale = np.maximum(np.abs(theirs), np.abs(ours))
         gap = np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
     wrong = gap > _tolerance(what)
-    apart = [Difference(symbol, what, a, b) for (symbol, a, b), bad in zip(both, wrong, strict=True) if bad]
+    apart = [Mismatch(symbol, what, a, b) for (symbol, a, b), bad in zip(both, wrong, strict=True) if bad]
     largest = float(gap.max()) if gap.size else 0.0
     return Agreement(what, len(both), len(both) - len(apart), largest), apart
 
@@ -160,15 +151,15 @@ def _tolerance(what: str) -> float:
         return PRICE_TOLERANCE
     if what == "value_traded":
         return VALUE_TOLERANCE
-    return RATING_TOLERANCE if what in _RATINGS else 0.0
+    return RATING_TOLERANCE if what in RATINGS else 0.0
 
 
-def _said(found: Round) -> dict[str, Mapping[str, Scalar]]:
+def _said(found: ScanBatch) -> dict[str, Mapping[str, Scalar]]:
     """Return the screener's closed bar of each symbol under our names."""
     said: dict[str, Mapping[str, Scalar]] = {}
     for answer in found.answers:
         for symbol, fields in answer.rows:
-            values = {name: fields.get(closed(name)) for name in ("close", *RATINGS, *VOTES)}
+            values = {name: fields.get(closed(name)) for name in ("close", *RATED, *VOTES)}
             said[symbol] = values | {
                 "value_traded": _product(fields.get(closed("close")), fields.get(closed("volume")))
             }
@@ -179,7 +170,7 @@ def _ours(snapshot: Snapshot, as_of: dt.datetime, symbols: list[str]) -> dict[st
     """Return the lake's values of the same bar under the same names."""
     since = as_of - DAY
     bars = snapshot.bars(since, as_of, symbols, columns=("symbol", "close", "volume"))
-    rated = snapshot.ratings(since, as_of, symbols, columns=("symbol", *_RATINGS, *VOTES))
+    rated = snapshot.ratings(since, as_of, symbols, columns=("symbol", *RATINGS, *VOTES))
     values = bars.with_columns((pl.col("close") * pl.col("volume")).alias("value_traded"))
     return {row.pop("symbol"): row for row in values.join(rated, on="symbol", how="left").iter_rows(named=True)}
 

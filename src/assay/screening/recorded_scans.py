@@ -1,4 +1,4 @@
-"""What a round of scans is, and its place in the lake's ``candidates`` table.
+"""What a batch of scans is, its place in the lake's ``candidates`` table, and how a scanner reads it.
 
 Every record is kept as the screener gave it, with the time, the request and the hash of the answer, so that any later
 reader can tell what was known and what was made of it. A scan's first row, of rank 0, holds what is true of the whole;
@@ -18,18 +18,22 @@ import numpy as np
 import polars as pl
 
 from assay.base import files
-from assay.base.domain import DAY, UTC, Direction, rating_column, symbol_fault
+from assay.base.constants import Floats, Scalar
+from assay.base.domain import DAY, RATINGS, UTC, Direction, rating_column, symbol_fault
 from assay.base.errors import IntegrityError
-from assay.market.panel import Floats, Market
+from assay.market.panel import Market
 from assay.market.schema import CANDIDATES
 from assay.market.universe import Metadata, market_metadata
-from assay.runs.documents import InvalidRecord, Scalar
-from assay.screening.scanner import ScanResult, Sight, sift, young
+from assay.runs.documents import InvalidRecord
+from assay.screening.scanner import MarketView, ScanResult, filter_view, young
 from assay.settings.model import Scanner
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
-    from assay.settings.model import Scanner
+
+PROVIDER = "tradingview"
+Row = tuple[str, dict[str, Scalar]]
+"""A symbol, and its columns by the screener's names."""
 
 CLOSED = "[1]|1D"
 """Suffix of the last closed daily bar."""
@@ -39,7 +43,7 @@ TEXTS = ("name", "exchange", "type", "base_currency", "currency", "update_mode")
 
 BAR = MappingProxyType({"open": "open", "high": "high", "low": "low", "close": "close", "volume": "volume"})
 
-RATINGS = MappingProxyType(
+RATED = MappingProxyType(
     {
         "recommend_all": "Recommend.All",
         "recommend_ma": "Recommend.MA",
@@ -64,7 +68,7 @@ VOTES = MappingProxyType(
 FORMING = ("Value.Traded", "Volatility.D")
 """What is asked of the forming bar alone: the closed bar's follow from its prices and volume."""
 
-OURS = MappingProxyType({**BAR, **RATINGS, **VOTES})
+OURS = MappingProxyType({**BAR, **RATED, **VOTES})
 """Our name of a column to the screener's, without suffix."""
 
 NUMBERS = (*OURS.values(), *FORMING, *(f"{column}{CLOSED}" for column in OURS.values()))
@@ -82,56 +86,33 @@ def closed(name: str) -> str:
     return OURS[name] + CLOSED
 
 
-PROVIDER = "tradingview"
-Row = tuple[str, dict[str, Scalar]]
-"""A symbol, and its columns by the screener's names."""
-
-
 @dataclass(frozen=True)
-class Answer:
-    """What the screener said to one scanner.
-
-    Attributes
-    ----------
-    scanner : str
-        Its name.
-    question : str
-        What decides which records came, see :func:`question`.
-    request : str
-        What was asked, as canonical JSON; the range is the first page's.
-    response_sha256 : str
-        Of the bytes of all pages, one after the other.
-    total : int
-        Records that the screener counted.
-    rows : tuple of (symbol, fields)
-        In the screener's order; every column under the screener's own name.
-    """
+class ScanResponse:
+    """What the screener said to one scanner."""
 
     scanner: str
     question: str
+    """What decides which records came, see :func:`question`."""
     request: str
+    """What was asked, as canonical JSON; the range is the first page's."""
     response_sha256: str
+    """Of the bytes of all pages, one after the other."""
     total: int
+    """Records that the screener counted."""
     rows: tuple[Row, ...]
+    """In the screener's order; every column under the screener's own name."""
 
 
 @dataclass(frozen=True)
-class Round:
-    """All scanners asked at one moment.
-
-    Attributes
-    ----------
-    as_of : datetime
-        Close of the last daily bar that had closed.
-    scanned_at : datetime
-        When the first request was sent, in whole microseconds.
-    answers : tuple of Answer
-        One for each scanner, by name.
-    """
+class ScanBatch:
+    """All scanners asked at one moment."""
 
     as_of: dt.datetime
+    """Close of the last daily bar that had closed."""
     scanned_at: dt.datetime
-    answers: tuple[Answer, ...]
+    """When the first request was sent, in whole microseconds."""
+    answers: tuple[ScanResponse, ...]
+    """One for each scanner, by name."""
 
 
 def question(scanner: Scanner) -> str:
@@ -150,17 +131,12 @@ def question(scanner: Scanner) -> str:
     return files.canonical_json(parts).decode()
 
 
-def symbols_of(found: Round) -> list[str]:
-    """Symbols in any of the answers, sorted."""
-    return sorted({symbol for answer in found.answers for symbol, _ in answer.rows})
-
-
-def to_frame(found: Round) -> pl.DataFrame:
-    """Return a round as rows of the lake's ``candidates`` table."""
+def to_frame(found: ScanBatch) -> pl.DataFrame:
+    """Return a batch as rows of the lake's ``candidates`` table."""
     return pl.DataFrame(list(_table_rows(found)), schema=CANDIDATES, orient="row")
 
 
-def _table_rows(found: Round) -> Iterator[tuple[Any, ...]]:
+def _table_rows(found: ScanBatch) -> Iterator[tuple[Any, ...]]:
     for answer in found.answers:
         key = (answer.scanner, found.as_of, found.scanned_at, PROVIDER)
         about = {"question": answer.question, "total": answer.total}
@@ -173,8 +149,8 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def recorded(snapshot: Snapshot, as_of: dt.datetime, scanners: Mapping[str, Scanner]) -> Round | None:
-    """Return the last recorded round of an instant that answers these scanners' questions, or None."""
+def recorded(snapshot: Snapshot, as_of: dt.datetime, scanners: Mapping[str, Scanner]) -> ScanBatch | None:
+    """Return the last recorded batch of an instant that answers these scanners' questions, or None."""
     rows = snapshot.candidates(as_of)
     if rows is None:
         return None
@@ -184,12 +160,12 @@ def recorded(snapshot: Snapshot, as_of: dt.datetime, scanners: Mapping[str, Scan
         asked = {answer.scanner: answer.question for answer in found.answers}
         if all(asked.get(name) == question(scanner) for name, scanner in scanners.items()):
             wanted = tuple(answer for answer in found.answers if answer.scanner in scanners)
-            return Round(found.as_of, found.scanned_at, wanted)
+            return ScanBatch(found.as_of, found.scanned_at, wanted)
     return None
 
 
-def from_frame(rows: pl.DataFrame) -> Round:
-    """Return the round that rows of one ``scanned_at`` hold.
+def from_frame(rows: pl.DataFrame) -> ScanBatch:
+    """Return the batch that rows of one ``scanned_at`` hold.
 
     Raises
     ------
@@ -197,10 +173,10 @@ def from_frame(rows: pl.DataFrame) -> Round:
         If a row is not what a scan writes, or one is missing.
     """
     answers = [_answer(part.sort("rank")) for _, part in sorted(rows.group_by("scanner"), key=lambda pair: pair[0])]
-    return Round(rows["as_of"][0].astimezone(UTC), rows["scanned_at"][0].astimezone(UTC), tuple(answers))
+    return ScanBatch(rows["as_of"][0].astimezone(UTC), rows["scanned_at"][0].astimezone(UTC), tuple(answers))
 
 
-def _answer(rows: pl.DataFrame) -> Answer:
+def _answer(rows: pl.DataFrame) -> ScanResponse:
     first, *records = rows.iter_rows(named=True)
     try:
         about = json.loads(first["fields"])
@@ -215,39 +191,27 @@ def _answer(rows: pl.DataFrame) -> Answer:
             where=f"candidates: {first['scanner']} of {first['scanned_at']}",
             hint="restore the lake's folder from a copy",
         )
-    return Answer(first["scanner"], question, first["request"], first["response_sha256"], total, found)
+    return ScanResponse(first["scanner"], question, first["request"], first["response_sha256"], total, found)
 
 
-_RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
+def scan_recorded(found: ScanBatch, market: Market, name: str, scanner: Scanner) -> ScanResult:
+    """Answer a scanner from a recorded batch, as :func:`assay.screening.scanner.scan` does from ratings.
 
-
-@dataclass(frozen=True)
-class RoundReader:
-    """Answers scanners from a recorded round, as :func:`assay.screening.scanner.scan` does from ratings.
-
-    Attributes
-    ----------
-    found : Round
-        All scanners' answers.
+    ``market`` tells which pairs are too young, and splits their names.
     """
-
-    found: Round
-
-    def scan(self, market: Market, name: str, scanner: Scanner) -> ScanResult:
-        """Return what a scanner found; ``market`` tells which pairs are too young, and splits their names."""
-        answer = next(answer for answer in self.found.answers if answer.scanner == name)
-        return screen(answer, self.found, scanner, market)
+    answer = next(answer for answer in found.answers if answer.scanner == name)
+    return screen(answer, found, scanner, market)
 
 
-def screen(answer: Answer, found: Round, scanner: Scanner, market: Market | None = None) -> ScanResult:
+def screen(answer: ScanResponse, found: ScanBatch, scanner: Scanner, market: Market | None = None) -> ScanResult:
     """Check an answer record by record and put it through the scanner's filters.
 
     Parameters
     ----------
-    answer : Answer
+    answer : ScanResponse
         The screener's records.
-    found : Round
-        The round that it belongs to.
+    found : ScanBatch
+        The batch that it belongs to.
     scanner : Scanner
         What was asked.
     market : Market, optional
@@ -261,7 +225,7 @@ def screen(answer: Answer, found: Round, scanner: Scanner, market: Market | None
             good.append((symbol, fields))
         else:
             invalid.append(InvalidRecord(symbol=symbol, scanner=answer.scanner, reason=fault))
-    result = sift(_sight(good, found, scanner, market), answer.scanner, scanner)
+    result = filter_view(_view(good, found, scanner, market), answer.scanner, scanner)
     if not invalid:
         return result
     dropped = result.count.dropped | {"invalid": result.count.dropped.get("invalid", 0) + len(invalid)}
@@ -287,7 +251,7 @@ def record_fault(symbol: str, fields: Mapping[str, Scalar], scanner: Scanner) ->
 
 
 def _rating_fault(fields: Mapping[str, Scalar], scanner: Scanner) -> str | None:
-    for rating in _RATINGS:
+    for rating in RATINGS:
         value = fields.get(closed(rating))
         if value is not None and not -1.0 <= float(value) <= 1.0:
             return f"{closed(rating)} = {value} is outside [-1, 1]"
@@ -298,10 +262,9 @@ def _rating_fault(fields: Mapping[str, Scalar], scanner: Scanner) -> str | None:
     return None
 
 
-def _sight(rows: list[Row], found: Round, scanner: Scanner, market: Market | None) -> Sight:
-    symbols = tuple(symbol for symbol, _ in rows)
-    said = tuple(fields for _, fields in rows)
-    row = {name: _column(said, closed(name)) for name in (*BAR, *RATINGS)}
+def _view(rows: list[Row], found: ScanBatch, scanner: Scanner, market: Market | None) -> MarketView:
+    symbols, said = tuple(symbol for symbol, _ in rows), tuple(fields for _, fields in rows)
+    row = {name: _column(said, closed(name)) for name in (*BAR, *RATED)}
     with np.errstate(over="ignore"):
         # The screener gives no quote volume of a closed bar.
         row["value_traded"] = row["close"] * row["volume"]
@@ -309,7 +272,7 @@ def _sight(rows: list[Row], found: Round, scanner: Scanner, market: Market | Non
     if market is not None:
         known = young(market, scanner.universe.min_bars) & (market.listing[-1] >= 0)
         too_young[:] = [symbol in market.index and known[market.index[symbol]] for symbol in symbols]
-    return Sight(
+    return MarketView(
         symbols=symbols,
         metadata=(*_said(rows), *(market_metadata(market) if market is not None else ())),
         day=(found.as_of - DAY).date(),
@@ -336,5 +299,4 @@ def _said(rows: list[Row]) -> Metadata:
 
 
 def _column(rows: tuple[Mapping[str, Scalar], ...], name: str) -> Floats:
-    values = [row.get(name) for row in rows]
-    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+    return np.array([row.get(name) for row in rows], dtype=np.float64)  # None becomes NaN

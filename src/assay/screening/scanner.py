@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from assay.base.constants import Bools, Floats, Scalar
 from assay.base.domain import Direction, rating_column
 from assay.base.errors import DataError
-from assay.market.panel import BAR_FIELDS, Floats, Market
+from assay.market.panel import BAR_FIELDS, Market
 from assay.market.universe import Metadata, Pairs, market_metadata, pairs_of
-from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, Scalar, ScannerCount
+from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount
 
 if TYPE_CHECKING:
     from assay.settings.model import Scanner
 
-Mask = npt.NDArray[np.bool_]
 Columns = npt.NDArray[np.intp]
 
 
@@ -31,18 +31,7 @@ Columns = npt.NDArray[np.intp]
 class ScanResult:
     """What one scanner found at one instant.
 
-    Attributes
-    ----------
-    name : str
-        The scanner.
-    candidates : list of Candidate
-        In the scanner's order, rank from 1.
-    count : ScannerCount
-        ``universe = kept + sum(dropped.values())``.
-    merged : list of MergedQuote
-        Pairs that gave way to another quote of the same base.
-    invalid : list of InvalidRecord
-        Records that cannot be used, by name.
+    ``candidates`` are in the scanner's order, rank from 1; ``count.universe = kept + sum(dropped.values())``.
     """
 
     name: str
@@ -53,34 +42,22 @@ class ScanResult:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a provider shows of every pair at one instant; arrays are (n_symbols,).
-
-    Attributes
-    ----------
-    symbols : tuple of str
-        Sorted.
-    metadata : tuple of (symbol, base, quote)
-        Pairs as the exchange's own table, or the provider, splits them; the last of several counts.
-    day : date
-        Day of the bar.
-    row : dict of str to float64 array
-        The last closed bar and its ratings.
-    seen : bool array
-        Pairs that the provider has at this instant.
-    young : bool array
-        Pairs known to have too few bars.
-    more : tuple of mapping
-        What else the provider said of each symbol; empty where it said nothing else.
-    """
+class MarketView:
+    """What a provider shows of every pair at one instant; arrays are (n_symbols,)."""
 
     symbols: tuple[str, ...]
+    """Sorted."""
     metadata: Metadata
     day: dt.date
+    """Of the bar."""
     row: dict[str, Floats]
-    seen: Mask
-    young: Mask
+    """The last closed bar and its ratings."""
+    seen: Bools
+    """Pairs that the provider has at this instant."""
+    young: Bools
+    """Pairs known to have too few bars."""
     more: tuple[Mapping[str, Scalar], ...] = ()
+    """What else the provider said of each symbol; empty where it said nothing else."""
 
 
 def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
@@ -108,12 +85,12 @@ def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
     """
     if not market.days.size:
         raise DataError("the market has no day to scan", where=name, hint="choose a later date, or load earlier bars")
-    return sift(look(market, scanner), name, scanner)
+    return filter_view(market_view(market, scanner), name, scanner)
 
 
-def look(market: Market, scanner: Scanner) -> Sight:
+def market_view(market: Market, scanner: Scanner) -> MarketView:
     """Return what our own ratings show a scanner at the market's instant."""
-    return Sight(
+    return MarketView(
         symbols=market.symbols,
         metadata=market_metadata(market),
         day=market.days[-1].astype("datetime64[D]").item(),
@@ -123,54 +100,53 @@ def look(market: Market, scanner: Scanner) -> Sight:
     )
 
 
-def young(market: Market, min_bars: int) -> Mask:
+def young(market: Market, min_bars: int) -> Bools:
     """Columns whose present listing has fewer bars than a pair needs."""
-    too_few: Mask = (market.listing == market.listing[-1]).sum(axis=0) < min_bars
-    return too_few
+    return np.asarray((market.listing == market.listing[-1]).sum(axis=0) < min_bars)
 
 
-def sift(sight: Sight, name: str, scanner: Scanner) -> ScanResult:
-    """Answer a scanner's query from what a provider shows: the same filters, order and limit whoever answers."""
+def filter_view(view: MarketView, name: str, scanner: Scanner) -> ScanResult:
+    """ScanResponse a scanner's query from what a provider shows: the same filters, order and limit whoever answers."""
     universe = scanner.universe
-    pairs = pairs_of(sight.symbols, sight.metadata, universe.exchange, universe.quotes)
-    row = sight.row
-    sieve = _Sieve(sight.seen)
-    invalid = _drop_strangers(sieve, pairs, sight, name)
-    invalid += _drop_not_finite(sieve, sight, name)
-    volatility = _volatility(row, sieve.alive)
+    pairs = pairs_of(view.symbols, view.metadata, universe.exchange, universe.quotes)
+    row = view.row
+    left = _Remaining(view.seen)
+    invalid = _drop_strangers(left, pairs, view, name)
+    invalid += _drop_not_finite(left, view, name)
+    volatility = _volatility(row, left.alive)
     rating = row[rating_column(scanner.logic)]
     sign = Direction[scanner.direction].sign
     with np.errstate(invalid="ignore"):
-        sieve.drop("value_traded", ~(row["value_traded"] >= scanner.min_value_traded))
-        sieve.drop("volatility", ~(volatility > scanner.min_volatility))
-        sieve.drop("unrated", np.isnan(rating))
-        sieve.drop("history", sight.young)
-        sieve.drop("rating", ~(sign * rating > 0))
-    merged = _merge_quotes(sieve, pairs, row["value_traded"], universe.quote_advantage, sight.symbols, name)
-    found = np.flatnonzero(sieve.alive)
-    # The symbols of a sight are sorted, so that its columns break the last ties.
+        left.drop("value_traded", ~(row["value_traded"] >= scanner.min_value_traded))
+        left.drop("volatility", ~(volatility > scanner.min_volatility))
+        left.drop("unrated", np.isnan(rating))
+        left.drop("history", view.young)
+        left.drop("rating", ~(sign * rating > 0))
+    merged = _merge_quotes(left, pairs, view, universe.quote_advantage, name)
+    found = np.flatnonzero(left.alive)
+    # The symbols of a view are sorted, so that its columns break the last ties.
     order = found[np.lexsort((found, -row["value_traded"][found], -sign * rating[found]))]
     kept = order[: scanner.limit]
     count = ScannerCount(
         scanner=name,
-        universe=sieve.universe,
+        universe=left.universe,
         matched=found.size,
         kept=kept.size,
-        dropped=sieve.dropped | {"limit": int(found.size - kept.size)},
+        dropped=left.dropped | {"limit": int(found.size - kept.size)},
     )
-    candidates = _candidates(kept, row | {"volatility_d": volatility}, sight, name, scanner)
+    candidates = _candidates(kept, row | {"volatility_d": volatility}, view, name, scanner)
     return ScanResult(name, candidates, count, merged, invalid)
 
 
-class _Sieve:
+class _Remaining:
     """Columns still alive, and how many each reason dropped."""
 
-    def __init__(self, alive: Mask) -> None:
+    def __init__(self, alive: Bools) -> None:
         self.alive = alive.copy()
         self.universe = int(alive.sum())
         self.dropped: dict[str, int] = {}
 
-    def drop(self, reason: str, mask: Mask) -> Columns:
+    def drop(self, reason: str, mask: Bools) -> Columns:
         """Drop the living columns of a mask; return them."""
         gone = np.flatnonzero(self.alive & mask)
         self.alive[gone] = False
@@ -178,26 +154,26 @@ class _Sieve:
         return gone
 
 
-def _drop_strangers(sieve: _Sieve, pairs: Pairs, sight: Sight, name: str) -> list[InvalidRecord]:
+def _drop_strangers(left: _Remaining, pairs: Pairs, view: MarketView, name: str) -> list[InvalidRecord]:
     """Drop what is not a coin of the universe; name what cannot even be read."""
-    gone = sieve.drop("invalid", pairs.faulty)
-    sieve.drop("exchange", pairs.foreign)
-    sieve.drop("quote", pairs.rank < 0)
-    sieve.drop("base_excluded", pairs.excluded(sight.day))
-    return [InvalidRecord(symbol=sight.symbols[i], scanner=name, reason=str(pairs.faults[i])) for i in gone]
+    gone = left.drop("invalid", pairs.faulty)
+    left.drop("exchange", pairs.foreign)
+    left.drop("quote", pairs.rank < 0)
+    left.drop("base_excluded", pairs.excluded(view.day))
+    return [InvalidRecord(symbol=view.symbols[i], scanner=name, reason=str(pairs.faults[i])) for i in gone]
 
 
-def _drop_not_finite(sieve: _Sieve, sight: Sight, name: str) -> list[InvalidRecord]:
+def _drop_not_finite(left: _Remaining, view: MarketView, name: str) -> list[InvalidRecord]:
     """Drop records that a comparison would read wrongly: a missing or infinite price, or a rating without bounds."""
-    row = sight.row
+    row = view.row
     bad = {field: ~np.isfinite(row[field]) for field in BAR_FIELDS}
     bad |= {field: np.isinf(values) for field, values in row.items() if field not in BAR_FIELDS}
     with np.errstate(invalid="ignore"):
         bad["low"] |= row["low"] <= 0
-    gone = sieve.drop("invalid", np.logical_or.reduce(list(bad.values())))
+    gone = left.drop("invalid", np.logical_or.reduce(list(bad.values())))
     return [
         InvalidRecord(
-            symbol=sight.symbols[i],
+            symbol=view.symbols[i],
             scanner=name,
             reason=f"not a usable number: {', '.join(f'{field} = {row[field][i]}' for field in bad if bad[field][i])}",
         )
@@ -205,7 +181,7 @@ def _drop_not_finite(sieve: _Sieve, sight: Sight, name: str) -> list[InvalidReco
     ]
 
 
-def _volatility(row: dict[str, Floats], alive: Mask) -> Floats:
+def _volatility(row: dict[str, Floats], alive: Bools) -> Floats:
     """Volatility.D = 100 (high - low) / low, in percent; NaN where the record is not alive."""
     result = np.full(alive.size, np.nan)
     low = row["low"][alive]
@@ -213,40 +189,42 @@ def _volatility(row: dict[str, Floats], alive: Mask) -> Floats:
     return result
 
 
-def _merge_quotes(
-    sieve: _Sieve, pairs: Pairs, value: Floats, advantage: float, symbols: tuple[str, ...], name: str
-) -> list[MergedQuote]:
+def _merge_quotes(left: _Remaining, pairs: Pairs, view: MarketView, advantage: float, name: str) -> list[MergedQuote]:
     """Keep one pair of each base; see :meth:`assay.market.universe.Pairs.traded`."""
-    alive = np.flatnonzero(sieve.alive)
+    value = view.row["value_traded"]
+    alive = np.flatnonzero(left.alive)
     winners = pairs.traded(alive, value, advantage)
     lost = alive != winners
+    losers = np.zeros(left.alive.size, dtype=np.bool_)
+    losers[alive[lost]] = True
+    left.drop("merged_quote", losers)
     merged = [
-        _merged(loser, winner, value, advantage, symbols, name)
+        MergedQuote(
+            symbol=view.symbols[loser],
+            into=view.symbols[winner],
+            scanner=name,
+            reason=_why(value[loser], value[winner], advantage),
+        )
         for loser, winner in zip(alive[lost].tolist(), winners[lost].tolist(), strict=True)
     ]
-    losers = np.zeros(sieve.alive.size, dtype=np.bool_)
-    losers[alive[lost]] = True
-    sieve.drop("merged_quote", losers)
     return sorted(merged, key=lambda record: record.symbol)
 
 
-def _merged(
-    loser: int, winner: int, value: Floats, advantage: float, symbols: tuple[str, ...], name: str
-) -> MergedQuote:
-    compared = f"value traded {value[loser]:.6g} against {value[winner]:.6g}"
-    if value[winner] > advantage * value[loser]:
-        reason = f"more than {advantage:g} times less traded: {compared}"
-    else:
-        reason = f"its quote ranks lower and it does not trade more than {advantage:g} times as much: {compared}"
-    return MergedQuote(symbol=symbols[loser], into=symbols[winner], scanner=name, reason=reason)
+def _why(lost: float, won: float, advantage: float) -> str:
+    compared = f"value traded {lost:.6g} against {won:.6g}"
+    if won > advantage * lost:
+        return f"more than {advantage:g} times less traded: {compared}"
+    return f"its quote ranks lower and it does not trade more than {advantage:g} times as much: {compared}"
 
 
-def _candidates(kept: Columns, row: dict[str, Floats], sight: Sight, name: str, scanner: Scanner) -> list[Candidate]:
-    symbols, more = sight.symbols, sight.more or ({},) * len(sight.symbols)
+def _candidates(
+    kept: Columns, row: dict[str, Floats], view: MarketView, name: str, scanner: Scanner
+) -> list[Candidate]:
+    more = view.more or ({},) * len(view.symbols)
     seen = {field: _scalars(values[kept]) for field, values in sorted(row.items())}
     return [
         Candidate(
-            symbol=symbols[column],
+            symbol=view.symbols[column],
             logic=scanner.logic,
             direction=scanner.direction,
             scan_direction=scanner.direction,
@@ -260,7 +238,4 @@ def _candidates(kept: Columns, row: dict[str, Floats], sight: Sight, name: str, 
 
 def _scalars(values: Floats) -> list[Scalar]:
     """Plain numbers, None for what the market does not have."""
-    plain: list[float] = values.tolist()
-    if not np.isnan(values).any():
-        return list(plain)
-    return [None if value != value else value for value in plain]
+    return [None if value != value else value for value in values.tolist()]

@@ -18,36 +18,25 @@ from assay.screening.scanner import ScanResult, scan
 from assay.settings.model import Profile, Scanner
 
 Provider = Literal["ratings", "tradingview"]
-Scan = Callable[[Market, str, Scanner], ScanResult]
-"""Answers one scanner, by name, at a market's instant."""
 
 
 @dataclass(frozen=True)
-class Answerer:
-    """Who answers the scanners.
-
-    Attributes
-    ----------
-    provider : {"ratings", "tradingview"}
-        Who answers.
-    scan : callable
-        How.
-    asked : {"ratings", "tradingview"}
-        Whom the settings name.
-    fallback : str or None
-        Why another one answers.
-    """
+class ScanProvider:
+    """Who answers the scanners, and how."""
 
     provider: Provider = "ratings"
-    scan: Scan = scan
+    scan: Callable[[Market, str, Scanner], ScanResult] = scan
+    """Answers one scanner, by name, at a market's instant."""
     asked: Provider = "ratings"
+    """Whom the settings name."""
     fallback: str | None = None
+    """Why another one answers."""
 
     @property
     def name(self) -> str:
         """Name in a superset's key: a superset that fell back is another one than one that was asked for.
 
-        >>> Answerer().name, Answerer(asked="tradingview", fallback="no network").name
+        >>> ScanProvider().name, ScanProvider(asked="tradingview", fallback="no network").name
         ('ratings', 'ratings for tradingview')
         """
         return self.provider if self.fallback is None else f"{self.provider} for {self.asked}"
@@ -55,21 +44,14 @@ class Answerer:
 
 @dataclass(frozen=True)
 class Pool:
-    """A profile's share of a superset.
-
-    Attributes
-    ----------
-    candidates : list of Candidate
-        Unique by (symbol, logic, direction), in that order.
-    taken : int
-        Records taken from the superset.
-    merged : int
-        Records that turned into one that was there already; ``len(candidates) = taken - merged``.
-    """
+    """A profile's share of a superset; ``len(candidates) = taken - merged``."""
 
     candidates: list[Candidate]
+    """Unique by (symbol, logic, direction), in that order."""
     taken: int
+    """Records taken from the superset."""
     merged: int
+    """Records that turned into one that was there already."""
 
 
 def consolidate(
@@ -210,7 +192,7 @@ def ensure_superset(
     as_of: dt.datetime,
     head: int,
     scanners: Mapping[str, Scanner],
-    answerer: Answerer | None = None,
+    answerer: ScanProvider | None = None,
 ) -> tuple[Path, Superset]:
     """Return the superset of an instant, scanning once if it is not there.
 
@@ -230,7 +212,7 @@ def ensure_superset(
         Head of the lake that ``market_loader`` reads.
     scanners : mapping of str to Scanner
         All scanners: together they make the superset.
-    answerer : Answerer, optional
+    answerer : ScanProvider, optional
         Who answers them; our own ratings where None.
 
     Returns
@@ -245,7 +227,7 @@ def ensure_superset(
     IntegrityError
         If a file of that name is damaged or answers for something else.
     """
-    who = answerer or Answerer()
+    who = answerer or ScanProvider()
     key = superset_key(scanners, head, who.name)
     shelf = folder / "superset" / as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     found = _find(shelf, key)

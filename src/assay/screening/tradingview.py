@@ -19,13 +19,13 @@ from assay.base import files
 from assay.base.domain import UTC, Direction, format_instant, rating_column
 from assay.base.errors import SourceError, UsageError
 from assay.runs.documents import Scalar
-from assay.screening.recorded_scans import COLUMNS, TEXTS, Answer, Round, Row, closed, question
+from assay.screening.recorded_scans import COLUMNS, TEXTS, Row, ScanBatch, ScanResponse, closed, question
 
 if TYPE_CHECKING:
     import httpx
 
     from assay.settings.model import Scanner
-    from assay.settings.model import Screener as Settings
+    from assay.settings.model import Screener as ScreenerSettings
 
 OFFLINE = "check the network, or set scan.fallback=true to let our own ratings answer"
 CHANGED = "the screener's columns have changed: install a newer version of Assay, or set scan.provider=ratings"
@@ -193,7 +193,7 @@ def request_body(scanner: Scanner, page: int, offset: int = 0) -> dict[str, Any]
     return dict(query.query)
 
 
-class Screener:
+class ScreenerClient:
     """Asks the screener.
 
     Parameters
@@ -206,7 +206,7 @@ class Screener:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ScreenerSettings,
         clock: Clock = lambda: dt.datetime.now(UTC),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -215,7 +215,7 @@ class Screener:
         self._sleep = sleep
         self._pace = _Pace(settings.per_second, sleep)
 
-    def ask(self, scanners: Mapping[str, Scanner]) -> Round:
+    def ask(self, scanners: Mapping[str, Scanner]) -> ScanBatch:
         """Ask for every scanner at the same time.
 
         Raises
@@ -245,9 +245,9 @@ class Screener:
                 hint="scan again: the answers are of two different days",
                 code="SCREENER_MIDNIGHT",
             )
-        return Round(last_close(began), began.astimezone(UTC), answers)
+        return ScanBatch(last_close(began), began.astimezone(UTC), answers)
 
-    def _answer(self, client: httpx.Client, name: str, scanner: Scanner) -> Answer:
+    def _answer(self, client: httpx.Client, name: str, scanner: Scanner) -> ScanResponse:
         """Page through one scanner's records; the whole is asked for again where it does not hold together."""
         for attempt in range(1, self.settings.attempts + 1):
             try:
@@ -265,7 +265,7 @@ class Screener:
             raise SourceError(fault.what, where=where, hint=fault.hint, code=fault.code) from fault
         self._sleep(wait)
 
-    def _pages(self, client: httpx.Client, name: str, scanner: Scanner) -> Answer:
+    def _pages(self, client: httpx.Client, name: str, scanner: Scanner) -> ScanResponse:
         page = self.settings.page
         parts: list[bytes] = []
         rows: dict[str, dict[str, Scalar]] = {}
@@ -283,7 +283,7 @@ class Screener:
                 rows[symbol] = fields
             parts.append(body)
         request = files.canonical_json(request_body(scanner, page)).decode()
-        return Answer(name, question(scanner), request, files.sha256(b"".join(parts)), total, tuple(rows.items()))
+        return ScanResponse(name, question(scanner), request, files.sha256(b"".join(parts)), total, tuple(rows.items()))
 
     def _post(self, client: httpx.Client, body: Mapping[str, Any]) -> bytes:
         import httpx
