@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from exchange_world import Pair
 from live_world import LocalExchange, command, small, sync
 from typer.testing import CliRunner
 
@@ -125,3 +126,30 @@ def test_settings_that_are_wrong_do_not_show_a_password(monkeypatch):
     assert SECRET not in str(caught.value)
     monkeypatch.delenv("ASSAY_LIVE__ATTEMPTS")
     assert SECRET not in repr(open_source("binance"))
+
+
+def asked_for(exchange):
+    """Names of the pairs whose bars were asked for, from the exchange or its archive."""
+    klines = {request.query["symbol"] for request in exchange.requests("/api/v3/klines")}
+    files = {request.path.split("/")[5] for request in exchange.requests("/data/spot")}
+    return klines | files
+
+
+@pytest.mark.parametrize("source", ["binance", "archive", "ccxt:binanceus"])
+def test_the_pairs_of_the_configured_universe_are_loaded(tmp_path, monkeypatch, source):
+    (tmp_path / "assay.toml").write_text('[defaults.universe]\nquotes = ["EUR"]\n')
+    monkeypatch.chdir(tmp_path)
+    world = small("2023-03-01", ("BTCUSDT", "SOLUSDT"))
+    world.add(Pair("SOL", "EUR"), like="SOLUSDT", since="2023-02-01")
+    with LocalExchange(world) as exchange:
+        for name in ("BINANCE_URL", "BINANCE_ARCHIVE_URL", "BINANCEUS_URL"):
+            monkeypatch.setenv(f"ASSAY_{name}", exchange.url)
+        done = CliRunner().invoke(app, ["ingest", "--source", source, "--json", "--home", str(tmp_path / "home")])
+        assert done.exit_code == 0, done.output
+        assert asked_for(exchange) == {"SOLEUR"}
+        exchange.forget()
+        again = ["ingest", "--source", source, "--json", "--home", str(tmp_path / "home")]
+        world.next_day()
+        done = CliRunner().invoke(app, [*again, "--set", 'universe.quotes=["USDT"]'])
+        assert done.exit_code == 0, done.output
+        assert {"BTCUSDT", "SOLUSDT"} <= asked_for(exchange)

@@ -113,7 +113,7 @@ def bring_up(
     UsageError
         If a scan is wanted of a source that is not live.
     """
-    opened = open_source(source)
+    opened = open_source(source, catalog.universe())
     if scan and not is_live(opened):
         raise UsageError(
             f"the screener answers as of now, and {opened.name} is no live source",

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from assay.base.errors import ProfileError
-from assay.settings.model import Execution, MetaProfile, Profile, Scanner, ScanSettings, Schedule
+from assay.settings.model import Execution, MetaProfile, Profile, Scanner, ScanSettings, Schedule, Universe
 
 Tree = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
@@ -83,6 +83,11 @@ class Catalog:
         return {
             name: _build(Scanner, self._tree("scanners", name), f"scanners.{name}") for name in self.names("scanners")
         }
+
+    def universe(self) -> Universe:
+        """Return what all scanners together may look at: the pairs whose bars are to be loaded."""
+        quotes = [quote for scanner in self.scanners().values() for quote in scanner.universe.quotes]
+        return Universe(quotes=tuple(dict.fromkeys(quotes)))
 
     def scan(self) -> ScanSettings:
         """Return who answers the scanners, and how the screener is asked."""

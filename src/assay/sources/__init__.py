@@ -12,16 +12,24 @@ import os
 from pathlib import Path
 
 from assay.base.errors import UsageError
+from assay.settings.model import Universe
 from assay.sources.base import Source
 from assay.sources.files import ParquetSource, SampleSource
 
 KINDS = ("sample", "parquet:PATH", "binance", "archive", "ccxt:NAME")
 
 
-def open_source(text: str) -> Source:
+def open_source(text: str, universe: Universe | None = None) -> Source:
     """Read a source as users write it; nothing is opened yet.
 
     Live sources take their addresses from the environment, see :mod:`assay.sources.settings`.
+
+    Parameters
+    ----------
+    text : str
+        One of :data:`KINDS`.
+    universe : Universe, optional
+        Which pairs a live source is asked for; those of the scanners' defaults where None.
 
     Raises
     ------
@@ -41,21 +49,21 @@ def open_source(text: str) -> Source:
     if kind == "parquet" and colon and rest and "\0" not in rest:
         return ParquetSource(Path(rest).expanduser().resolve())
     if text in ("binance", "archive") or (kind == "ccxt" and rest.isidentifier()):
-        return _live(text, rest)
+        return _live(text, rest, universe or Universe())
     raise UsageError(f"unknown source {text!r}", where="source", hint=f"write one of: {', '.join(KINDS)}")
 
 
-def _live(text: str, exchange: str) -> Source:
+def _live(text: str, exchange: str, universe: Universe) -> Source:
     from assay.sources.settings import Access
 
     if text == "archive":
         from assay.sources.archive import ArchiveSource
 
-        return ArchiveSource(Access.read("binance", os.environ))
+        return ArchiveSource(Access.read("binance", os.environ), universe=universe)
     from assay.sources.exchange import ExchangeSource
 
     name = exchange or "binance"
-    return ExchangeSource(name, Access.read(name, os.environ))
+    return ExchangeSource(name, Access.read(name, os.environ), universe=universe)
 
 
 def is_live(source: Source) -> bool:

@@ -15,7 +15,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,10 +74,13 @@ class ArchiveSource:
         Addresses and patience.
     clock : callable
         Tells which bars have closed.
+    universe : Universe
+        Pairs of which quotes are loaded.
     """
 
     access: Access = field(default_factory=Access)
     clock: Callable[[], dt.datetime] = utc_now
+    universe: Universe = field(default_factory=Universe)
 
     @property
     def name(self) -> str:
@@ -204,7 +207,7 @@ class _ArchiveReading:
         self.held.tell("list", 0, 0)
         names = set(await self._folders(MONTHLY)) | set(await self._folders(DAILY))
         today = self.source.clock().date()
-        symbols = sorted(name for name in names if _eligible(name, today))
+        symbols = sorted(name for name in names if _eligible(name, self.source.universe.quotes, today))
         have = self._have()
         chosen: list[File] = []
 
@@ -356,13 +359,13 @@ def _xml(data: bytes) -> ElementTree.Element:
     return root
 
 
-def _eligible(name: str, on: dt.date) -> bool:
+def _eligible(name: str, quotes: Collection[str], on: dt.date) -> bool:
     """Tell whether a pair can be in a scanner's universe; its quote is found by the list of quotes."""
     try:
         pair = Instrument.parse(f"{EXCHANGE}:{name}")
     except UsageError:
         return False
-    return pair.quote in Universe().quotes and excluded(pair.base, on) is None
+    return pair.quote in quotes and excluded(pair.base, on) is None
 
 
 # --- one file: a checksum, a zip of one table, rows with stamps in milliseconds or microseconds -----------------------

@@ -15,6 +15,7 @@ from assay.base.errors import SourceError
 from assay.market.bars import Checked
 from assay.market.schema import INSTANT
 from assay.runs.documents import Finding
+from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
 from assay.sources.clients import DAY_MS, PAGE, Exchange, Gone, connect
@@ -43,11 +44,14 @@ class ExchangeSource:
         Address and patience.
     clock : callable
         This machine's clock, to be compared with the exchange's.
+    universe : Universe
+        Pairs of which quotes are loaded, beside what a scan named and what the lake has.
     """
 
     exchange: str
     access: Access = field(default_factory=Access)
     clock: Callable[[], dt.datetime] = utc_now
+    universe: Universe = field(default_factory=Universe)
 
     @property
     def name(self) -> str:
@@ -157,7 +161,7 @@ class _ExchangeReading:
             )
         last_open = midnight(now) - DAY
         known = Known.of(self.held, last_open)
-        pairs = wanted(book, known.last.keys(), self.held.named, now.date())
+        pairs = wanted(book, self.source.universe.quotes, known.last.keys(), self.held.named, now.date())
         plan = tasks(pairs, book, known, last_open, self.source.access.history)
         return _Look(now, (told or local) - local, book, known, plan)
 

@@ -16,7 +16,6 @@ import polars as pl
 from assay.base.domain import DAY, Instrument
 from assay.market.instruments import TRADING
 from assay.market.universe import excluded
-from assay.settings.model import Universe
 from assay.sources.base import Held
 from assay.sources.rules import RuleBook
 
@@ -44,9 +43,10 @@ class FetchTask:
     due: bool
 
 
-def wanted(book: RuleBook, held: Collection[str], named: Collection[str], on: dt.date) -> list[Instrument]:
-    """Return the pairs to load: the universe of the scanners, what was named by a scan, and what the lake has."""
-    quotes = set(Universe().quotes)
+def wanted(
+    book: RuleBook, quotes: Collection[str], held: Collection[str], named: Collection[str], on: dt.date
+) -> list[Instrument]:
+    """Return the pairs to load: coins in quotes of the universe, what was named by a scan, and what the lake has."""
     chosen = []
     for symbol, rule in book.rules.items():
         pair = rule.instrument
