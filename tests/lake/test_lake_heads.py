@@ -113,6 +113,22 @@ def test_a_line_that_no_writer_wrote_is_named(lake, line):
     assert caught.value.exit_code is Exit.INTEGRITY
 
 
+def test_a_line_of_a_newer_format_is_refused_by_name_whatever_else_it_holds(lake):
+    path = lake.folder / HEADS
+    [line] = path.read_bytes().splitlines()
+    assert json.loads(line)["format"] == 2
+    path.write_bytes(line + b"\n" + b'{"format": 3, "state": 2}\n')
+    with pytest.raises(
+        IntegrityError, match="line 2 has format 3, this version of Assay reads formats up to 2"
+    ) as caught:
+        lake.latest()
+    assert (caught.value.code, caught.value.exit_code) == ("NEWER_FORMAT", Exit.INTEGRITY)
+    assert lake.pin(1).bars().height == 960
+    with pytest.raises(IntegrityError, match="format 3"):
+        lake.record("candidates", scan_of(1))
+    assert len(path.read_bytes().splitlines()) == 2
+
+
 def test_a_repeated_or_missing_line_is_named(lake):
     path = lake.folder / HEADS
     line = path.read_bytes()

@@ -24,9 +24,9 @@ TABLES = ("bars", "ratings", "quarantine")
 
 
 def hourly(symbols, bars, seed=7):
-    """Random walks, a symbol's rows together."""
+    """Random walks, a symbol's rows together; five years of hours lie in the past of any clock."""
     random = np.random.default_rng(seed)
-    opens = [dt.datetime(2023, 1, 1, tzinfo=UTC) + hour * dt.timedelta(hours=1) for hour in range(bars)]
+    opens = [dt.datetime(2018, 1, 1, tzinfo=UTC) + hour * dt.timedelta(hours=1) for hour in range(bars)]
     parts = []
     for number in range(symbols):
         close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, bars)))

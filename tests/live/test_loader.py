@@ -3,7 +3,9 @@
 import asyncio
 import datetime as dt
 import json
+import zipfile
 from collections import deque
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from live_world import COINS, LocalExchange, World, codes, small, source, stored, sync
 
 from assay.base.errors import SourceError, UsageError
+from assay.lake.lake import Lake
 from assay.lake.loader import PersistentDataLoader
 from assay.market.instruments import facts
 from assay.ratings import rate
@@ -288,6 +291,24 @@ def test_the_loader_reads_the_recorded_answers(shared):
         assert checked.bars["close"].to_list() == [float(row[4]) for row in recorded]
         assert checked.bars["quote_volume"].to_list() == [float(row[7]) for row in recorded]
         assert checked.rejected.is_empty()
+
+
+def test_a_lake_of_the_former_format_is_read_and_extended(tmp_path):
+    """Made by the version before heads told their format: 60 days of three pairs, the last one from December on."""
+    with zipfile.ZipFile(Path(__file__).parent / "lake_of_format_1.zip") as packed:
+        packed.extractall(tmp_path)
+    world = small("2024-01-12", ("BTCUSDT", "ADAUSDT"))
+    world.add(Pair("JUP", "USDT"), like="ADAUSDT", since="2023-12-01")
+    with LocalExchange(world) as exchange:
+        lake = Lake(tmp_path, source(exchange))
+        assert [head.format for head in lake.heads()] == [1]
+        assert lake.latest().bars().height == 161
+        lake, report = sync(tmp_path, exchange)
+        assert [head.format for head in lake.heads()] == [1, 2]
+        assert (report.added, report.repaired, report.findings) == (6, 0, ())
+        assert stored(lake).equals(world.truth(since="2023-11-12"))
+        check_ratings(lake)
+        assert lake.pin(1).bars().height == 161
 
 
 # --- the limiter ------------------------------------------------------------------------------------------------------

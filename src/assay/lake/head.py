@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from assay.base.domain import UTC
 from assay.base.errors import IntegrityError
@@ -16,9 +16,20 @@ from assay.runs.documents import Document, Finding
 Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
 
 
+FORMAT = 2
+"""Of the lines that are written. Lines of format 1 do not tell it, and have the other fields."""
+
+
+class _AnyLine(BaseModel):
+    """What every line has, whatever its format."""
+
+    format: int = 1
+
+
 class Head(Document):
     """One line of ``heads.jsonl``: a state of the lake that readers may pin."""
 
+    format: int = 1
     head: int
     """Ordinal, from 1."""
     tables: dict[str, int]
@@ -57,10 +68,24 @@ def heads_of(storage: Storage) -> list[Head]:
 
 
 def parse_head(line: bytes, number: int, storage: Storage) -> Head:
-    """Read the line of a state."""
+    """Read the line of a state.
+
+    Raises
+    ------
+    IntegrityError
+        If no writer wrote it, or a newer version of Assay did (``NEWER_FORMAT``).
+    """
     where = f"{storage.uri}/{HEADS}"
     hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
     try:
+        found = _AnyLine.model_validate_json(line).format
+        if found > FORMAT:
+            raise IntegrityError(
+                f"line {number} has format {found}, this version of Assay reads formats up to {FORMAT}",
+                where=where,
+                hint="install the version of Assay that wrote it, or a newer one",
+                code="NEWER_FORMAT",
+            )
         head = Head.model_validate_json(line)
     except ValidationError as error:
         raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=hint) from error

@@ -23,7 +23,7 @@ import polars as pl
 from assay.base import files
 from assay.base.errors import ConflictError
 from assay.lake import delta
-from assay.lake.head import Head, heads_of, parse_head
+from assay.lake.head import FORMAT, Head, heads_of, parse_head
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import LOCK, SOURCE, Storage, conflict, introduce, settle
 from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
@@ -174,7 +174,7 @@ class Lake:
                 raise conflict(self.storage.uri, f"the lake is at head {last}, the changes are for head {upon}")
             self._introduce()
             fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
-            fields |= facts
+            fields |= facts | {"format": FORMAT}
             for change in changes:
                 version, height = self._apply(change, base)
                 fields["tables"][change.table], fields["rows"][change.table] = version, height
