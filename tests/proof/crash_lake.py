@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import polars as pl
+from crash_kills import template
 from crash_world import make_bars
 
 from assay.base.errors import AssayError
@@ -17,7 +18,6 @@ from assay.base.files import content_hash_table
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.market.schema import KEYS
-from assay.selftest.crash import template
 
 STAGES = ("ready", "compare", "write", "write", "write")
 """Where a writer is when its last moments begin; most of what can go wrong is in the write."""

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 from crash_jobs import FlowJob, Ground, MetaJob, ShelfJob
+from crash_kills import kill_at
 from crash_world import LONG, MA_LONG, WIDE, make_home
 
 from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.replay import recorded_artifacts
 from assay.pipeline.runner import execute
-from assay.selftest.crash import count_writes, crash_at, faults_of, kill_at
+from assay.selftest.crash import count_writes, crash_at, faults_of
 from assay.selftest.faults import KINDS, FaultyDisk, writing_to
 from assay.settings import load
 

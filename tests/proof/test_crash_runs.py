@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from crash_kills import kill_at
 from crash_world import LONG, SMALL, make_home
 
-from assay.selftest.crash import RunWorkload, count_writes, crash_at, faults_of, kill_at
+from assay.selftest.crash import RunWorkload, count_writes, crash_at, faults_of
 from assay.selftest.faults import KINDS, Fault
 
 PARTS = 4

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from crash_kills import template
 from crash_lake import content
 from crash_world import LONG, MA_LONG, SMALL, make_bars
 from isolation_workers import Start, fingerprints, foreign, ingests, run
@@ -21,7 +22,6 @@ from assay.pipeline.runner import execute
 from assay.runs import registry
 from assay.runs.home import Home, Status
 from assay.runs.verify import verify
-from assay.selftest.crash import template
 from assay.selftest.faults import FaultyDisk, writing_to
 from assay.settings import load
 

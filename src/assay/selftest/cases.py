@@ -101,14 +101,13 @@ def _steps() -> Iterator[Case]:
 
 
 def _files() -> Iterator[Case]:
-    def told(edit: tampering.Edit, note: bool, sandbox: Sandbox, scratch: Path) -> set[str]:
+    def told(edit: tampering.Edit, sandbox: Sandbox, scratch: Path) -> set[str]:
         runs = sandbox.copy(scratch)
-        names = {profile: run.name for profile, run in sandbox.profiles.items()}
-        scene = tampering.Scene(runs, runs / names[SHORT], runs / names[LONG])
-        return tampering.told_by(scene, edit, note=note)
+        short, long = (runs / sandbox.profiles[profile].name for profile in (SHORT, LONG))
+        return tampering.told_by(tampering.Scene(runs, short, long), edit)
 
-    for name, (edit, expected, note) in tampering.EDITS.items():
-        yield Case("files", name, expected, partial(told, edit, note))
+    for name, edit in tampering.EDITS.items():
+        yield Case("files", name, frozenset({edit.code}), partial(told, edit))
 
 
 def _replays() -> Iterator[Case]:

@@ -1,7 +1,7 @@
 """Crash a piece of work at any change of the disk, go on with it, and say what was lost: nothing may be.
 
 :func:`count_writes` does a workload whole and returns its changes of the disk; :func:`crash_at` fails one of them in
-this process and resumes; :func:`kill_at` does so in a process of its own that really dies by SIGKILL.
+this process and resumes.
 
 >>> workload = RunWorkload(home, "binance_spot_rating_all_long", "sample")  # doctest: +SKIP
 >>> len(count_writes(workload)) > 400  # doctest: +SKIP
@@ -16,24 +16,24 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from assay.base.errors import AssayError, Exit
+from assay.pipeline.flow import lay_foundation, requests, resumption
+from assay.pipeline.replay import recorded_artifacts
+from assay.pipeline.runner import Outcome, execute
 from assay.runs import artifacts as layout
+from assay.runs import registry
 from assay.runs.home import Home, Status
+from assay.runs.ledger import read_ledger
+from assay.runs.request import Request
+from assay.runs.verify import verify
 from assay.selftest.faults import KINDS, Died, Fault, FaultyDisk, Kind, Operation, writing_to
+from assay.settings import load
 
-if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerContext
-
-    from assay.pipeline.runner import Outcome
-    from assay.runs.request import Request
-
-LIGHT = ["assay.runs.documents", "assay.settings", "scipy.linalg", "scipy.cluster.hierarchy", "scipy.optimize"]
-"""Modules without threads that a run needs."""
 DISK = "DISK"
 """Code of the error that a failing disk must end in."""
 
@@ -122,39 +122,11 @@ def crash_at(workload: Workload, fault: Fault) -> Survival:
     if first is not None:
         disk.cut_power()  # whoever was told of an error may still lose what was not synced
     operation = disk.operations[fault.at - 1] if len(disk.operations) >= fault.at else None
-    return _survive(workload, fault, operation, first)
+    return survive(workload, fault, operation, first)
 
 
-def kill_at(workload: Workload, fault: Fault) -> Survival:
-    """Do the same in a process of its own, which dies by SIGKILL."""
-    process = template().Process(target=die, args=(workload, fault))
-    process.start()
-    process.join()
-    code = process.exitcode
-    process.close()
-    first = None if code is not None and code < 0 else Ended(code or 0)
-    return _survive(workload, fault, None, first)
-
-
-def template() -> ForkServerContext:
-    """Return the context of processes that are cheap to kill: forked from one that has imported much, but not Polars.
-
-    Polars has threads from its import on, and what is forked from threads may hang.
-    """
-    import multiprocessing
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__, *LIGHT])
-    return context
-
-
-def die(workload: Workload, fault: Fault) -> None:
-    """Do a workload in this process and really die at the fault."""
-    with writing_to(FaultyDisk(replace(fault, real=True))):
-        raise SystemExit(workload.begin().exit_code)
-
-
-def _survive(workload: Workload, fault: Fault, operation: Operation | None, first: Ended | None) -> Survival:
+def survive(workload: Workload, fault: Fault, operation: Operation | None, first: Ended | None) -> Survival:
+    """Resume a workload whose first attempt has met a fault, look what is wrong, and clear it away."""
     found = []
     if fault.kind in ("eio", "full"):
         if first != Ended(Exit.INTERNAL, DISK):
@@ -205,9 +177,6 @@ class RunWorkload:
 
     def begin(self) -> Ended:
         """Lay the foundation, claim the directory, execute."""
-        from assay.pipeline.flow import lay_foundation, requests
-        from assay.settings import load
-
         home, catalog = Home(self.home), load(settings=self.settings)
         try:
             foundation = lay_foundation(home, catalog, self.source, self.as_of)
@@ -218,23 +187,17 @@ class RunWorkload:
 
     def resume(self) -> Ended:
         """Resume the run; where not even its directory was claimed, give the command again."""
-        from assay.pipeline.flow import resumption
-        from assay.settings import load
-
         if not self.folder.is_dir():
             return self.begin()
         home, catalog = Home(self.home), load(settings=self.settings)
         return self._execute(resumption(home, catalog, self.profile, self.source, self.as_of, self.run_id))
 
     def _execute(self, request: Request) -> Ended:
-        from assay.pipeline.runner import execute
 
         return ended(execute(request))
 
     def twin(self) -> dict[str, str]:
         """Run undisturbed, and return the content hashes of what came out."""
-        from assay.pipeline.replay import recorded_artifacts
-
         with writing_to(FaultyDisk()):
             result = self.begin()
         if result.exit_code != Exit.OK:
@@ -264,11 +227,6 @@ def ended(outcome: Outcome) -> Ended:
 
 def run_problems(home: Home, folder: Path, expected: dict[str, str] | None) -> list[str]:
     """Say what is wrong with a run that has ended well after a crash."""
-    from assay.pipeline.replay import recorded_artifacts
-    from assay.runs import registry
-    from assay.runs.ledger import read_ledger
-    from assay.runs.verify import verify
-
     found = [str(problem) for problem in verify(folder, registry=home.registry).problems]
     made = recorded_artifacts(folder)
     if expected is not None and made != expected:

@@ -12,8 +12,8 @@ Kinds of faults, each at the k-th operation of a piece of work:
 
 What a power cut may lose: bytes written to a file after its last sync (any suffix of them, or they are there as
 zeros), and names created, given, or removed in a folder after its last sync (any of the last ones; a folder's names
-reach the disk in their order). A death that is not ``real`` is an exception that nothing catches, after which the
-disk refuses every operation, also those of clean-up handlers: for files that is death.
+reach the disk in their order). A death is an exception that nothing catches, after which the disk refuses every
+operation, also those of clean-up handlers: for files that is death.
 
 Examples
 --------
@@ -40,7 +40,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,14 +79,11 @@ class Fault:
         See the module.
     seed : int
         Chooses how much of a torn write is left, and what a power cut loses.
-    real : bool
-        Death is SIGKILL to this process.
     """
 
     at: int
     kind: Kind
     seed: int = 0
-    real: bool = False
 
     def applies(self, operation: Operation) -> bool:
         """Whether an operation can fail in this way."""
@@ -232,7 +228,7 @@ class FaultyDisk(files.Disk):
             raise Died  # not yet: a part of the write comes first
         if fault.kind == "power":
             self.cut_power()
-        self._die()
+        self.die()
 
     def _tears(self) -> bool:
         """Whether the operation that has just failed leaves a part of its bytes."""
@@ -240,11 +236,10 @@ class FaultyDisk(files.Disk):
 
     def _end_of_tear(self) -> None:
         if self.fault is not None and self.fault.kind == "tear":
-            self._die()
+            self.die()
 
-    def _die(self) -> NoReturn:
-        if self.fault is not None and self.fault.real:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def die(self) -> NoReturn:
+        """Be dead: for this process, or as a test would have it."""
         self.dead = True
         raise Died
 

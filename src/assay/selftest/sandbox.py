@@ -39,16 +39,7 @@ def mutated(after: str, mutation: Mutation) -> tuple[Step, ...]:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A home with the sample in its lake.
-
-    Attributes
-    ----------
-    home : Home
-    foundation : Foundation
-        What phase 1 left there.
-    settings : tuple of str
-        Of every run that names no others.
-    """
+    """A home with the sample in its lake, what phase 1 left there, and settings of every run that names no others."""
 
     home: Home
     foundation: Foundation

@@ -5,34 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from assay.pipeline.context import Context
 from assay.runs import artifacts as layout
-from assay.runs import documents as artifacts
-from assay.runs.documents import Document, Flattened, Optimized, Winners
+from assay.runs.artifacts import Artifact
+from assay.runs.documents import Document
+from assay.runs.run import Run
 from assay.selftest.sandbox import LONG, SHORT, Mutation, Sandbox, mutated
 
+D = TypeVar("D", bound=Document)
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class StepMutant:
-    """A fault in one step.
-
-    Attributes
-    ----------
-    after : str
-        The step whose artifact is changed, once it has ended its work.
-    mutation : callable
-        Changes it.
-    codes : frozenset of str
-        One of these must refuse the run.
-    profile : str
-        What is run.
-    """
+    """A fault: what is changed once the step ``after`` has worked, and codes of which one must refuse the run."""
 
     after: str
     mutation: Mutation
@@ -45,45 +35,39 @@ def told_by(sandbox: Sandbox, mutant: StepMutant) -> set[str]:
     folder, outcome = sandbox.run(mutant.profile, steps=mutated(mutant.after, mutant.mutation))
     if outcome.error is None or (folder / layout.REPORT).exists():
         return set()
-    told = {str(outcome.error["code"])}
-    for path in (folder / layout.VALIDATION).glob("*.json"):
-        told |= {check.code for check in artifacts.load(artifacts.AtomicValidation, path).checks if not check.ok}
-    return told
+    checks = [Run(folder)[layout.VALIDATION.below(path.name)] for path in (folder / layout.VALIDATION).glob("*.json")]
+    return {str(outcome.error["code"])} | {one.code for document in checks for one in document.checks if not one.ok}
 
 
-def table(name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Mutation:
-    """Change one table."""
-    return lambda context: context.save(name, change(context.table(name)))
+def _table(artifact: Artifact[pl.DataFrame], change: Callable[[pl.DataFrame], pl.DataFrame]) -> Mutation:
+    return lambda context: context.save(artifact, change(Run(context.folder)[artifact]))
 
 
-def document(kind: type[Document], name: str, change: Callable[[Json], object]) -> Mutation:
-    """Change one document."""
-
+def _document(artifact: Artifact[D], change: Callable[[Json], object]) -> Mutation:
     def mutate(context: Context) -> None:
-        value = context.load(kind, name).model_dump(mode="json")
+        document = Run(context.folder)[artifact]
+        value = document.model_dump(mode="json")
         change(value)
-        context.save(name, kind.model_validate(value))
+        context.save(artifact, document.model_validate(value))
 
     return mutate
 
 
 def flip_one(frame: pl.DataFrame) -> pl.DataFrame:
-    """Change the sign of the first atom."""
+    """Change the sign of the first atom's returns."""
     return frame.with_columns(-pl.col(frame.columns[1]))
 
 
-def swap_two(frame: pl.DataFrame) -> pl.DataFrame:
-    """Exchange the first two atoms."""
+def _swap_two(frame: pl.DataFrame) -> pl.DataFrame:
     a, b = frame.columns[1:3]
     return frame.with_columns(pl.col(a).alias(b), pl.col(b).alias(a))
 
 
-def move_a_date(frame: pl.DataFrame) -> pl.DataFrame:
-    """Move every date by a day."""
+def _move_a_date(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("date").dt.offset_by("1d"))
 
 
-def scale_a_weight(value: Json) -> None:
+def _scale_a_weight(value: Json) -> None:
     """Scale the least weight of hrp by 1.1: it stays below its cap, so that only the sum can tell."""
     held = [asset for asset in value["profiles"]["hrp"]["assets"] if asset["Weight"]]
     asset = min(held, key=lambda one: one["Weight"])
@@ -91,57 +75,47 @@ def scale_a_weight(value: Json) -> None:
     asset["Net_Weight"] *= 1.1
 
 
-def scale_a_coin(value: Json) -> None:
-    """Scale a flattened weight by 1.1."""
+def _scale_a_coin(value: Json) -> None:
     asset = value["profiles"]["barbell"]["assets"][0]
     for name in ("Weight", "Gross_Weight", "Net_Weight"):
         asset[name] *= 1.1
 
 
-def flip_a_direction(value: Json) -> None:
-    """Hold a coin the other way round."""
+def _flip_a_direction(value: Json) -> None:
     asset = value["profiles"]["min_variance"]["assets"][0]
     asset["Net_Weight"] = -asset["Net_Weight"]
     asset["Direction"] = "LONG" if asset["Direction"] == "SHORT" else "SHORT"
 
 
-def drop_a_profile(value: Json) -> None:
-    """Lose one risk profile."""
+def _drop_a_profile(value: Json) -> None:
     del value["profiles"]["max_sharpe"]
 
 
-def lose_a_winner(value: Json) -> None:
-    """Lose the last winner."""
+def _lose_a_winner(value: Json) -> None:
     value["winners"].pop()
 
 
-def turn_a_winner(value: Json) -> None:
-    """Let a winner point the other way."""
+def _turn_a_winner(value: Json) -> None:
     winner = value["winners"][0]
     winner["direction"] = "LONG" if winner["direction"] == "SHORT" else "SHORT"
     winner["atom_id"] = f"{winner['symbol']}_{winner['logic']}_{winner['direction']}"
 
 
-def empty_streams(context: Context) -> None:
-    """Leave the synthetic returns without a row."""
+def _empty_streams(context: Context) -> None:
     context.save(layout.SYNTHETIC, context.table(layout.SYNTHETIC).head(0))
 
 
-def edit_ledger(context: Context) -> None:
-    """Change a value in a line of the ledger."""
+def _edit_ledger(context: Context) -> None:
     path = context.path(layout.LEDGER)
     path.write_bytes(path.read_bytes().replace(b'"head":1', b'"head":2', 1))
 
 
-def cut_ledger(context: Context) -> None:
-    """Cut the last three lines of the ledger."""
+def _cut_ledger(context: Context) -> None:
     path = context.path(layout.LEDGER)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-3]))
 
 
-def anothers_artifact(sandbox: Sandbox) -> Mutation:
-    """Put another run's weights in the place of this run's."""
-
+def _anothers_artifact(sandbox: Sandbox) -> Mutation:
     def mutate(context: Context) -> None:
         shutil.copy(sandbox.sealed(LONG) / layout.FLATTENED, context.path(layout.FLATTENED))
 
@@ -153,48 +127,48 @@ def _mutant(after: str, mutation: Mutation, *codes: str, profile: str = SHORT) -
 
 
 STEP_MUTANTS: dict[str, StepMutant] = {
-    "flip one short": _mutant("strategy_synthesis", table(layout.SYNTHETIC, flip_one), "SIGNTEST_SHORT_NOT_INVERTED"),
+    "flip one short": _mutant("strategy_synthesis", _table(layout.SYNTHETIC, flip_one), "SIGNTEST_SHORT_NOT_INVERTED"),
     "flip one long": _mutant(
-        "strategy_synthesis", table(layout.SYNTHETIC, flip_one), "SIGNTEST_LONG_MISMATCH", profile=LONG
+        "strategy_synthesis", _table(layout.SYNTHETIC, flip_one), "SIGNTEST_LONG_MISMATCH", profile=LONG
     ),
-    "swap two columns": _mutant("strategy_synthesis", table(layout.SYNTHETIC, swap_two), "SIGNTEST_SHORT_NOT_INVERTED"),
-    "empty the synthetic returns": _mutant("strategy_synthesis", empty_streams, "SIGNTEST_EMPTY_SYNTHETIC"),
+    "swap two columns": _mutant(
+        "strategy_synthesis", _table(layout.SYNTHETIC, _swap_two), "SIGNTEST_SHORT_NOT_INVERTED"
+    ),
+    "empty the synthetic returns": _mutant("strategy_synthesis", _empty_streams, "SIGNTEST_EMPTY_SYNTHETIC"),
     "move the synthetic dates": _mutant(
         "sign_test_pre_opt",
-        table(layout.SYNTHETIC, move_a_date),
+        _table(layout.SYNTHETIC, _move_a_date),
         "SIGNTEST_SHORT_NOT_INVERTED",
         "ATOMIC_CALENDAR",
     ),
     "move the walk-forward's dates": _mutant(
-        "capital_preservation", table(layout.WALK_RETURNS, move_a_date), "ATOMIC_CALENDAR"
+        "capital_preservation", _table(layout.WALK_RETURNS, _move_a_date), "ATOMIC_CALENDAR"
     ),
     "scale an optimizer's weight by 1.1": _mutant(
-        "optimization", document(Optimized, layout.OPTIMIZED, scale_a_weight), "L4_SUM", "L4_CLUSTER_CAP"
+        "optimization", _document(layout.OPTIMIZED, _scale_a_weight), "L4_SUM", "L4_CLUSTER_CAP"
     ),
     "scale a coin's weight by 1.1": _mutant(
-        "sign_test_post_opt", document(Flattened, layout.FLATTENED, scale_a_coin), "ATOMIC_WEIGHT_SUM"
+        "sign_test_post_opt", _document(layout.FLATTENED, _scale_a_coin), "ATOMIC_WEIGHT_SUM"
     ),
     "flip a coin": _mutant(
-        "weight_flattening", document(Flattened, layout.FLATTENED, flip_a_direction), "SIGNTEST_DIRECTION_INTENT"
+        "weight_flattening", _document(layout.FLATTENED, _flip_a_direction), "SIGNTEST_DIRECTION_INTENT"
     ),
     "drop a profile before flattening": _mutant(
-        "optimization", document(Optimized, layout.OPTIMIZED, drop_a_profile), "L4_PROFILE"
+        "optimization", _document(layout.OPTIMIZED, _drop_a_profile), "L4_PROFILE"
     ),
     "drop a profile after flattening": _mutant(
-        "sign_test_post_opt", document(Flattened, layout.FLATTENED, drop_a_profile), "ATOMIC_PROFILE_MISSING"
+        "sign_test_post_opt", _document(layout.FLATTENED, _drop_a_profile), "ATOMIC_PROFILE_MISSING"
     ),
-    "lose a winner": _mutant(
-        "sign_test_post_opt", document(Winners, layout.WINNERS, lose_a_winner), "ATOMIC_CROSS_ARTIFACT"
-    ),
+    "lose a winner": _mutant("sign_test_post_opt", _document(layout.WINNERS, _lose_a_winner), "ATOMIC_CROSS_ARTIFACT"),
     "turn a winner": _mutant(
-        "natural_selection", document(Winners, layout.WINNERS, turn_a_winner), "L3_DIRECTION", "L3_COLUMNS"
+        "natural_selection", _document(layout.WINNERS, _turn_a_winner), "L3_DIRECTION", "L3_COLUMNS"
     ),
-    "edit the ledger": _mutant("capital_preservation", edit_ledger, "ATOMIC_LEDGER_BROKEN"),
-    "truncate the ledger": _mutant("capital_preservation", cut_ledger, "LEDGER_CHANGED"),
+    "edit the ledger": _mutant("capital_preservation", _edit_ledger, "ATOMIC_LEDGER_BROKEN"),
+    "truncate the ledger": _mutant("capital_preservation", _cut_ledger, "LEDGER_CHANGED"),
 }
-"""By what is done. To replace an artifact by another run's needs that run: :func:`anothers_artifact`."""
+"""By what is done. To replace an artifact by another run's needs that run: :func:`_anothers_artifact`."""
 
 
 def replaced_artifact(sandbox: Sandbox) -> StepMutant:
     """Return the mutant that takes another run's weights."""
-    return _mutant("capital_preservation", anothers_artifact(sandbox), "ATOMIC_HASH_MISMATCH", "ATOMIC_CROSS_ARTIFACT")
+    return _mutant("capital_preservation", _anothers_artifact(sandbox), "ATOMIC_HASH_MISMATCH", "ATOMIC_CROSS_ARTIFACT")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,25 +37,34 @@ class Scene:
         return self.runs / REGISTRY
 
 
-Edit = Callable[[Scene], None]
+@dataclass(frozen=True)
+class Edit:
+    """What is changed, the code that must be told of it, and whether the head was noted elsewhere before."""
+
+    change: Callable[[Scene], None]
+    code: str
+    noted: bool
 
 
-def told_by(scene: Scene, edit: Edit, *, note: bool = False) -> set[str]:
-    """Edit, verify, and return the codes of what was found.
+EDITS: dict[str, Edit] = {}
+"""Every edit by what is done, in the order in which they are tried."""
 
-    Parameters
-    ----------
-    scene : Scene
-        Verified before, so that only the edit can be found.
-    edit : callable
-    note : bool
-        The head before the edit is noted elsewhere, and asked for.
-    """
+
+def _edit(name: str, code: str, *, noted: bool = False) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    def register(change: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        EDITS[name] = Edit(change, code, noted)
+        return change
+
+    return register
+
+
+def told_by(scene: Scene, edit: Edit) -> set[str]:
+    """Edit a scene, verify, and return the codes of what was found: none where it did not hold before."""
     before = verify(scene.run, scene.registry)
     if not before.ok:
         return set()
-    edit(scene)
-    after = verify(scene.run, scene.registry, before.head if note else None)
+    edit.change(scene)
+    after = verify(scene.run, scene.registry, before.head if edit.noted else None)
     return {problem.code for problem in after.problems}
 
 
@@ -63,103 +72,104 @@ def _lines(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def change_a_byte(scene: Scene) -> None:
-    """Flip the last bit of a byte in the middle of the weights."""
+def _write(path: Path, lines: Sequence[bytes]) -> None:
+    path.write_bytes(b"".join(lines))
+
+
+@_edit("change one byte of the weights", "FILE_CHANGED")
+def _change_a_byte(scene: Scene) -> None:
     path = scene.run / layout.FLATTENED
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
 
 
-def remove_a_file(scene: Scene) -> None:
-    """Remove the audit report."""
+@_edit("remove a report", "FILE_MISSING")
+def _remove_a_file(scene: Scene) -> None:
     (scene.run / layout.REPORT).unlink()
 
 
-def add_a_file(scene: Scene) -> None:
-    """Put a file beside the artifacts."""
+@_edit("add a file", "FILE_EXTRA")
+def _add_a_file(scene: Scene) -> None:
     (scene.run / "data" / "more.json").write_text("{}")
 
 
-def link_a_file(scene: Scene) -> None:
-    """Replace an artifact by a link to a copy of it outside of the run."""
-    path = scene.run / layout.WINNERS
-    outside = scene.runs / "outside.json"
+@_edit("replace an artifact by a link", "FILE_STRANGE")
+def _link_a_file(scene: Scene) -> None:
+    path, outside = scene.run / layout.WINNERS, scene.runs / "outside.json"
     shutil.move(path, outside)
     path.symlink_to(outside)
 
 
-def swap_artifacts(scene: Scene) -> None:
-    """Take the other run's weights."""
+@_edit("swap an artifact between runs", "FILE_CHANGED")
+def _swap_artifacts(scene: Scene) -> None:
     shutil.copy(scene.other / layout.FLATTENED, scene.run / layout.FLATTENED)
 
 
-def swap_ledgers(scene: Scene) -> None:
-    """Take the other run's ledger."""
+@_edit("swap the ledgers of two runs", "REGISTRY_RUN")
+def _swap_ledgers(scene: Scene) -> None:
     shutil.copy(scene.other / layout.LEDGER, scene.ledger)
 
 
-def tear_the_ledger(scene: Scene) -> None:
-    """Cut the last line of the ledger in two."""
+@_edit("tear the ledger", "TORN")
+def _tear_the_ledger(scene: Scene) -> None:
     data = scene.ledger.read_bytes()
     scene.ledger.write_bytes(data[: len(data) - len(_lines(scene.ledger)[-1]) // 2])
 
 
-def cut_the_seal(scene: Scene) -> None:
-    """Remove the last line of the ledger."""
-    scene.ledger.write_bytes(b"".join(_lines(scene.ledger)[:-1]))
+@_edit("cut the seal", "LEDGER_CUT")
+def _cut_the_seal(scene: Scene) -> None:
+    _write(scene.ledger, _lines(scene.ledger)[:-1])
 
 
-def delete_a_line(scene: Scene) -> None:
-    """Remove a line from the middle of the ledger."""
+@_edit("delete a line of the ledger", "SEQUENCE")
+def _delete_a_line(scene: Scene) -> None:
     lines = _lines(scene.ledger)
     del lines[len(lines) // 2]
-    scene.ledger.write_bytes(b"".join(lines))
+    _write(scene.ledger, lines)
 
 
-def reorder_lines(scene: Scene) -> None:
-    """Exchange two lines of the ledger."""
+@_edit("reorder lines of the ledger", "SEQUENCE")
+def _reorder_lines(scene: Scene) -> None:
     lines = _lines(scene.ledger)
     lines[5], lines[6] = lines[6], lines[5]
-    scene.ledger.write_bytes(b"".join(lines))
+    _write(scene.ledger, lines)
 
 
-def repeat_a_line(scene: Scene) -> None:
-    """Write a line of the ledger twice."""
+@_edit("repeat a line of the ledger", "SEQUENCE")
+def _repeat_a_line(scene: Scene) -> None:
     lines = _lines(scene.ledger)
-    scene.ledger.write_bytes(b"".join([*lines[:6], lines[5], *lines[6:]]))
+    _write(scene.ledger, [*lines[:6], lines[5], *lines[6:]])
 
 
-def edit_a_line(scene: Scene) -> None:
-    """Let a gate have checked one value more."""
+@_edit("edit a line of the ledger", "CHAIN")
+def _edit_a_line(scene: Scene) -> None:
     place, value = _a_gate(scene.ledger)
     lines = _lines(scene.ledger)
     lines[place] = canonical(value).encode() + b"\n"
-    scene.ledger.write_bytes(b"".join(lines))
+    _write(scene.ledger, lines)
 
 
-def rechain_the_ledger(scene: Scene) -> None:
-    """Change a line of the ledger and chain all later ones anew."""
+@_edit("edit the ledger and chain it anew", "REGISTRY_RUN")
+def _rechain_the_ledger(scene: Scene) -> None:
     place, value = _a_gate(scene.ledger)
     _rechain(scene.ledger, place, value)
 
 
-def cut_the_registry(scene: Scene) -> None:
-    """Remove the registry's last line, which is the edited run's."""
-    scene.registry.write_bytes(b"".join(_lines(scene.registry)[:-1]))
+@_edit("cut the registry", "REGISTRY_RUN")
+def _cut_the_registry(scene: Scene) -> None:
+    _write(scene.registry, _lines(scene.registry)[:-1])  # the last line is the edited run's
 
 
-def remove_the_registry(scene: Scene) -> None:
-    """Remove the registry."""
+@_edit("remove the registry", "REGISTRY_MISSING")
+def _remove_the_registry(scene: Scene) -> None:
     scene.registry.unlink()
 
 
-def rewrite_everything(scene: Scene) -> None:
-    """Change a line of the ledger, chain it anew, and enter the new seal in a registry that is chained anew.
-
-    Nothing inside the folder can tell; a head that was noted elsewhere can, and so can a signature.
-    """
-    rechain_the_ledger(scene)
+@_edit("rewrite ledger, seal and registry, head noted", "NOTED_HEAD", noted=True)
+def _rewrite_everything(scene: Scene) -> None:
+    """Nothing inside the folder can tell; a head that was noted elsewhere can, and so can a signature."""
+    _rechain_the_ledger(scene)
     entries = read_ledger(scene.ledger)
     body = registration(entries[0], entries[-1])
     lines = [json.loads(line) for line in _lines(scene.registry)]
@@ -183,25 +193,4 @@ def _rechain(path: Path, place: int, value: dict[str, Any]) -> None:
         later = json.loads(lines[i])
         later["prev"] = sha256(lines[i - 1].rstrip(b"\n"))
         lines[i] = canonical(later).encode() + b"\n"
-    path.write_bytes(b"".join(lines))
-
-
-EDITS: dict[str, tuple[Edit, frozenset[str], bool]] = {
-    "change one byte of the weights": (change_a_byte, frozenset({"FILE_CHANGED"}), False),
-    "remove a report": (remove_a_file, frozenset({"FILE_MISSING"}), False),
-    "add a file": (add_a_file, frozenset({"FILE_EXTRA"}), False),
-    "replace an artifact by a link": (link_a_file, frozenset({"FILE_STRANGE"}), False),
-    "swap an artifact between runs": (swap_artifacts, frozenset({"FILE_CHANGED"}), False),
-    "swap the ledgers of two runs": (swap_ledgers, frozenset({"REGISTRY_RUN"}), False),
-    "tear the ledger": (tear_the_ledger, frozenset({"TORN"}), False),
-    "cut the seal": (cut_the_seal, frozenset({"LEDGER_CUT"}), False),
-    "delete a line of the ledger": (delete_a_line, frozenset({"SEQUENCE"}), False),
-    "reorder lines of the ledger": (reorder_lines, frozenset({"SEQUENCE"}), False),
-    "repeat a line of the ledger": (repeat_a_line, frozenset({"SEQUENCE"}), False),
-    "edit a line of the ledger": (edit_a_line, frozenset({"CHAIN"}), False),
-    "edit the ledger and chain it anew": (rechain_the_ledger, frozenset({"REGISTRY_RUN"}), False),
-    "cut the registry": (cut_the_registry, frozenset({"REGISTRY_RUN"}), False),
-    "remove the registry": (remove_the_registry, frozenset({"REGISTRY_MISSING"}), False),
-    "rewrite ledger, seal and registry, head noted": (rewrite_everything, frozenset({"NOTED_HEAD"}), True),
-}
-"""By what is done: the edit, the codes of which one must be told, and whether the head was noted elsewhere before."""
+    _write(path, lines)
