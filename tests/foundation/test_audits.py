@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.base.domain import DAY, UTC
-from assay.market.health import data_health, missing_audit, symbol_health, toxic_or_stale
+from assay.market.health import data_health, health_flags, missing_audit, symbol_health
 from assay.market.panel import Market
 from assay.market.returns import returns_matrix
 from assay.runs.documents import Candidate, Drop, Finding, MergedQuote
@@ -184,8 +184,8 @@ def panels(draw: st.DrawFn) -> Market:
 
 @settings(deadline=None)
 @given(panels())
-def test_vitals_are_what_the_rules_say_bar_by_bar(panel: Market) -> None:
-    vitals = toxic_or_stale(panel)
+def test_flags_are_what_the_rules_say_bar_by_bar(panel: Market) -> None:
+    flags = health_flags(panel)
     records = {record.symbol: record for record in symbol_health(panel, panel.symbols, {})}
     for column, symbol in enumerate(panel.symbols):
         bars = [
@@ -200,9 +200,9 @@ def test_vitals_are_what_the_rules_say_bar_by_bar(panel: Market) -> None:
         last = dt.datetime.combine(bars[-1][0], dt.time(), UTC) + DAY if bars else None
         stale = last is None or panel.as_of - last >= DAY
         delisted = last is not None and panel.as_of - last >= 3 * DAY
-        assert bool(vitals.toxic[column]) == (jump or frozen)
-        assert bool(vitals.stale[column]) == stale
-        assert bool(vitals.delisted[column]) == delisted
+        assert bool(flags.toxic[column]) == (jump or frozen)
+        assert bool(flags.stale[column]) == stale
+        assert bool(flags.delisted[column]) == delisted
         status = records[symbol].status
         assert (status == "TOXIC") == (jump or frozen)
         if not (jump or frozen):
@@ -211,13 +211,13 @@ def test_vitals_are_what_the_rules_say_bar_by_bar(panel: Market) -> None:
             assert (status == "STALE") == (stale and not delisted and last is not None)
 
 
-def test_vitals_are_fast_enough_for_a_walk_forward(recorded: Market) -> None:
+def test_flags_are_fast_enough_for_a_walk_forward(recorded: Market) -> None:
     then = recorded.until(dt.datetime(2024, 6, 30, tzinfo=UTC), 500)
-    toxic_or_stale(then)
+    health_flags(then)
     spent = []
     for _ in range(15):
         begin = time.perf_counter()
-        toxic_or_stale(then)
+        health_flags(then)
         spent.append(time.perf_counter() - begin)
     assert min(spent) < 0.002
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from assay.base.domain import UTC
-from assay.market.instruments import InstrumentFact, fact, facts
+from assay.market.instruments import InstrumentFact, facts
 from assay.market.panel import Market
 from assay.market.schema import INSTRUMENTS
 
@@ -53,8 +53,9 @@ def test_without_a_table_everything_is_unknown():
 
 
 def test_known_facts_are_those_of_the_instant():
-    assert fact(market(at(3)), "BINANCE:A") == InstrumentFact("KNOWN", 0.01, 0.001, 0.002, 10.0, True, "TRADING")
-    assert fact(market(at(10)), "BINANCE:A") == InstrumentFact("KNOWN", 0.1, 0.001, 0.002, 10.0, True, "BREAK")
+    early, late = (facts(market(at(day)), ["BINANCE:A"])["BINANCE:A"] for day in (3, 10))
+    assert early == InstrumentFact("KNOWN", 0.01, 0.001, 0.002, 10.0, True, "TRADING")
+    assert late == InstrumentFact("KNOWN", 0.1, 0.001, 0.002, 10.0, True, "BREAK")
 
 
 @pytest.mark.parametrize(
@@ -68,12 +69,12 @@ def test_known_facts_are_those_of_the_instant():
     ],
 )
 def test_a_table_without_the_symbol_at_that_instant_says_absent(symbol, day, state):
-    assert fact(market(at(day)), symbol).state == state
+    assert facts(market(at(day)), [symbol])[symbol].state == state
 
 
 def test_what_the_exchange_does_not_say_is_none():
     table = TABLE.with_columns(pl.lit(None, dtype=pl.Boolean).alias("margin_allowed"))
-    assert fact(market(at(3), table), "BINANCE:A").margin_allowed is None
+    assert facts(market(at(3), table), ["BINANCE:A"])["BINANCE:A"].margin_allowed is None
 
 
 def test_many_symbols_are_answered_in_order():
@@ -81,4 +82,4 @@ def test_many_symbols_are_answered_in_order():
 
 
 def test_an_empty_table_says_absent():
-    assert fact(market(at(3), TABLE.clear()), "BINANCE:A").state == "ABSENT"
+    assert facts(market(at(3), TABLE.clear()), ["BINANCE:A"])["BINANCE:A"].state == "ABSENT"

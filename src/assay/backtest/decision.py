@@ -17,7 +17,7 @@ import numpy as np
 from assay.alpha.selection import Selection, select
 from assay.base.constants import TOLERANCE, Bools, Floats
 from assay.base.domain import Atom
-from assay.market.health import symbol_health, toxic_or_stale
+from assay.market.health import health_flags, symbol_health
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.returns import ReturnsMatrix, returns_matrix
 from assay.risk.allocate import RiskState, analyse, optimize
@@ -241,13 +241,14 @@ def choose(market: Market, returns: ReturnsMatrix, found: Discovery, profile: Pr
 def ill_health(market: Market, symbols: set[str]) -> dict[str, str]:
     """Map each symbol whose bars or ratings cannot be trusted to its status and cause."""
     rejected = market.rejections()
-    vitals = toxic_or_stale(market, rejected)
-    bad, broken = vitals.toxic | vitals.stale, broken_ratings(market)
+    flags = health_flags(market, rejected)
+    bad, broken = flags.toxic | flags.stale, broken_ratings(market)
     known = [symbol for symbol in sorted(symbols) if symbol in market.index]
     ill = [symbol for symbol in known if bad[market.index[symbol]]]
     unrated = [symbol for symbol in known if broken[market.index[symbol]]]
     told = dict.fromkeys(unrated, "TOXIC: its ratings of the last day break L1")
-    return told | {entry.symbol: f"{entry.status}: {entry.cause}" for entry in symbol_health(market, ill, rejected)}
+    audited = symbol_health(market, ill, rejected, flags)
+    return told | {entry.symbol: f"{entry.status}: {entry.cause}" for entry in audited}
 
 
 def broken_ratings(market: Market) -> Bools:

@@ -20,7 +20,7 @@ from assay.market.schema import BAR_VALUES, BARS, INSTANT, QUARANTINE
 from assay.runs.documents import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("symbol", "timestamp", *PRICES, "volume")
@@ -51,24 +51,16 @@ _COARSER_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Checked:
-    """Outcome of :func:`check`.
-
-    Attributes
-    ----------
-    bars : DataFrame
-        Good bars with the lake's columns but ``listing``, sorted by (open_time, symbol).
-    rejected : DataFrame
-        The lake's ``quarantine`` columns, sorted by row.
-    interval : str
-        One of :data:`assay.base.domain.INTERVALS`.
-    findings : tuple of Finding
-        What a reader must know; ``QUARANTINE_<reason>`` for every reason that occurred.
-    """
+    """Outcome of :func:`check`."""
 
     bars: pl.DataFrame
+    """Good bars with the lake's columns but ``listing``, sorted by (open_time, symbol)."""
     rejected: pl.DataFrame
+    """The lake's ``quarantine`` columns, sorted by row."""
     interval: str
+    """One of :data:`assay.base.domain.INTERVALS`."""
     findings: tuple[Finding, ...]
+    """What a reader must know; ``QUARANTINE_<reason>`` for every reason that occurred."""
 
 
 def check(
@@ -140,31 +132,24 @@ def _as_bars(bars: pl.DataFrame, interval: str, source: str) -> pl.DataFrame:
     return bars.sort("open_time", "code").select(columns)
 
 
-def _check_columns(raw: pl.DataFrame, where: str, findings: list[Finding]) -> None:
+def _column_faults(raw: pl.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with columns and types, and what to do."""
     missing = [name for name in REQUIRED if name not in raw.columns]
     if missing:
-        raise SourceError(
-            f"columns are missing: {', '.join(missing)}",
-            where=where,
-            hint=f"needed are {', '.join(REQUIRED)}; {', '.join(OPTIONAL)} is optional",
-            code="SOURCE_COLUMNS",
-        )
+        hint = f"needed are {', '.join(REQUIRED)}; {', '.join(OPTIONAL)} is optional"
+        yield f"columns are missing: {', '.join(missing)}", hint
     for name in (*PRICES, "volume", *OPTIONAL):
         dtype = raw.schema.get(name, pl.Null())
         if not (dtype.is_numeric() or dtype == pl.Null()):
-            raise SourceError(
-                f"column {name} is {dtype}, not a number",
-                where=where,
-                hint="write prices and volumes as numbers",
-                code="SOURCE_COLUMNS",
-            )
+            yield f"column {name} is {dtype}, not a number", "write prices and volumes as numbers"
     if raw.schema["symbol"] not in (pl.String, pl.Categorical, pl.Enum, pl.Null):
-        raise SourceError(
-            f"column symbol is {raw.schema['symbol']}, not text",
-            where=where,
-            hint="write symbols as BINANCE:BTCUSDT",
-            code="SOURCE_COLUMNS",
-        )
+        yield f"column symbol is {raw.schema['symbol']}, not text", "write symbols as BINANCE:BTCUSDT"
+
+
+def _check_columns(raw: pl.DataFrame, where: str, findings: list[Finding]) -> None:
+    fault = next(_column_faults(raw), None)
+    if fault is not None:
+        raise SourceError(fault[0], where=where, hint=fault[1], code="SOURCE_COLUMNS")
     extra = sorted(set(raw.columns) - {*REQUIRED, *OPTIONAL})
     if extra:
         findings.append(

@@ -8,72 +8,61 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from assay.base.constants import LARGEST_RETURN, LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.domain import DAY, QUOTES, UTC, Instrument, format_instant, rating_column
 from assay.base.errors import UsageError
 from assay.market.instruments import TRADING
-from assay.market.panel import Floats, Market
-from assay.market.returns import TOXIC_RETURN, ReturnsMatrix
+from assay.market.panel import Market
+from assay.market.returns import ReturnsMatrix
 from assay.market.universe import excluded
 from assay.runs.documents import Candidate, DataHealth, Drop, Finding, MergedQuote, SymbolHealth
 
-Mask = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-
 FLAT_CLOSES = 5
 """So many identical closes with volume at the end are no market: a frozen price."""
-DELISTED_DAYS = 3
-"""So many missing days end a listing."""
+HealthStatus = Literal["OK", "GAPS", "STALE", "MISSING", "TOXIC", "DELISTED"]
 TOXIC_REASONS = ("NON_POSITIVE", "INCONSISTENT_OHLC")
 """Reasons of the quarantine that speak against a symbol, not only against a row."""
 
 
 @dataclass(frozen=True)
-class Vitals:
-    """Health of every symbol of a market, as arrays over its symbols.
-
-    Attributes
-    ----------
-    last : (n_symbols,) int64 array
-        Row of the last bar, -1 where there is none.
-    overdue : (n_symbols,) int64 array
-        Bars that have closed by ``as_of`` and are not there, at the end; all rows where there is no bar.
-    jumps : (n_symbols,) bool array
-        A day's return above 500 %, up or down.
-    broken : (n_symbols,) bool array
-        Non-positive or inconsistent prices in the window, or in the quarantine.
-    flat : (n_symbols,) bool array
-        The last five closes are identical and each has volume.
-    """
+class HealthFlags:
+    """Health of every symbol of a market at once, as (n_symbols,) arrays that a rebalance can afford."""
 
     last: Ints
+    """Row of the last bar, -1 where there is none."""
     overdue: Ints
-    jumps: Mask
-    broken: Mask
-    flat: Mask
+    """Bars that have closed by ``as_of`` and are not there, at the end; all rows where there is no bar."""
+    jumps: Bools
+    """A day's return above 500 %, up or down."""
+    broken: Bools
+    """Non-positive or inconsistent prices in the window, or in the quarantine."""
+    flat: Bools
+    """The last five closes are identical and each has volume."""
 
     @cached_property
-    def toxic(self) -> Mask:
+    def toxic(self) -> Bools:
         """A jump, broken prices or a frozen price."""
         return self.jumps | self.broken | self.flat
 
     @cached_property
-    def stale(self) -> Mask:
+    def stale(self) -> Bools:
         """No bar for 24 h past its close; delisted and missing symbols are stale too."""
         return self.overdue >= 1
 
     @cached_property
-    def delisted(self) -> Mask:
+    def delisted(self) -> Bools:
         """Three or more days are missing at the end."""
-        return (self.overdue >= DELISTED_DAYS) & (self.last >= 0)
+        return (self.overdue >= LISTING_ENDS_AFTER) & (self.last >= 0)
 
 
-def toxic_or_stale(market: Market, quarantined: Mapping[str, str] | None = None) -> Vitals:
+def health_flags(market: Market, quarantined: Mapping[str, str] | None = None) -> HealthFlags:
     """Examine every symbol of a market at once.
 
     Parameters
@@ -85,23 +74,17 @@ def toxic_or_stale(market: Market, quarantined: Mapping[str, str] | None = None)
 
     Returns
     -------
-    Vitals
+    HealthFlags
         ``toxic`` and ``stale`` are the vetoes.
     """
     bars = market.listing >= 0
     rows = bars.shape[0]
     last = np.where(bars.any(axis=0), rows - 1 - bars[::-1].argmax(axis=0), -1).astype(np.int64)
-    broken = _broken(market)
+    broken = np.asarray(_inconsistent(market, slice(None)).any(axis=0))
     for symbol, reasons in (quarantined or {}).items():
         if symbol in market.index and speaks_against(reasons):
             broken[market.index[symbol]] = True
-    return Vitals(
-        last=last,
-        overdue=expected_row(market) - last,
-        jumps=_jumps(market),
-        broken=broken,
-        flat=_flat(market, last),
-    )
+    return HealthFlags(last, expected_row(market) - last, _jumps(market), broken, _flat(market, last))
 
 
 def speaks_against(reasons: str) -> bool:
@@ -115,41 +98,41 @@ def expected_row(market: Market) -> int:
     return int((last_open - market.days[0]).astype(np.int64))
 
 
-def _jumps(market: Market) -> Mask:
+def _jumps(market: Market) -> Bools:
     """Columns with a return beyond 500 %; only few rows can have one, and only these are divided."""
     close = market["close"]
     result = np.zeros(close.shape[1], dtype=np.bool_)
     with np.errstate(invalid="ignore"):
-        suspects = np.flatnonzero((close[1:] > TOXIC_RETURN * close[:-1]).any(axis=0) | (close <= 0).any(axis=0))
+        suspects = np.flatnonzero((close[1:] > LARGEST_RETURN * close[:-1]).any(axis=0) | (close <= 0).any(axis=0))
     if suspects.size:
         with np.errstate(invalid="ignore"):
-            result[suspects] = (np.abs(closes_of(market, suspects).returns()) > TOXIC_RETURN).any(axis=0)
+            result[suspects] = (np.abs(closes_of(market, suspects).returns()) > LARGEST_RETURN).any(axis=0)
     return result
 
 
 def closes_of(market: Market, columns: npt.NDArray[np.intp]) -> Market:
     """Return a market of some columns that holds their closes only."""
-    return Market(
-        days=market.days,
+    return replace(
+        market,
         symbols=tuple(market.symbols[i] for i in columns),
         fields={"close": market["close"][:, columns]},
         listing=market.listing[:, columns],
-        as_of=market.as_of,
     )
 
 
-def _broken(market: Market) -> Mask:
-    low, high = market["low"], market["high"]
+def _inconsistent(market: Market, columns: slice) -> Bools:
+    """Bars with prices that no market makes, (n_days, n_columns)."""
+    open_, high, low, close = (market[field][:, columns] for field in ("open", "high", "low", "close"))
     with np.errstate(invalid="ignore"):
-        faults = high < market["open"]
-        faults |= high < market["close"]
-        faults |= low > market["open"]
-        faults |= low > market["close"]
+        faults = high < open_
+        faults |= high < close
+        faults |= low > open_
+        faults |= low > close
         faults |= low <= 0
-    return np.asarray(faults.any(axis=0))
+    return faults
 
 
-def _flat(market: Market, last: Ints) -> Mask:
+def _flat(market: Market, last: Ints) -> Bools:
     """Columns whose last five bars have one listing, one close, and volume each; days without a bar do not count."""
     tail = last - np.arange(FLAT_CLOSES)[:, None]
     inside = (tail >= 0).all(axis=0)
@@ -165,21 +148,13 @@ def _flat(market: Market, last: Ints) -> Mask:
     return result
 
 
-def _frozen(market: Market, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Mask:
-    close, listing, volume = (
-        market["close"][rows, columns],
-        market.listing[rows, columns],
-        market["volume"][rows, columns],
-    )
-    frozen: Mask = ((close == close[0]) & (listing == listing[0]) & (volume > 0)).all(axis=0)
-    return frozen
-
-
-__all__ = ["Vitals", "data_health", "missing_audit", "symbol_health", "toxic_or_stale"]
+def _frozen(market: Market, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Bools:
+    close, listing, volume = (of[rows, columns] for of in (market["close"], market.listing, market["volume"]))
+    return np.asarray(((close == close[0]) & (listing == listing[0]) & (volume > 0)).all(axis=0))
 
 
 def symbol_health(
-    market: Market, symbols: Iterable[str], quarantined: Mapping[str, str], vitals: Vitals | None = None
+    market: Market, symbols: Iterable[str], quarantined: Mapping[str, str], flags: HealthFlags | None = None
 ) -> list[SymbolHealth]:
     """Audit symbols one by one, with the cause in words.
 
@@ -193,38 +168,36 @@ def symbol_health(
         What to audit; each once, in order.
     quarantined : mapping of str to str
         Symbol to the reasons of its rows in quarantine, as ``Market.rejections()`` gives them.
-    vitals : Vitals, optional
-        Of :func:`toxic_or_stale` on the same market and quarantine, where they are at hand.
+    flags : HealthFlags, optional
+        Of :func:`health_flags` on the same market and quarantine, where they are at hand.
     """
-    known = toxic_or_stale(market, quarantined) if vitals is None else vitals
+    known = health_flags(market, quarantined) if flags is None else flags
     return [_symbol_health(market, known, symbol, quarantined.get(symbol)) for symbol in sorted(set(symbols))]
 
 
-def _symbol_health(market: Market, vitals: Vitals, symbol: str, quarantine: str | None) -> SymbolHealth:
+def _symbol_health(market: Market, flags: HealthFlags, symbol: str, quarantine: str | None) -> SymbolHealth:
     column = market.index.get(symbol)
-    if column is None or vitals.last[column] < 0:
+    if column is None or flags.last[column] < 0:
         return _missing_health(market, symbol, quarantine)
     rows = np.flatnonzero(market.listing[:, column] >= 0)
-    overdue = max(int(vitals.overdue[column]), 0)
+    overdue = max(int(flags.overdue[column]), 0)
     gaps = int(rows[-1] - rows[0]) + 1 - rows.size
-    findings: list[tuple[str, str]] = []
-    if vitals.toxic[column]:
-        findings.append(("TOXIC", _toxic_cause(market, vitals, column, quarantine)))
+    findings: list[tuple[HealthStatus, str]] = []
+    if flags.toxic[column]:
+        findings.append(("TOXIC", _toxic_cause(market, flags, column, quarantine)))
     if overdue:
-        findings.append(("DELISTED" if vitals.delisted[column] else "STALE", _overdue_cause(market, rows[-1], overdue)))
+        findings.append(("DELISTED" if flags.delisted[column] else "STALE", _overdue_cause(market, rows[-1], overdue)))
     if gaps:
         findings.append(("GAPS", _gaps_cause(market, column, rows, gaps)))
     whole = f"{rows.size} bars from {market.days[rows[0]]} to {market.days[rows[-1]]}, none missing"
-    return SymbolHealth.model_validate(
-        {
-            "symbol": symbol,
-            "status": findings[0][0] if findings else "OK",
-            "cause": "; ".join(cause for _, cause in findings) or whole,
-            "observations": rows.size,
-            "first": str(market.days[rows[0]]),
-            "last": str(market.days[rows[-1]]),
-            "missing_days": gaps + overdue,
-        }
+    return SymbolHealth(
+        symbol=symbol,
+        status=findings[0][0] if findings else "OK",
+        cause="; ".join(cause for _, cause in findings) or whole,
+        observations=rows.size,
+        first=str(market.days[rows[0]]),
+        last=str(market.days[rows[-1]]),
+        missing_days=gaps + overdue,
     )
 
 
@@ -233,13 +206,11 @@ def _window(market: Market) -> str:
 
 
 def _missing_health(market: Market, symbol: str, quarantine: str | None) -> SymbolHealth:
-    cause = f"no bar in {_window(market)}"
-    if quarantine:
-        cause += f"; rows in quarantine: {quarantine}"
+    aside = f"; rows in quarantine: {quarantine}" if quarantine else ""
     return SymbolHealth(
         symbol=symbol,
         status="MISSING",
-        cause=cause,
+        cause=f"no bar in {_window(market)}{aside}",
         observations=0,
         first=None,
         last=None,
@@ -247,30 +218,25 @@ def _missing_health(market: Market, symbol: str, quarantine: str | None) -> Symb
     )
 
 
-def _toxic_cause(market: Market, vitals: Vitals, column: int, quarantine: str | None) -> str:
+def _toxic_cause(market: Market, flags: HealthFlags, column: int, quarantine: str | None) -> str:
     causes = []
-    if vitals.jumps[column]:
+    if flags.jumps[column]:
         returns = closes_of(market, np.array([column])).returns()[:, 0]
         row = int(np.nanargmax(np.abs(returns)))
         close = market["close"][:, column]
         causes.append(
             f"return of {returns[row]:.0%} on {market.days[row]} ({close[row - 1]:.6g} to {close[row]:.6g}), "
-            f"beyond {TOXIC_RETURN:.0%}"
+            f"beyond {LARGEST_RETURN:.0%}"
         )
-    if vitals.broken[column]:
+    if flags.broken[column]:
         causes.append(f"broken prices: {_broken_cause(market, column, quarantine)}")
-    if vitals.flat[column]:
+    if flags.flat[column]:
         causes.append(_flat_cause(market, column))
     return "; ".join(causes)
 
 
 def _broken_cause(market: Market, column: int, quarantine: str | None) -> str:
-    prices = {field: market[field][:, column : column + 1] for field in ("open", "high", "low", "close")}
-    with np.errstate(invalid="ignore"):
-        faults = (prices["low"] <= 0) | (prices["low"] > prices["high"])
-        for field in ("open", "close"):
-            faults |= (prices[field] > prices["high"]) | (prices[field] < prices["low"])
-    days = market.days[faults[:, 0]]
+    days = market.days[_inconsistent(market, slice(column, column + 1))[:, 0]]
     seen = [f"{days.size} bars with non-positive or inconsistent prices, the last on {days[-1]}"] if days.size else []
     if quarantine and speaks_against(quarantine):
         seen.append(f"rows in quarantine: {quarantine}")
@@ -492,5 +458,5 @@ def _volume_findings(market: Market, symbols: list[str]) -> list[Finding | None]
     ]
 
 
-def _where(mask: Mask, names: list[str]) -> list[str]:
+def _where(mask: Bools, names: list[str]) -> list[str]:
     return [names[i] for i in np.flatnonzero(mask.any(axis=0))]

@@ -19,40 +19,26 @@ if TYPE_CHECKING:
 TRADING = "TRADING"
 """Status of a pair that takes orders, in the exchange's words."""
 
-FactState = Literal["KNOWN", "UNKNOWN", "ABSENT"]
-
 _FACTS = ("status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")
 
 
 @dataclass(frozen=True, slots=True)
 class InstrumentFact:
-    """Facts of one symbol at one instant; all None unless KNOWN, and None where the exchange does not say.
+    """Facts of one symbol at one instant; all None unless KNOWN, and None where the exchange does not say."""
 
-    Attributes
-    ----------
-    state : str
-        ``KNOWN``, ``UNKNOWN`` or ``ABSENT``.
-    tick_size : float or None
-        Step of prices, in quote currency.
-    step_size : float or None
-        Step of quantities, in base currency.
-    min_qty : float or None
-        Least quantity of an order, in base currency.
-    min_notional : float or None
-        Least value of an order, in quote currency.
-    margin_allowed : bool or None
-        Whether the pair may be sold short with borrowed coins.
-    status : str or None
-        Trading status in the exchange's words, such as ``TRADING``.
-    """
-
-    state: FactState
+    state: Literal["KNOWN", "UNKNOWN", "ABSENT"]
     tick_size: float | None = None
+    """Step of prices, in quote currency."""
     step_size: float | None = None
+    """Step of quantities, in base currency."""
     min_qty: float | None = None
+    """Least quantity of an order, in base currency."""
     min_notional: float | None = None
+    """Least value of an order, in quote currency."""
     margin_allowed: bool | None = None
+    """Whether the pair may be sold short with borrowed coins."""
     status: str | None = None
+    """Trading status in the exchange's words, such as ``TRADING``."""
 
 
 def facts(market: Market, symbols: Iterable[str]) -> dict[str, InstrumentFact]:
@@ -78,8 +64,3 @@ def facts(market: Market, symbols: Iterable[str]) -> dict[str, InstrumentFact]:
     )
     known = {row.pop("symbol"): InstrumentFact("KNOWN", **row) for row in valid.select("symbol", *_FACTS).to_dicts()}
     return {symbol: known.get(symbol, InstrumentFact("ABSENT")) for symbol in wanted}
-
-
-def fact(market: Market, symbol: str) -> InstrumentFact:
-    """Return what is known of one symbol at the market's instant; see :func:`facts`."""
-    return facts(market, [symbol])[symbol]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from assay.base.constants import Days, Floats
 from assay.base.domain import DAY, RATINGS, UTC
 from assay.base.errors import DataError
-
-Floats = npt.NDArray[np.float64]
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "value_traded")
 RATING_FIELDS = (*RATINGS, "adx")
@@ -47,7 +47,7 @@ class Market:
         ``symbol``, ``open_time`` and ``reason`` of rows that were refused.
     """
 
-    days: npt.NDArray[np.datetime64]
+    days: Days
     symbols: tuple[str, ...]
     fields: Mapping[str, Floats]
     listing: npt.NDArray[np.int32]
@@ -66,14 +66,10 @@ class Market:
         except KeyError:
             raise DataError("symbol has no bars", where=symbol, hint="look at: assay doctor") from None
 
-    @property
+    @cached_property
     def index(self) -> dict[str, int]:
-        """Map of symbol to column, built once."""
-        cached: dict[str, int] | None = self.__dict__.get("_index")
-        if cached is None:
-            cached = {symbol: i for i, symbol in enumerate(self.symbols)}
-            self.__dict__["_index"] = cached
-        return cached
+        """Map of symbol to column."""
+        return {symbol: i for i, symbol in enumerate(self.symbols)}
 
     def until(self, as_of: dt.datetime, lookback: int | None = None) -> Market:
         """Return what was known at an earlier instant, at most the last ``lookback`` days of it.
@@ -91,14 +87,13 @@ class Market:
         instruments = self.instruments
         if instruments is not None:
             instruments = instruments.filter(instruments["valid_from"] <= as_of)
-        return Market(
+        return replace(
+            self,
             days=self.days[cut],
-            symbols=self.symbols,
             fields={name: values[cut] for name, values in self.fields.items()},
             listing=self.listing[cut],
             as_of=as_of,
             instruments=instruments,
-            quarantine=self.quarantine,
         )
 
     def rejections(self) -> dict[str, str]:

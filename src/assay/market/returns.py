@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from assay.base.constants import LARGEST_RETURN, TOLERANCE, Bools, Days, Floats
 from assay.base.errors import DataError
-from assay.market.panel import Floats, Market
+from assay.market.panel import Market
 from assay.runs.documents import Drop
 
 if TYPE_CHECKING:
     from assay.settings.model import DataSettings
-
-TOXIC_RETURN = 5.0
-"""A day's return above 500 % is no price of a market: a redenomination or a broken bar."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class ReturnsMatrix:
         Symbols that were asked for and left out, with the reason.
     """
 
-    days: npt.NDArray[np.datetime64]
+    days: Days
     symbols: tuple[str, ...]
     values: Floats
     benchmark: str
@@ -99,7 +96,8 @@ def returns_matrix(market: Market, symbols: Iterable[str], benchmark: str, setti
     present = [symbol for symbol in wanted if symbol in market.index]
     values, bars = _window(market, present, settings.lookback)
     reasons = _faults(values, bars, settings)
-    dropped = [_missing(symbol) for symbol in wanted if symbol not in market.index]
+    absent = [symbol for symbol in wanted if symbol not in market.index]
+    dropped = [Drop(name=symbol, reason="MISSING", detail="no bar in the window") for symbol in absent]
     dropped += [Drop(name=present[i], reason=reason, detail=detail) for i, (reason, detail) in reasons.items()]
     for drop in dropped:
         if drop.name == benchmark:
@@ -118,7 +116,7 @@ def returns_matrix(market: Market, symbols: Iterable[str], benchmark: str, setti
     )
 
 
-def _window(market: Market, present: list[str], lookback: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _window(market: Market, present: list[str], lookback: int) -> tuple[Floats, Bools]:
     """Return returns (n_days - 1, n) and presence of bars (n_days, n) of some symbols in the last days."""
     columns = [market.index[symbol] for symbol in present]
     listing = market.listing[-lookback:, columns]
@@ -132,11 +130,7 @@ def _window(market: Market, present: list[str], lookback: int) -> tuple[Floats, 
     return narrow.returns()[1:], listing >= 0
 
 
-def _missing(symbol: str) -> Drop:
-    return Drop(name=symbol, reason="MISSING", detail="no bar in the window")
-
-
-def _faults(values: Floats, bars: npt.NDArray[np.bool_], settings: DataSettings) -> dict[int, tuple[str, str]]:
+def _faults(values: Floats, bars: Bools, settings: DataSettings) -> dict[int, tuple[str, str]]:
     """Return the first reason against each column that has one."""
     observed = ~np.isnan(values)
     counts = observed.sum(axis=0)
@@ -151,10 +145,10 @@ def _faults(values: Floats, bars: npt.NDArray[np.bool_], settings: DataSettings)
             reasons[i] = ("MISSING", f"no bar in the last {bars.shape[0]} days")
         elif counts[i] < settings.floor:
             reasons[i] = ("TOO_FEW_OBSERVATIONS", f"{counts[i]} returns, {settings.floor} needed")
-        elif counts[i] + 1e-9 < settings.coverage * possible[i]:  # 0.9 is not nine tenths in binary
+        elif counts[i] + TOLERANCE < settings.coverage * possible[i]:  # 0.9 is not nine tenths in binary
             reasons[i] = ("COVERAGE", f"{counts[i]} returns in {possible[i]} days, {settings.coverage:.0%} needed")
-        elif not (lowest[i] > -1.0 and highest[i] <= TOXIC_RETURN):
-            reasons[i] = ("TOXIC", f"returns from {lowest[i]:.6g} to {highest[i]:.6g}, beyond (-1, {TOXIC_RETURN:g}]")
+        elif not (lowest[i] > -1.0 and highest[i] <= LARGEST_RETURN):
+            reasons[i] = ("TOXIC", f"returns from {lowest[i]:.6g} to {highest[i]:.6g}, beyond (-1, {LARGEST_RETURN:g}]")
         elif lowest[i] == highest[i]:
             reasons[i] = ("ZERO_VARIANCE", f"every return is {lowest[i]:.6g}")
     return reasons

@@ -28,19 +28,7 @@ Metadata = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Why a base is not traded.
-
-    Attributes
-    ----------
-    base : str
-        Asset as the exchange writes it.
-    kind : {"fiat", "stablecoin", "metal", "leveraged"}
-        Class of the asset.
-    reason : str
-        In words.
-    since, until : date or None
-        First and last day on which the letters stand for this asset; None where they always did.
-    """
+    """Why a base, as the exchange writes it, is not traded; None for days on which it always stood for that asset."""
 
     base: str
     kind: Kind
