@@ -1,6 +1,7 @@
 """Orders: every one passes the exchange's filters, none goes past its target, and none is paid with absent cash."""
 
 import csv
+import datetime as dt
 import gzip
 import io
 import json
@@ -29,12 +30,13 @@ from assay.market.schema import INSTRUMENTS
 from assay.orders import of_run
 from assay.orders.inputs import canonical, number, read_holdings, read_prices
 from assay.orders.of_run import Origin
-from assay.orders.rebalance import Holding, Task, rebalance
-from assay.orders.records import order_fields, to_csv
+from assay.orders.rebalance import rebalance
+from assay.orders.records import Holding, Task, order_fields, to_csv
 from assay.orders.sizes import split
 from assay.orders.tracking import tracking_error
 from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.runner import execute
+from assay.runs.artifacts import MANIFEST
 from assay.runs.home import Home
 from assay.settings import load
 from assay.settings.model import Costs
@@ -963,36 +965,63 @@ def test_orders_are_made_from_valid_and_intact_runs_only(sealed, account, facts,
     assert "FAILED" in failed.stderr
 
 
-def test_a_lake_that_has_the_rules_serves_them_to_runs_that_are_pinned_to_it(sealed, account, book):
-    head = Lake(sealed.path, "sample").record("instruments", book.frame()).head
-    before = Origin.of(sealed, sealed.runs / "short")
-    [(folder, manifest)] = before.leaves
-    after = replace(before, leaves=((folder, manifest | {"lake": manifest["lake"] | {"head": head}}),))
-    found, told = of_run._rules(after, None)
-    assert found.rules.keys() == book.rules.keys()
-    assert told == {"from": "the run's pinned lake"}
-    assert [finding.code for finding in of_run._dated(found, after.as_of)] == ["RULES_PARTIAL"]
-    assert "INSTRUMENTS_UNKNOWN" in call(sealed, account).stderr  # the sealed run saw an earlier state
-
-
-def manifest(folder, **content):
-    folder.mkdir(parents=True)
-    files.write_json(folder / "config/resolved_manifest.json", {"as_of": "2024-01-22T00:00:00Z"} | content)
+def sleeve(sealed, folder, **changes):
+    """Write the manifest of the sealed run with other settings, ``section__name=value``, into a folder."""
+    manifest = files.read_json(sealed.runs / "short" / MANIFEST)
+    for path, value in changes.items():
+        *sections, name = path.split("__")
+        inner = manifest
+        for section in sections:
+            inner = inner[section]
+        inner[name] = value
+    files.write_json(folder / MANIFEST, manifest)
     return folder
 
 
-def test_a_meta_portfolio_takes_costs_and_lake_from_the_sleeves_below_it(tmp_path):
+def portfolio(sealed, folder, *runs):
+    """Write the manifest of a portfolio of runs into a folder."""
+    shared = files.read_json(sealed.runs / "short" / MANIFEST)
+    profile = load().meta("meta_binance_spot_ratings").model_dump(mode="json")
+    own = {"kind": "meta", "profile": profile, "passed_over": [], "lake": {"folder": shared["lake"]["folder"]}}
+    pins = [{"sleeve": run, "run_id": run} for run in runs]
+    files.write_json(folder / MANIFEST, shared | own | {"sleeves": pins})
+    return folder
+
+
+def test_a_lake_that_has_the_rules_serves_them_to_runs_that_are_pinned_to_it(sealed, account, book, tmp_path):
+    head = Lake(sealed.path, "sample").record("instruments", book.frame()).head
+    after = Origin.of(sealed, sleeve(sealed, tmp_path / "after", lake__head=head))
+    found, told = of_run._rules(after, None)
+    assert found.rules.keys() == book.rules.keys()
+    assert told == {"from": "the run's pinned lake"}
+    assert [one.code for one in of_run._findings(found, after.as_of, [], True)] == ["RULES_PARTIAL"]
+    assert "INSTRUMENTS_UNKNOWN" in call(sealed, account).stderr  # the sealed run saw an earlier state
+
+
+def test_a_meta_portfolio_takes_costs_and_lake_from_the_sleeves_below_it(sealed, tmp_path):
     home = Home(tmp_path)
-    cheap, dear = Costs(fee=0.001, slippage=0.002), Costs(fee=0.003, slippage=0.001)
-    for name, costs, head in (("a", cheap, 3), ("b", dear, 5)):
-        lake = {"folder": "lake/sample", "head": head}
-        manifest(home.runs / name, profile={"costs": costs.model_dump()}, lake=lake)
-    inner = manifest(home.runs / "inner", kind="meta", sleeves=[{"run_id": "a"}, {"run_id": "b"}])
-    outer = manifest(home.runs / "outer", kind="meta", sleeves=[{"run_id": "inner"}, {"run_id": "a"}])
+    cheap, dear = {"fee": 0.001, "slippage": 0.002}, {"fee": 0.003, "slippage": 0.001}
+    sleeve(sealed, home.runs / "a", profile__costs=cheap)
+    sleeve(sealed, home.runs / "b", profile__costs=dear)
+    inner = portfolio(sealed, home.runs / "inner", "a", "b")
+    outer = portfolio(sealed, home.runs / "outer", "inner", "a")
     origin = Origin.of(home, outer)
-    assert [folder.name for folder, _ in origin.leaves] == ["a", "b", "a"]
+    assert [leaf.folder.name for leaf in origin.leaves] == ["a", "b", "a"]
     assert origin.costs() == (Costs(fee=0.003, slippage=0.002), False)
-    assert Origin.of(home, home.runs / "a").costs() == (cheap, True)
+    assert Origin.of(home, home.runs / "a").costs() == (Costs(**cheap), True)
     assert Origin.of(home, inner).as_of.tzinfo is UTC
+    files.write_json(outer / MANIFEST, {"kind": "meta", "sleeves": [{}]})
     with pytest.raises(IntegrityError):
-        Origin.of(home, manifest(home.runs / "broken", sleeves=[{}]))
+        Origin.of(home, outer)
+
+
+def test_a_run_is_traded_in_the_quotes_of_its_own_universe(sealed, tmp_path):
+    """A universe in euros has an account in euros: its pairs pass, and those in dollars are refused."""
+    [scanner] = load().profile(PROFILE).scanners
+    euros = sleeve(sealed, tmp_path / "euros", **{f"scanners__{scanner}__universe__quotes": ["EUR"]})
+    quotes = Origin.of(sealed, euros).quotes()
+    assert quotes == ("EUR",)
+    empty = RuleBook({}, dt.datetime(2024, 1, 1, tzinfo=UTC))
+    of_run._check_quotes({"BINANCE:BTCEUR"}, empty, quotes)
+    with pytest.raises(UsageError, match=r"not quoted in EUR, as NAV is: BINANCE:BTCUSDT \(USDT\)"):
+        of_run._check_quotes({"BINANCE:BTCEUR", "BINANCE:BTCUSDT"}, empty, quotes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.base.domain import symbol_fault
 from assay.base.errors import UsageError
-from assay.orders.rebalance import Holding
+from assay.orders.records import Holding
 from assay.sources.rules import EXCHANGE
 
 if TYPE_CHECKING:

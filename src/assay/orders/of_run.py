@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -19,14 +19,15 @@ from assay.lake.snapshot import Snapshot, pin
 from assay.market.schema import INSTANT
 from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_prices
 from assay.orders.rebalance import rebalance
-from assay.orders.records import Rebalance, Task, dust_fields, line_fields, order_fields, to_csv
+from assay.orders.records import OrderList, Task, dust_fields, line_fields, order_fields, to_csv
 from assay.orders.sizes import REASONS
 from assay.orders.tracking import tracking_error
-from assay.runs import artifacts as layout
-from assay.runs import documents as artifacts
+from assay.runs.artifacts import FLATTENED, LEDGER, RETURNS
+from assay.runs.documents import Finding, as_plain
 from assay.runs.home import Home, Status
+from assay.runs.run import Run
 from assay.runs.verify import verify
-from assay.settings.model import Costs, DataSettings, Universe
+from assay.settings.model import Costs, Universe
 from assay.sources.rules import RuleBook, read_exchange_info, rules_from_instruments
 
 STALE_DAYS = 10
@@ -62,17 +63,17 @@ def orders(home: Home, asked: OrdersRequest) -> tuple[dict[str, Any], list[Path]
     return document, written
 
 
-def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, Any], Rebalance]:
+def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, Any], OrderList]:
     nav = net_asset_value(asked.nav)
     if asked.order_type not in ("limit", "market"):
         raise UsageError(f"unknown order type {asked.order_type!r}", where="--type", hint="limit or market")
     origin = Origin.of(home, folder)
-    weights = _weights(folder, asked.risk_profile)
+    weights = _weights(origin.run, asked.risk_profile)
     book, rules_from = _rules(origin, asked.instruments)
     holdings = read_holdings(asked.holdings, book)
     left_out = _left_out(asked.leave_out, book, {*weights, *holdings})
     _check_known({*weights, *holdings} - left_out, book)
-    _check_quotes({*weights, *holdings}, book)
+    _check_quotes({*weights, *holdings}, book, origin.quotes())
     needed = frozenset({*(weights.keys() - left_out), *holdings})
     prices, prices_from, stale = _prices(origin, asked.prices, book, needed)
     costs, same = origin.costs()
@@ -80,14 +81,14 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
     result = rebalance(task)
     differences = {line.instrument: float(line.difference) for line in result.lines}
     off = {symbol for symbol, difference in differences.items() if difference}
-    findings = [*result.findings, *_dated(book, origin.as_of), *_prices_finding(stale), *_costs_finding(same)]
+    findings = [*result.findings, *_findings(book, origin.as_of, stale, same)]
     document = {
         "run": folder.name,
         "risk_profile": asked.risk_profile,
         "as_of": format_instant(origin.as_of),
         "order_type": asked.order_type,
         "sources": {
-            "weights_sha256": files.sha256_file(folder / layout.FLATTENED),
+            "weights_sha256": origin.run.read[FLATTENED],
             "holdings_sha256": files.sha256_file(asked.holdings),
             "prices": prices_from,
             "rules": rules_from | {"valid_from": format_instant(book.valid_from)},
@@ -99,7 +100,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
         "funds": {name: float(value) for name, value in result.funds.items()},
         "costs": {name: float(value) for name, value in result.costs.items()},
         "tracking_error": tracking_error(differences, _returns(origin, off)),
-        "findings": [artifacts.as_plain(finding) for finding in findings],
+        "findings": [as_plain(finding) for finding in findings],
     }
     return document, result
 
@@ -122,7 +123,7 @@ def _valid(home: Home, name: str) -> Path:
 def _output_folder(home: Home, folder: Path, out: Path | None) -> Path:
     target = (out if out is not None else home.reports / "orders" / folder.name).resolve()
     for parent in (target, *target.parents):
-        if (parent / layout.LEDGER).is_file():
+        if (parent / LEDGER).is_file():
             raise UsageError(
                 "a sealed run is not written to", where=str(target), hint="choose another folder for --out"
             )
@@ -131,8 +132,8 @@ def _output_folder(home: Home, folder: Path, out: Path | None) -> Path:
     return target
 
 
-def _weights(folder: Path, risk_profile: str) -> dict[str, Decimal]:
-    profiles = artifacts.load(artifacts.Flattened, folder / layout.FLATTENED).profiles
+def _weights(run: Run, risk_profile: str) -> dict[str, Decimal]:
+    profiles = run[FLATTENED].profiles
     if risk_profile not in profiles:
         raise UsageError(f"the run has no risk profile {risk_profile!r}", hint=f"one of {', '.join(sorted(profiles))}")
     assets = profiles[risk_profile].assets
@@ -144,49 +145,56 @@ class Origin:
     """Where a run's numbers come from: the sleeves below it, which are the run itself where it is one."""
 
     home: Home
-    as_of: dt.datetime
-    leaves: tuple[tuple[Path, Mapping[str, Any]], ...]
+    run: Run
+    leaves: tuple[Run, ...]
 
     @classmethod
     def of(cls, home: Home, folder: Path) -> Origin:
-        """Read the manifests of a run and of the sleeves below it."""
-        manifest = files.read_json(folder / layout.MANIFEST)
-        try:
-            return cls(home, parse_as_of(manifest["as_of"]), tuple(_leaves(home, folder, manifest)))
-        except (KeyError, TypeError) as error:
-            where = str(folder / layout.MANIFEST)
-            raise IntegrityError(f"manifest is incomplete: {error}", where=where, hint="run: assay verify") from error
+        """Open a run and the sleeves below it; IntegrityError if a manifest is incomplete."""
+        run = Run(folder)
+        return cls(home, run, tuple(_leaves(home, run)))
+
+    @property
+    def as_of(self) -> dt.datetime:
+        """Instant of the decision."""
+        return parse_as_of(self.run.manifest.as_of)
 
     def snapshot(self) -> Snapshot:
         """Pin the lake at the latest head that a sleeve read."""
-        lakes = {manifest["lake"]["folder"] for _, manifest in self.leaves}
+        pins = [leaf.sleeve.lake for leaf in self.leaves]
+        lakes = {lake.folder for lake in pins}
         if len(lakes) != 1:
             hint = "give --prices and --instruments"
             raise UsageError(f"the sleeves read {len(lakes)} lakes", where=", ".join(sorted(lakes)), hint=hint)
-        return pin(self.home.path / lakes.pop(), max(manifest["lake"]["head"] for _, manifest in self.leaves))
+        return pin(self.home.path / lakes.pop(), max(lake.head for lake in pins))
 
     def costs(self) -> tuple[Costs, bool]:
         """Return the profile's costs; of sleeves that differ the dearest, and whether all are the same."""
-        each = [Costs.model_validate(manifest["profile"]["costs"]) for _, manifest in self.leaves]
+        each = [leaf.sleeve.profile.costs for leaf in self.leaves]
         dearest = {name: max(getattr(costs, name) for costs in each) for name in Costs.model_fields}
         return Costs.model_validate(dearest), all(costs == each[0] for costs in each)
 
+    def quotes(self) -> tuple[str, ...]:
+        """Return the quotes in which the run may hold coins: those of its scanners' universes, in order of rank."""
+        manifests = [leaf.sleeve for leaf in self.leaves]
+        scanners = [one.scanners[name] for one in manifests for name in one.profile.scanners]
+        return tuple(dict.fromkeys(quote for scanner in scanners for quote in scanner.universe.quotes))
 
-def _leaves(home: Home, folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+
+def _leaves(home: Home, run: Run) -> Iterator[Run]:
     """Walk from a meta-portfolio down to its sleeves; a sleeve is its own leaf. The seals exclude a cycle."""
-    if "sleeves" not in manifest:
-        yield folder, manifest
+    if run.kind == "run":
+        yield run
         return
-    for sleeve in manifest["sleeves"]:
-        below = home.runs / sleeve["run_id"]
-        yield from _leaves(home, below, files.read_json(below / layout.MANIFEST))
+    for sleeve in run.portfolio.sleeves:
+        yield from _leaves(home, Run(home.runs / sleeve.run_id))
 
 
 def _returns(origin: Origin, wanted: Collection[str]) -> dict[str, Floats]:
     """Return the daily returns that the run, or the sleeves below it, decided by; other coins' from the pinned lake."""
     merged = pl.DataFrame(schema={"date": INSTANT})
-    for folder, _ in origin.leaves:
-        merged = _joined(merged, pl.read_parquet(folder / layout.RETURNS), wanted)
+    for leaf in origin.leaves:
+        merged = _joined(merged, leaf[RETURNS], wanted)
     lacking = set(wanted) - set(merged.columns)
     if lacking:
         merged = _joined(merged, _lake_returns(origin, lacking), wanted)
@@ -201,7 +209,8 @@ def _joined(merged: pl.DataFrame, frame: pl.DataFrame, wanted: Collection[str]) 
 def _lake_returns(origin: Origin, symbols: Collection[str]) -> pl.DataFrame:
     empty = pl.DataFrame(schema={"date": INSTANT})
     try:
-        market = origin.snapshot().market(origin.as_of, DataSettings().lookback)
+        lookback = max(leaf.sleeve.profile.data.lookback for leaf in origin.leaves)
+        market = origin.snapshot().market(origin.as_of, lookback)
     except (DataError, UsageError):
         return empty  # the lake is gone: the tracking error names the coins that it has no returns of
     held = sorted(set(symbols) & market.index.keys())
@@ -220,7 +229,7 @@ def _rules(origin: Origin, path: Path | None) -> tuple[RuleBook, dict[str, str]]
     if table is None:
         raise UsageError(
             "the exchange's rules are unknown: the run's source has no table of instruments",
-            where=str(origin.leaves[0][1].get("source", "")),
+            where=origin.leaves[0].sleeve.source,
             hint="record https://api.binance.com/api/v3/exchangeInfo and give the file with --instruments",
             code="INSTRUMENTS_UNKNOWN",
         )
@@ -247,13 +256,13 @@ def _check_known(symbols: set[str], book: RuleBook) -> None:
         )
 
 
-def _check_quotes(symbols: set[str], book: RuleBook) -> None:
-    dollars = Universe().quotes
+def _check_quotes(symbols: set[str], book: RuleBook, wanted: Sequence[str]) -> None:
     quotes = {s: book.rules[s].instrument.quote if s in book.rules else Instrument.parse(s).quote for s in symbols}
-    others = [f"{symbol} ({quote})" for symbol, quote in sorted(quotes.items()) if quote not in dollars]
+    others = [f"{symbol} ({quote})" for symbol, quote in sorted(quotes.items()) if quote not in wanted]
     if others:
-        what = f"not quoted in dollars, as NAV is: {', '.join(others)}"
-        raise UsageError(what, where="holdings or targets", hint=f"name pairs quoted in {', '.join(dollars)}")
+        money = "dollars" if set(wanted) <= set(Universe().quotes) else " or ".join(wanted)
+        what = f"not quoted in {money}, as NAV is: {', '.join(others)}"
+        raise UsageError(what, where="holdings or targets", hint=f"name pairs quoted in {', '.join(wanted)}")
 
 
 def _prices(
@@ -288,23 +297,17 @@ def _last_closes(origin: Origin, needed: frozenset[str]) -> tuple[dict[str, Deci
 # --- what a reader must know ------------------------------------------------------------------------------------------
 
 
-def _dated(book: RuleBook, as_of: dt.datetime) -> Iterator[artifacts.Finding]:
+def _findings(book: RuleBook, as_of: dt.datetime, stale: list[str], same_costs: bool) -> Iterator[Finding]:
     days = (book.valid_from - as_of) / DAY
-    if abs(days) > RULES_DAYS and book.complete:
-        side = "after" if days > 0 else "before"
-        what = f"the exchange's rules were recorded {abs(days):.0f} days {side} the decision: they may have changed"
-        yield artifacts.Finding(code="RULES_DATED", what=what)
     if not book.complete:
         what = "the lake's table has no greatest quantities and no rules of market orders: these are not checked"
-        yield artifacts.Finding(code="RULES_PARTIAL", what=what)
-
-
-def _prices_finding(stale: list[str]) -> Iterator[artifacts.Finding]:
+        yield Finding(code="RULES_PARTIAL", what=what)
+    elif abs(days) > RULES_DAYS:
+        side = "after" if days > 0 else "before"
+        what = f"the exchange's rules were recorded {abs(days):.0f} days {side} the decision: they may have changed"
+        yield Finding(code="RULES_DATED", what=what)
     if stale:
         what = "the last close is older than the decision"
-        yield artifacts.Finding(code="PRICE_STALE", what=what, count=len(stale), names=stale)
-
-
-def _costs_finding(same: bool) -> Iterator[artifacts.Finding]:
-    if not same:
-        yield artifacts.Finding(code="COSTS_DIFFER", what="the sleeves' costs differ: the dearest are used")
+        yield Finding(code="PRICE_STALE", what=what, count=len(stale), names=stale)
+    if not same_costs:
+        yield Finding(code="COSTS_DIFFER", what="the sleeves' costs differ: the dearest are used")

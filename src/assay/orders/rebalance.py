@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.market.costs import borrow_per_day, fill_price
 from assay.market.instruments import TRADING
-from assay.orders.records import Effect, Holding, Line, Order, Rebalance, Side, Task, Venue
+from assay.orders.records import Effect, Line, Order, OrderList, Side, Task, Venue
 from assay.orders.sizes import (
     CASH,
     DIGITS,
@@ -30,8 +30,6 @@ from assay.orders.sizes import (
 )
 from assay.runs.documents import Finding
 from assay.sources.rules import TradingRules
-
-__all__ = ["Holding", "Line", "Order", "Rebalance", "Task", "rebalance"]
 
 PERPETUAL_QUOTES = ("USDT", "USDC")
 """Quotes in which the exchange settles linear perpetuals."""
@@ -78,12 +76,12 @@ class _Leg:
         return max(_ZERO, sign * (self.price - self.reference))
 
 
-def rebalance(task: Task) -> Rebalance:
+def rebalance(task: Task) -> OrderList:
     """Turn target weights into orders that pass the exchange's filters.
 
     Returns
     -------
-    Rebalance
+    OrderList
         ``funds``: ``free_before`` = NAV less all that is held, long and short; ``free_for_opening`` = the same after
         everything that closes, less its costs; ``needed`` = what the orders that open take of it, fees and slippage
         included; ``free_after`` = the rest. ``costs``: ``fees``, ``slippage`` against the reference prices, and
@@ -109,14 +107,9 @@ def rebalance(task: Task) -> Rebalance:
         lines = tuple(_line(task, symbol, legs, blocked.get(symbol)) for symbol in symbols)
         orders = tuple(order for leg in sorted(legs, key=_turn) for order in _orders(task, leg))
         needed = sum((leg.amount * _need(task, leg) for leg in opening), _ZERO)
-        funds = {
-            "nav": task.nav,
-            "free_before": before,
-            "free_for_opening": free,
-            "needed": needed,
-            "free_after": free - needed,
-        }
-        return Rebalance(orders, lines, funds, _costs(task, legs, lines), _findings(task, legs, lines, before))
+        funds = {"nav": task.nav, "free_before": before, "free_for_opening": free}
+        funds |= {"needed": needed, "free_after": free - needed}
+        return OrderList(orders, lines, funds, _costs(task, legs, lines), _findings(task, legs, lines, before))
 
 
 def _turn(leg: _Leg) -> tuple[bool, bool, str]:
@@ -292,7 +285,7 @@ def _costs(task: Task, legs: Iterable[_Leg], lines: Iterable[Line]) -> dict[str,
     return {
         "fees": sum((amount * leg.price for amount, leg in traded), _ZERO) * _decimal(task.costs.fee),
         "slippage": sum((amount * leg.adverse for amount, leg in traded), _ZERO),
-        "borrow_per_day": short * borrow_per_day(_decimal(task.costs.borrow)),
+        "borrow_per_day": borrow_per_day(short * _decimal(task.costs.borrow)),  # multiplied first: exact
     }
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,35 +35,22 @@ class Holding:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be turned into orders; maps are keyed by TradingView notation.
-
-    Attributes
-    ----------
-    nav : Decimal
-        Net asset value of the account in dollars, > 0.
-    weights : mapping of str to Decimal
-        Signed target weights, shares of NAV.
-    holdings : mapping of str to Holding
-    prices : mapping of str to Decimal
-        Reference price of every symbol above that is held or may be traded.
-    rules : mapping of str to TradingRules
-        Likewise.
-    costs : Costs
-        Fee, slippage and borrow of the profile.
-    order_type : str
-        ``limit`` or ``market``.
-    left_out : frozenset of str
-        Symbols that stay as they are.
-    """
+    """What is to be turned into orders; maps are keyed by TradingView notation."""
 
     nav: Decimal
+    """Net asset value of the account in dollars, > 0."""
     weights: Mapping[str, Decimal]
+    """Signed target weights, shares of NAV."""
     holdings: Mapping[str, Holding]
     prices: Mapping[str, Decimal]
+    """Reference price of every symbol above that is held or may be traded."""
     rules: Mapping[str, TradingRules]
+    """Likewise."""
     costs: Costs
+    """Fee, slippage and borrow of the profile."""
     order_type: OrderType = "limit"
     left_out: frozenset[str] = frozenset()
+    """Symbols that stay as they are."""
 
     def held(self, symbol: str) -> Decimal:
         """Quantity held, 0 for none."""
@@ -118,7 +105,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Rebalance:
+class OrderList:
     """Orders in the order of sending (sells first), and what they leave.
 
     ``funds`` and ``costs`` are in dollars; see :func:`rebalance` for the meaning of each name.
@@ -132,20 +119,6 @@ class Rebalance:
 
 
 # --- as documents -----------------------------------------------------------------------------------------------------
-
-COLUMNS = (
-    "symbol",
-    "side",
-    "type",
-    "amount",
-    "price",
-    "params",
-    "instrument",
-    "effect",
-    "venue",
-    "value",
-    "fee",
-)
 
 
 def order_fields(order: Order) -> dict[str, Any]:
@@ -165,13 +138,7 @@ def order_fields(order: Order) -> dict[str, Any]:
         "amount": _exact(order.amount),
         "price": None if order.price is None else _exact(order.price),
         "params": dict(order.params),
-        "info": {
-            "instrument": order.instrument,
-            "effect": order.effect,
-            "venue": order.venue,
-            "value": float(order.value),
-            "fee": float(order.fee),
-        },
+        "info": {name: _plain(getattr(order, name)) for name in ("instrument", "effect", "venue", "value", "fee")},
     }
 
 
@@ -181,21 +148,16 @@ def _exact(number: Decimal) -> float:
     return float(number)
 
 
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
+
+
 def line_fields(line: Line) -> dict[str, Any]:
     """Return one symbol before and after as a JSON object."""
     short = {"margin": "borrowed on margin, which the exchange permits for this pair", "perpetual": "by the perpetual"}
-    return {
-        "instrument": line.instrument,
-        "price": None if line.price is None else float(line.price),
-        "held": float(line.held),
-        "target": None if line.target is None else float(line.target),
-        "after": float(line.after),
-        "weight_before": float(line.weight_before),
-        "weight_target": float(line.weight_target),
-        "weight_after": float(line.weight_after),
-        "short_held": short.get(line.venue or "") if min(line.after, line.weight_target) < 0 else None,
-        "reasons": list(line.reasons),
-    }
+    told = {one.name: _plain(getattr(line, one.name)) for one in fields(line) if one.name != "venue"}
+    held_by = short.get(line.venue or "") if min(line.after, line.weight_target) < 0 else None
+    return told | {"short_held": held_by, "reasons": list(line.reasons)}
 
 
 def dust_fields(line: Line, why: Mapping[str, str]) -> dict[str, Any]:
@@ -203,7 +165,7 @@ def dust_fields(line: Line, why: Mapping[str, str]) -> dict[str, Any]:
     left = None if line.target is None else line.after - line.target
     return {
         "instrument": line.instrument,
-        "quantity": None if left is None else float(left),
+        "quantity": _plain(left),
         "value": None if left is None or line.price is None else float(left * line.price),
         "reasons": {reason: why[reason] for reason in line.reasons},
     }
@@ -217,7 +179,7 @@ def to_csv(orders: tuple[Order, ...]) -> str:
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(one.name for one in fields(Order))
     for order in orders:
         params = json.dumps(dict(order.params), sort_keys=True)
         price = "" if order.price is None else plain(order.price)

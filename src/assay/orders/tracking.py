@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
 
-    Floats = npt.NDArray[np.float64]
+from assay.base.constants import Floats
+from assay.risk.covariance import estimate_covariance
 
 ROWS = 252
 """Last days that the covariance reads, as everywhere."""
@@ -65,10 +64,6 @@ def tracking_error(
 
 
 def _annual(off: Mapping[str, float], returns: Mapping[str, Floats], min_rows: int) -> tuple[float | None, int]:
-    import numpy as np
-
-    from assay.risk.covariance import estimate_covariance
-
     if not off:
         return 0.0, 0
     stacked = np.column_stack([returns[symbol] for symbol in off])[-ROWS:]
