@@ -161,9 +161,9 @@ class TestOptimization:
         np.testing.assert_allclose(off["max_sharpe"].weights, off["min_variance"].weights, atol=1e-9)
 
     def test_a_fallback_is_an_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def broken(program: solve.Program) -> solve.Answer:
+        def broken(program: solve.Program) -> solve.Solution:
             raw = solve.with_piqp(program)
-            return solve.Answer("broken", "NUMERICS", 1, raw.x, raw.y, raw.z, raw.z_lower, raw.z_upper)
+            return solve.Solution("broken", "NUMERICS", 1, raw.x, raw.y, raw.z, raw.z_lower, raw.z_upper)
 
         state = state_of(pool())
         monkeypatch.setattr(solve, "CHAIN", (broken, solve.with_clarabel))

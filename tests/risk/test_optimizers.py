@@ -70,7 +70,7 @@ class TestAgainstSkfolio:
         ours = MinVariance(atom_cap, cluster_cap, labels).fit(returns)
         np.testing.assert_allclose(ours.weights_, oracle, atol=2e-5)
         assert ours.solver_.status == "SOLVED"
-        assert ours.solver_.fallbacks == ()
+        assert ours.solver_.fallbacks == []
 
     def test_max_sharpe(self, atoms: int, atom_cap: float, cluster_cap: float, clusters: int) -> None:
         returns, labels = factor_returns(252, atoms, seed=atoms), np.arange(atoms) % clusters

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from risk_worlds import random_covariance
 
 from assay.base.errors import SolverError
-from assay.risk.solve import Answer, Program, certify, solve, with_clarabel, with_piqp
+from assay.risk.solve import Program, Solution, certify, solve, with_clarabel, with_piqp
 
 
 def simplex(n: int, seed: int, cap: float = 0.4) -> Program:
@@ -27,13 +27,13 @@ def simplex(n: int, seed: int, cap: float = 0.4) -> Program:
 
 
 def failing(status: str) -> object:
-    def backend(program: Program) -> Answer:
+    def backend(program: Program) -> Solution:
         return replace(with_piqp(program), solver="broken", status=status)
 
     return backend
 
 
-def lying(program: Program) -> Answer:
+def lying(program: Program) -> Solution:
     """Says SOLVED and gives equal weights."""
     honest = with_piqp(program)
     return replace(honest, solver="liar", x=np.full_like(honest.x, 1 / len(honest.x)))
@@ -58,7 +58,7 @@ def test_the_scale_of_the_objective_does_not_matter(scale: float) -> None:
     base, _ = solve(program)
     scaled, report = solve(replace(program, quadratic=program.quadratic * scale))
     np.testing.assert_allclose(scaled, base, atol=1e-8)
-    assert report.fallbacks == ()
+    assert report.fallbacks == []
 
 
 def test_an_interior_optimum_has_a_closed_form() -> None:
@@ -94,7 +94,7 @@ def test_a_status_alone_is_not_believed() -> None:
 
 
 def test_numbers_that_are_none_are_not_believed() -> None:
-    def empty(program: Program) -> Answer:
+    def empty(program: Program) -> Solution:
         honest = with_piqp(program)
         return replace(honest, x=np.full_like(honest.x, np.nan))
 

@@ -106,21 +106,14 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """What reaches selection, and what became of the rest.
-
-    Attributes
-    ----------
-    entries : tuple of Entry
-        One for each atom, sorted by atom.
-    losses : tuple of Loss
-        Who left on the way.
-    counts : tuple of Count
-        Discovery, normalization, deduplication.
-    """
+    """What reaches selection, and what became of the rest."""
 
     entries: tuple[Entry, ...]
+    """One for each atom, sorted by atom."""
     losses: tuple[Loss, ...]
+    """Who left on the way."""
     counts: tuple[Count, ...]
+    """Discovery, normalization, deduplication."""
 
     @property
     def atoms(self) -> tuple[Atom, ...]:

@@ -91,39 +91,26 @@ MAX_WINNERS = "MAX_WINNERS"
 
 @dataclass(frozen=True)
 class Selection:
-    """Natural selection's verdict on every candidate.
-
-    Attributes
-    ----------
-    as_of : datetime
-        Instant of the decision.
-    profile : Profile
-        What was asked for.
-    passage : Funnel
-        The candidates' way to selection.
-    model : NaturalSelection
-        Fitted on the measured atoms.
-    measured : (n_measured,) int64 array
-        Place in ``atoms`` of each column of the model.
-    days : (n_days,) datetime64[D] array
-        Rows of ``streams``.
-    streams : (n_days, n_winners) array
-        Synthetic returns of the winners, in their order.
-    ratings : mapping of str to (n_measured,) array
-        :data:`RATINGS` as of the decision, as the market has them, not multiplied by signs.
-    unmeasured : mapping of int to (str, str)
-        Place in ``atoms`` to reason and detail, for atoms without a column of returns.
-    """
+    """Natural selection's verdict on every candidate."""
 
     as_of: dt.datetime
+    """Instant of the decision."""
     profile: Profile
+    """What was asked for."""
     passage: Funnel
+    """The candidates' way to selection."""
     model: NaturalSelection
+    """Fitted on the measured atoms."""
     measured: Ints
+    """(n_measured,): place in ``atoms`` of each column of the model."""
     days: npt.NDArray[np.datetime64]
+    """(n_days,): rows of ``streams``."""
     streams: Floats
+    """(n_days, n_winners): synthetic returns of the winners, in their order."""
     ratings: Mapping[str, Floats]
+    """:data:`RATINGS` as of the decision, as the market has them, not multiplied by signs."""
     unmeasured: Mapping[int, tuple[str, str]]
+    """Place in ``atoms`` to reason and detail, for atoms without a column of returns."""
 
     @cached_property
     def atoms(self) -> tuple[Atom, ...]:

@@ -42,28 +42,19 @@ FLAGS = (DIRECTION, ABSENT, TOXIC, STALE)
 
 @dataclass(frozen=True, slots=True)
 class Veto:
-    """One veto over all atoms.
-
-    Attributes
-    ----------
-    code : str
-        Stable name of the reason.
-    hit : (n_atoms,) bool array
-        Atoms that it strikes.
-    text : str
-        Words for :meth:`explain`, with ``{value}`` and ``{limit}`` where there are numbers.
-    value, limit : (n_atoms,) arrays
-        What was measured, and against what.
-    notes : mapping of int to str
-        Words about single atoms, in place of ``text``.
-    """
+    """One veto over all atoms."""
 
     code: str
+    """Stable name of the reason."""
     hit: Bools
+    """(n_atoms,): atoms that it strikes."""
     text: str
+    """Words for :meth:`explain`, with ``{value}`` and ``{limit}`` where there are numbers."""
     value: Floats | None = None
     limit: Floats | None = None
+    """(n_atoms,): what was measured, and against what."""
     notes: Mapping[int, str] = field(default_factory=dict)
+    """Words about single atoms, in place of ``text``."""
 
     @property
     def safety(self) -> bool:

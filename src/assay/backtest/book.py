@@ -42,30 +42,21 @@ LIQUIDATION = "liquidation"
 
 @dataclass(frozen=True)
 class Trades:
-    """Everything that was traded, in order of time; one entry per array and trade.
-
-    Attributes
-    ----------
-    row, column : (n_trades,) int arrays
-        Row and column of the bars that were given.
-    quantity : (n_trades,) array
-        Units, negative when sold.
-    price, reference : (n_trades,) arrays
-        What was paid per unit, and the open or close that it was measured against.
-    fee, slippage : (n_trades,) arrays
-        In account currency, both >= 0; a delisting's haircut is its slippage.
-    reason : tuple of str
-        ``rebalance``, ``delisting`` or ``liquidation``.
-    """
+    """Everything that was traded, in order of time; one entry per array and trade."""
 
     row: Ints
     column: Ints
+    """(n_trades,): row and column of the bars that were given."""
     quantity: Floats
+    """(n_trades,): units, negative when sold."""
     price: Floats
     reference: Floats
+    """(n_trades,): what was paid per unit, and the open or close that it was measured against."""
     fee: Floats
     slippage: Floats
+    """(n_trades,): in account currency, both >= 0; a delisting's haircut is its slippage."""
     reason: tuple[str, ...]
+    """``rebalance``, ``delisting`` or ``liquidation``."""
 
 
 @dataclass(frozen=True)
@@ -80,49 +71,36 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class BookResult:
-    """A book's history from its first fill to the last bar.
-
-    Attributes
-    ----------
-    initial : float
-        Cash at the start.
-    rows : (n_days,) int array
-        Rows of the bars that were given.
-    columns : (n_held,) int array
-        Columns that were ever wanted.
-    nav, cash, gross_value, net_value : (n_days,) arrays
-        At the close, in account currency, after everything that happened on the day.
-    traded, cost, borrow : (n_days,) arrays
-        Value traded at reference prices, fees plus slippage (haircuts among them), and borrow, in account currency.
-    quantities, marks : (n_days, n_held) arrays
-        Units after the close, and the prices that they are marked at.
-    fills : (n_fills,) int array
-        Rows on which targets were due.
-    holding_pnl : (n_fills, n_held) array
-        Profit of each holding from its fill to the next one, its costs and borrow taken off; the cost of leaving a coin
-        counts for the holding that ends. It adds up to ``nav[-1] - initial``.
-    trades, cancelled : Trades, Cancelled
-    liquidated : int or None
-        Row of the margin call.
-    """
+    """A book's history from its first fill to the last bar."""
 
     initial: float
+    """Cash at the start."""
     rows: Ints
+    """(n_days,): rows of the bars that were given."""
     columns: Ints
+    """(n_held,): columns that were ever wanted."""
     nav: Floats
     cash: Floats
     gross_value: Floats
     net_value: Floats
+    """(n_days,): at the close, in account currency, after everything that happened on the day."""
     traded: Floats
     cost: Floats
     borrow: Floats
+    """(n_days,): value traded at reference prices, fees plus slippage (haircuts among them), and borrow, in
+    account currency."""
     quantities: Floats
     marks: Floats
+    """(n_days, n_held): units after the close, and the prices that they are marked at."""
     fills: Ints
+    """(n_fills,): rows on which targets were due."""
     holding_pnl: Floats
+    """(n_fills, n_held): profit of each holding from its fill to the next one, its costs and borrow taken off; the
+    cost of leaving a coin counts for the holding that ends. It adds up to ``nav[-1] - initial``."""
     trades: Trades
     cancelled: Cancelled
     liquidated: int | None
+    """Row of the margin call."""
 
     @property
     def previous_nav(self) -> Floats:

@@ -48,54 +48,35 @@ TABLE_KEYS = {
 
 @dataclass(frozen=True)
 class World:
-    """A market with another future.
-
-    Attributes
-    ----------
-    market : Market
-    changed : mapping of str to int
-        Table to bytes that differ from the true future.
-    coins : int
-        Coins whose bars differ.
-    rows : mapping of str to int
-        Rows that whoever made the market compared on the way: the panel, ratings made again.
-    faults : sequence of str
-        What differed there.
-    """
+    """A market with another future."""
 
     market: Market
     changed: Mapping[str, int]
+    """Table to bytes that differ from the true future."""
     coins: int
+    """Coins whose bars differ."""
     rows: Mapping[str, int] = field(default_factory=dict)
+    """Rows that whoever made the market compared on the way: the panel, ratings made again."""
     faults: Sequence[str] = ()
+    """What differed there."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One date and one kind of change.
-
-    Attributes
-    ----------
-    as_of : datetime
-        What is known after it was changed.
-    kind : str
-    changed, coins : mapping of str to int, int
-        Bytes of each table and coins that were changed.
-    decisions : int
-        Decisions that were taken again.
-    rows : mapping of str to int
-        Rows of each table that were compared.
-    violations : tuple of str
-        What changed although it was decided before; each names table, row, column and both values.
-    """
+    """One date and one kind of change."""
 
     as_of: dt.datetime
+    """What is known after it was changed."""
     kind: Kind
     changed: Mapping[str, int]
     coins: int
+    """Bytes of each table and coins that were changed."""
     decisions: int
+    """Decisions that were taken again."""
     rows: Mapping[str, int]
+    """Rows of each table that were compared."""
     violations: tuple[str, ...]
+    """What changed although it was decided before; each names table, row, column and both values."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the trial as a JSON object."""

@@ -38,29 +38,21 @@ PBO_BLOCKS = 16
 
 @dataclass(frozen=True)
 class Overfitting:
-    """What the cross-validation found.
-
-    Attributes
-    ----------
-    probability : float
-        Share of combinations in which the alternative chosen ended below the median of the other half. The paper's
-        two definitions differ in whether the median itself counts; here it counts by half, so that worthless
-        alternatives, and identical ones, give one half whatever their number.
-    loss_probability : float
-        Share of combinations in which it had a negative Sharpe ratio in the other half.
-    slope : float or None
-        Least-squares slope of the chosen one's Sharpe ratio there on the one here; None where the latter does not vary.
-    logits : (n_combinations,) array
-        Logit of the relative rank in the other half, in lexicographic order of the combinations.
-    days_used : int
-        Rows used; the first rows that do not fill a block are left out.
-    """
+    """What the cross-validation found."""
 
     probability: float
+    """Share of combinations in which the alternative chosen ended below the median of the other half. The paper's
+    two definitions differ in whether the median itself counts; here it counts by half, so that worthless
+    alternatives, and identical ones, give one half whatever their number."""
     loss_probability: float
+    """Share of combinations in which it had a negative Sharpe ratio in the other half."""
     slope: float | None
+    """Least-squares slope of the chosen one's Sharpe ratio there on the one here; None where the latter does not
+    vary."""
     logits: Floats
+    """(n_combinations,): logit of the relative rank in the other half, in lexicographic order of the combinations."""
     days_used: int
+    """Rows used; the first rows that do not fill a block are left out."""
 
 
 def overfitting(returns: Floats, blocks: int = 16) -> Overfitting:
@@ -155,21 +147,14 @@ def probability_of_overfitting(books: Mapping[str, BookResult]) -> float | None:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Daily returns of one thing that was tried.
-
-    Attributes
-    ----------
-    name : str
-        Unique.
-    days : (n_days,) datetime64[D] array
-        Strictly increasing.
-    returns : (n_days,) array
-        Simple, finite.
-    """
+    """Daily returns of one thing that was tried."""
 
     name: str
+    """Unique."""
     days: Days
+    """(n_days,): strictly increasing."""
     returns: Floats
+    """(n_days,): simple, finite."""
 
 
 @dataclass(frozen=True)
@@ -182,33 +167,22 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Tried:
-    """What choosing the best of all alternatives is worth.
-
-    Attributes
-    ----------
-    probability : float or None
-        Of backtest overfitting, see :class:`assay.backtest.overfitting.Overfitting`; None for fewer than two
-        alternatives or too few shared days.
-    loss_probability, slope : float or None
-        As there.
-    best : str or None
-        The alternative with the highest Sharpe ratio over the shared days.
-    sharpes : dict
-        Annual Sharpe ratio over the shared days of each alternative that counts, None where nothing varies.
-    days, first, last : int, str, str
-        Shared days, and the first and the last of them.
-    blocks : int
-    excluded : tuple of Exclusion
-    """
+    """What choosing the best of all alternatives is worth."""
 
     probability: float | None
+    """Of backtest overfitting, see :class:`assay.backtest.overfitting.Overfitting`; None for fewer than two
+    alternatives or too few shared days."""
     loss_probability: float | None
     slope: float | None
+    """As there."""
     best: str | None
+    """The alternative with the highest Sharpe ratio over the shared days."""
     sharpes: dict[str, float | None]
+    """Annual Sharpe ratio over the shared days of each alternative that counts, None where nothing varies."""
     days: int
     first: str | None
     last: str | None
+    """Shared days, and the first and the last of them."""
     blocks: int
     excluded: tuple[Exclusion, ...]
 

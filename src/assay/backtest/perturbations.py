@@ -56,21 +56,14 @@ _KNOWN_AT = {
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Tables with another future.
-
-    Attributes
-    ----------
-    tables : dict of str to DataFrame
-        In the lake's order.
-    changed : dict of str to int
-        Table to the number of bytes in which its later rows differ, row by row in their order.
-    coins : int
-        Symbols whose bars differ.
-    """
+    """Tables with another future."""
 
     tables: dict[str, pl.DataFrame]
+    """In the lake's order."""
     changed: dict[str, int]
+    """Table to the number of bytes in which its later rows differ, row by row in their order."""
     coins: int
+    """Symbols whose bars differ."""
 
 
 def perturb(tables: Tables, as_of: dt.datetime, kind: Kind, rng: np.random.Generator) -> Perturbation:

@@ -23,21 +23,14 @@ from assay.settings.model import Profile
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a book came to.
-
-    Attributes
-    ----------
-    cagr : float or None
-        None where the account ended in debt, or in a difference of such.
-    final_wealth : float
-        NAV at the last close of an account that began with 1.
-    max_drawdown : float
-        At most 0.
-    """
+    """What a book came to."""
 
     cagr: float | None
+    """None where the account ended in debt, or in a difference of such."""
     final_wealth: float
+    """NAV at the last close of an account that began with 1."""
     max_drawdown: float
+    """At most 0."""
 
     @classmethod
     def of(cls, book: BookResult) -> Outcome:
@@ -54,44 +47,30 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Compared:
-    """One risk profile's book on everything that was listed, and on survivors only.
-
-    Attributes
-    ----------
-    honest, survivors : Outcome
-    error : Outcome
-        Survivors less honest: positive figures flatter. A drawdown is at most 0: a positive error is a shallower one.
-    """
+    """One risk profile's book on everything that was listed, and on survivors only."""
 
     honest: Outcome
     survivors: Outcome
     error: Outcome
+    """Survivors less honest: positive figures flatter. A drawdown is at most 0: a positive error is a shallower
+    one."""
 
 
 @dataclass(frozen=True)
 class Survivorship:
-    """The survivorship error of a walk-forward.
-
-    Attributes
-    ----------
-    last_day : str
-        Day of the last bars, on which a survivor still has one.
-    symbols : int
-        Symbols with a bar in the days that the walk-forward could look at.
-    dead : tuple of str
-        Those of them that are no survivors, sorted.
-    held_dead : tuple of str
-        Dead symbols that a decision of the honest walk-forward, guard on or off, gave weight.
-    profiles, unguarded : mapping of str to Compared
-        By risk profile, as run and with the guard off.
-    """
+    """The survivorship error of a walk-forward."""
 
     last_day: str
+    """Day of the last bars, on which a survivor still has one."""
     symbols: int
+    """Symbols with a bar in the days that the walk-forward could look at."""
     dead: tuple[str, ...]
+    """Those of them that are no survivors, sorted."""
     held_dead: tuple[str, ...]
+    """Dead symbols that a decision of the honest walk-forward, guard on or off, gave weight."""
     profiles: Mapping[str, Compared]
     unguarded: Mapping[str, Compared]
+    """By risk profile, as run and with the guard off."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -29,39 +29,26 @@ CANON = ("default", "canon.toml")
 
 @dataclass(frozen=True)
 class Trial:
-    """One manifest of the registry.
-
-    Attributes
-    ----------
-    manifest : str
-        Hash of what was asked for.
-    profile : str
-    runs : list of str
-        Runs of this manifest, in the order in which they were sealed.
-    run : str
-        The one that stands for it: the first whose directory is whole.
-    sharpe : dict
-        Risk profile to annual Sharpe ratio of the whole walk-forward, as the registry has it.
-    as_of, source : str or None
-        From the manifest; None where the run directory is gone.
-    changed : dict
-        Dotted settings that came from elsewhere than the canon.
-    settings : str or None
-        Hash of profile and scanners.
-    fault : str or None
-        Why its returns cannot be used.
-    """
+    """One manifest of the registry."""
 
     manifest: str
+    """Hash of what was asked for."""
     profile: str
     runs: list[str]
+    """Runs of this manifest, in the order in which they were sealed."""
     run: str
+    """The one that stands for it: the first whose directory is whole."""
     sharpe: dict[str, float | None]
+    """Risk profile to annual Sharpe ratio of the whole walk-forward, as the registry has it."""
     as_of: str | None = None
     source: str | None = None
+    """From the manifest; None where the run directory is gone."""
     changed: dict[str, Any] = field(default_factory=dict)
+    """Dotted settings that came from elsewhere than the canon."""
     settings: str | None = None
+    """Hash of profile and scanners."""
     fault: str | None = None
+    """Why its returns cannot be used."""
 
 
 @dataclass(frozen=True)

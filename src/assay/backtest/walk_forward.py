@@ -81,49 +81,32 @@ class Cash:
 
 @dataclass(frozen=True)
 class Rebalance:
-    """One decision on the grid.
-
-    Attributes
-    ----------
-    row : int
-        Row of the last bar that it knew; it fills at the open of the next one.
-    as_of : datetime
-        Close of that bar, UTC.
-    targets : Targets
-        What was decided.
-    """
+    """One decision on the grid."""
 
     row: int
+    """Row of the last bar that it knew; it fills at the open of the next one."""
     as_of: dt.datetime
+    """Close of that bar, UTC."""
     targets: Targets
+    """What was decided."""
 
 
 @dataclass(frozen=True)
 class WalkForwardResult:
-    """Everything that was decided and what became of it.
-
-    Attributes
-    ----------
-    days : (n_days,) datetime64[D] array
-        From the first fill to the last bar.
-    symbols : tuple of str
-        Columns of the market; trades and holdings of a book refer to them.
-    rebalances : tuple of Rebalance
-    fill_of : (n_rebalances,) int array
-        Index of each rebalance among a book's fills.
-    books, unguarded : dict of str to BookResult
-        By risk profile.
-    benchmark : (n_days,) array
-        Close-to-close returns of the benchmark, NaN where there is none.
-    """
+    """Everything that was decided and what became of it."""
 
     days: Days
+    """(n_days,): from the first fill to the last bar."""
     symbols: tuple[str, ...]
+    """Columns of the market; trades and holdings of a book refer to them."""
     rebalances: tuple[Rebalance, ...]
     fill_of: Ints
+    """(n_rebalances,): index of each rebalance among a book's fills."""
     books: Mapping[str, BookResult]
     unguarded: Mapping[str, BookResult]
+    """By risk profile."""
     benchmark: Floats
+    """(n_days,): close-to-close returns of the benchmark, NaN where there is none."""
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """Return the tables of a walk-forward.

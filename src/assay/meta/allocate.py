@@ -13,17 +13,15 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from assay.base.constants import Floats, Scalar
 from assay.gates.portfolio import bounds
 from assay.meta.alignment import SLEEVE_IN_CASH, varying
-from assay.risk.allocate import as_events, build_optimizer, solver_record
+from assay.risk.allocate import build_optimizer
 from assay.risk.caps import Polytope
 from assay.risk.optimizers import Allocation, Estimates
 from assay.risk.regime import RegimeName
-from assay.risk.solve import RiskEvent
-from assay.runs.documents import MetaProfileWeights, SleeveDirection, SleeveWeight
+from assay.runs.documents import Event, MetaProfileWeights, SleeveDirection, SleeveWeight
 from assay.settings.model import MetaProfile, RiskProfile
-
-Floats = npt.NDArray[np.float64]
 
 BOUNDS_RELAXED = "META_BOUNDS_RELAXED"
 
@@ -44,7 +42,7 @@ class Decision:
         What the optimizer gave for those.
     estimates : Estimates
         Of those.
-    events : tuple of RiskEvent
+    events : tuple of Event
         Sleeves in cash, relaxed bounds, then the optimizer's own.
     """
 
@@ -54,7 +52,7 @@ class Decision:
     upper: float
     allocation: Allocation
     estimates: Estimates
-    events: tuple[RiskEvent, ...]
+    events: tuple[Event, ...]
 
     @property
     def cash(self) -> float:
@@ -101,7 +99,8 @@ def decide(
     on = varying(known)
     idle = [sleeve for sleeve, moves in zip(sleeves, on, strict=True) if not moves]
     events = tuple(
-        RiskEvent(SLEEVE_IN_CASH, f"{sleeve} has no variance and is left out", {"sleeve": sleeve}) for sleeve in idle
+        Event(code=SLEEVE_IN_CASH, what=f"{sleeve} has no variance and is left out", values={"sleeve": sleeve})
+        for sleeve in idle
     )
     if not on.any():
         return None
@@ -116,8 +115,8 @@ def decide(
     n_sleeves = int(on.sum())
     lower, upper = bounds(n_sleeves, profile)
     if lower < profile.min_weight:
-        values = {"from": profile.min_weight, "to": lower, "sleeves": n_sleeves}
-        events += (RiskEvent(BOUNDS_RELAXED, "the floors of so many sleeves exceed the budget", values),)
+        values: dict[str, Scalar] = {"from": profile.min_weight, "to": lower, "sleeves": n_sleeves}
+        events += (Event(code=BOUNDS_RELAXED, what="the floors of so many sleeves exceed the budget", values=values),)
     polytope = replace(Polytope.build(n_sleeves, atom_cap=upper), lower=np.full(n_sleeves, lower))
     # Capital is preserved in the sleeves; here, where no mean is positive, the least variance is held, with an event.
     optimizer = build_optimizer(cast("RiskProfile", name), settings, regime, guarded=False)
@@ -147,6 +146,6 @@ def document(
         upper=decision.upper,
         in_cash=[sleeve for sleeve, on in zip(sleeves, decision.on, strict=True) if not on],
         regime=regime,
-        solver=solver_record(decision.allocation.solver),
-        events=as_events(decision.events),
+        solver=decision.allocation.solver,
+        events=list(decision.events),
     )

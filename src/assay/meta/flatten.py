@@ -13,7 +13,6 @@ from pathlib import Path
 
 from assay.base.errors import IntegrityError
 from assay.gates.portfolio import CONCENTRATION
-from assay.risk.allocate import solver_record
 from assay.risk.flatten import UNCLASSIFIED
 from assay.risk.solve import CLOSED_FORM
 from assay.runs import artifacts as layout
@@ -253,6 +252,6 @@ def _optimized(flat: FlattenedProfile, max_coin: float) -> OptimizedProfile:
         budget=1.0,
         atom_cap=max_coin,
         cluster_cap=max_coin,
-        solver=solver_record(CLOSED_FORM),
+        solver=CLOSED_FORM,
         events=[told],
     )

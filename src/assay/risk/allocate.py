@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from assay.alpha.clusters import cluster
 from assay.base.constants import Floats, Ints
 from assay.base.domain import Atom
 from assay.base.errors import DataError
-from assay.risk.caps import Caps, Polytope, decide_caps
-from assay.risk.guard import Guard, find_loss_makers
+from assay.risk.caps import Polytope, PoolCaps, decide_caps
+from assay.risk.guard import LossMakers, find_loss_makers
 from assay.risk.optimizers import (
     Allocation,
     Barbell,
@@ -27,50 +28,36 @@ from assay.risk.optimizers import (
     Optimizer,
 )
 from assay.risk.regime import Regime, RegimeName, read_regime
-from assay.risk.solve import RiskEvent, SolverReport
-from assay.runs import documents as artifacts
+from assay.risk.solve import NO_ATOMS
+from assay.runs.documents import Clusters, Event, OptimizedAsset, OptimizedProfile, RiskAnalysis
 from assay.settings.model import Profile, RiskProfile, RiskSettings
 
 
 @dataclass(frozen=True)
 class RiskState:
-    """What step 8 finds; every optimizer of step 9 reads it.
-
-    Attributes
-    ----------
-    atoms : tuple of Atom
-        The winners, in the order of the streams' columns.
-    labels : (n_atoms,) int array
-        Cluster of each atom, from 1.
-    estimates : Estimates
-        Covariance, means, antifragility.
-    regime : Regime
-    caps : Caps
-        Decided with all atoms and clusters, before the guard.
-    guard : Guard
-        Verdict on each atom, whether or not the profile uses it.
-    guarded : Polytope
-        Allowed weights with the guard as the profile has it.
-    unguarded : Polytope
-        Allowed weights without a guard.
-    guarded_events, unguarded_events : tuple of RiskEvent
-        What limits the two budgets.
-    rows_used, rows_left_out : int
-        Complete rows, and rows in which a winner had no return.
-    """
+    """What step 8 finds; every optimizer of step 9 reads it."""
 
     atoms: tuple[Atom, ...]
+    """The winners, in the order of the streams' columns."""
     labels: Ints
+    """(n_atoms,): cluster of each atom, from 1."""
     estimates: Estimates
+    """Covariance, means, antifragility."""
     regime: Regime
-    caps: Caps
-    guard: Guard
+    caps: PoolCaps
+    """Decided with all atoms and clusters, before the guard."""
+    guard: LossMakers
+    """Verdict on each atom, whether or not the profile uses it."""
     guarded: Polytope
+    """Allowed weights with the guard as the profile has it."""
     unguarded: Polytope
-    guarded_events: tuple[RiskEvent, ...]
-    unguarded_events: tuple[RiskEvent, ...]
+    """Allowed weights without a guard."""
+    guarded_events: tuple[Event, ...]
+    unguarded_events: tuple[Event, ...]
+    """What limits the two budgets."""
     rows_used: int
     rows_left_out: int
+    """Complete rows, and rows in which a winner had no return."""
 
     @property
     def budget(self) -> float:
@@ -78,7 +65,7 @@ class RiskState:
         return self.guarded.budget
 
     @property
-    def events(self) -> tuple[RiskEvent, ...]:
+    def events(self) -> tuple[Event, ...]:
         """Everything that changed a number in step 8."""
         return self.estimates.covariance.events + self.regime.events + self.caps.events + self.guarded_events
 
@@ -161,15 +148,15 @@ def complete_rows(streams: Floats, atoms: Sequence[Atom], profile: Profile) -> t
     return np.ascontiguousarray(recent[complete]), len(recent) - kept
 
 
-def allowed_weights(labels: Ints, caps: Caps, guard: Guard | None) -> tuple[Polytope, tuple[RiskEvent, ...]]:
+def allowed_weights(labels: Ints, caps: PoolCaps, guard: LossMakers | None) -> tuple[Polytope, tuple[Event, ...]]:
     """Build the polytope: loss makers' caps are zero and their share of the budget is cash.
 
     Parameters
     ----------
     labels : (n_atoms,) int array
-    caps : Caps
+    caps : PoolCaps
         Never raised again for what a guard leaves.
-    guard : Guard or None
+    guard : LossMakers or None
         None holds everything.
     """
     atom_cap = caps.atom if guard is None else np.where(guard.loss_makers, 0.0, caps.atom)
@@ -259,17 +246,11 @@ def aggressor_share(settings: RiskSettings, regime: RegimeName) -> float:
     return shares[regime]
 
 
-def as_events(events: Sequence[RiskEvent]) -> list[artifacts.Event]:
-    """Write events."""
-    return [artifacts.Event(code=event.code, what=event.what, values=dict(event.values)) for event in events]
-
-
-def risk_analysis(state: RiskState) -> artifacts.RiskAnalysis:
+def risk_analysis(state: RiskState) -> RiskAnalysis:
     """Write ``risk_analysis.json``."""
-    covariance, regime, guard = state.estimates.covariance, state.regime, state.guard
-    return artifacts.RiskAnalysis(
-        regime=regime.name,
-        regime_inputs={"v": regime.volatility, "p": regime.percentile, "d": regime.fall, "n": float(regime.values)},
+    covariance, guard = state.estimates.covariance, state.guard
+    return RiskAnalysis(
+        **_regime(state.regime),
         rows_used=state.rows_used,
         rows_left_out=state.rows_left_out,
         condition_number=covariance.condition_number,
@@ -279,40 +260,15 @@ def risk_analysis(state: RiskState) -> artifacts.RiskAnalysis:
         cluster_cap=state.caps.cluster,
         loss_makers={state.atoms[i].id: float(guard.net_means[i]) for i in np.flatnonzero(guard.loss_makers)},
         budget=state.budget,
-        events=as_events(state.events),
+        events=list(state.events),
     )
 
 
-def clusters(state: RiskState, threshold: float) -> artifacts.Clusters:
-    """Write ``portfolio_clusters.json``: every atom once, clusters by number, atoms in their order."""
-    members: dict[str, list[str]] = {str(label): [] for label in np.unique(state.labels)}
-    for atom, label in zip(state.atoms, state.labels, strict=True):
-        members[str(label)].append(atom.id)
-    return artifacts.Clusters(threshold=threshold, clusters=members)
-
-
-def optimized_profile(state: RiskState, allocation: Allocation) -> artifacts.OptimizedProfile:
-    """Write one risk profile of ``portfolio_optimized_v2.json``: every atom, by falling weight, then by atom."""
-    order = sorted(range(len(state.atoms)), key=lambda i: (-allocation.weights[i], state.atoms[i]))
-    sums = {str(label): float(allocation.weights[state.labels == label].sum()) for label in np.unique(state.labels)}
-    return artifacts.OptimizedProfile(
-        assets=[_asset(state, allocation, i) for i in order],
-        clusters=sums,
-        cash=allocation.cash,
-        budget=allocation.budget,
-        atom_cap=state.caps.atom,
-        cluster_cap=state.caps.cluster,
-        solver=solver_record(allocation.solver),
-        events=as_events(allocation.events),
-    )
-
-
-def no_risk(benchmark_close: Floats) -> artifacts.RiskAnalysis:
+def no_risk(benchmark_close: Floats) -> RiskAnalysis:
     """Write ``risk_analysis.json`` of a sleeve that stands aside: there is a regime, and nothing else to measure."""
     regime = read_regime(benchmark_close)
-    return artifacts.RiskAnalysis(
-        regime=regime.name,
-        regime_inputs={"v": regime.volatility, "p": regime.percentile, "d": regime.fall, "n": float(regime.values)},
+    return RiskAnalysis(
+        **_regime(regime),
         rows_used=0,
         rows_left_out=0,
         condition_number=1.0,
@@ -322,42 +278,49 @@ def no_risk(benchmark_close: Floats) -> artifacts.RiskAnalysis:
         cluster_cap=1.0,
         loss_makers={},
         budget=0.0,
-        events=as_events(regime.events),
+        events=list(regime.events),
     )
 
 
-def all_cash() -> artifacts.OptimizedProfile:
+def _regime(regime: Regime) -> dict[str, Any]:
+    inputs = {"v": regime.volatility, "p": regime.percentile, "d": regime.fall, "n": float(regime.values)}
+    return {"regime": regime.name, "regime_inputs": inputs}
+
+
+def clusters(state: RiskState, threshold: float) -> Clusters:
+    """Write ``portfolio_clusters.json``: every atom once, clusters by number, atoms in their order."""
+    members: dict[str, list[str]] = {str(label): [] for label in np.unique(state.labels)}
+    for atom, label in zip(state.atoms, state.labels, strict=True):
+        members[str(label)].append(atom.id)
+    return Clusters(threshold=threshold, clusters=members)
+
+
+def optimized_profile(state: RiskState, allocation: Allocation) -> OptimizedProfile:
+    """Write one risk profile of ``portfolio_optimized_v2.json``: every atom, by falling weight, then by atom."""
+    order = sorted(range(len(state.atoms)), key=lambda i: (-allocation.weights[i], state.atoms[i]))
+    sums = {str(label): float(allocation.weights[state.labels == label].sum()) for label in np.unique(state.labels)}
+    return OptimizedProfile(
+        assets=[_asset(state, allocation, i) for i in order],
+        clusters=sums,
+        cash=allocation.cash,
+        budget=allocation.budget,
+        atom_cap=state.caps.atom,
+        cluster_cap=state.caps.cluster,
+        solver=allocation.solver,
+        events=list(allocation.events),
+    )
+
+
+def all_cash() -> OptimizedProfile:
     """Write one risk profile of a sleeve that stands aside."""
-    return artifacts.OptimizedProfile(
-        assets=[],
-        clusters={},
-        cash=1.0,
-        budget=0.0,
-        atom_cap=1.0,
-        cluster_cap=1.0,
-        solver=artifacts.SolverRecord(
-            name="none", status="NO_ATOMS", iterations=0, residual=None, gap=None, fallbacks=[], projection_distance=0.0
-        ),
-        events=[],
+    return OptimizedProfile(
+        assets=[], clusters={}, cash=1.0, budget=0.0, atom_cap=1.0, cluster_cap=1.0, solver=NO_ATOMS, events=[]
     )
 
 
-def solver_record(report: SolverReport) -> artifacts.SolverRecord:
-    """Write how a weight was found."""
-    return artifacts.SolverRecord(
-        name=report.name,
-        status=report.status,
-        iterations=report.iterations,
-        residual=report.residual,
-        gap=report.gap,
-        fallbacks=list(report.fallbacks),
-        projection_distance=report.projection_distance,
-    )
-
-
-def _asset(state: RiskState, allocation: Allocation, i: int) -> artifacts.OptimizedAsset:
+def _asset(state: RiskState, allocation: Allocation, i: int) -> OptimizedAsset:
     atom, weight = state.atoms[i], float(allocation.weights[i])
-    return artifacts.OptimizedAsset(
+    return OptimizedAsset(
         Symbol=atom.symbol,
         Atom=atom.id,
         Logic=atom.logic,  # type: ignore[arg-type]  # Atom holds a checked logic

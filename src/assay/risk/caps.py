@@ -17,26 +17,25 @@ from assay.risk.solve import (
     CAP_RELAXED,
     CLOSED_FORM,
     Program,
-    RiskEvent,
-    SolverReport,
     solve,
 )
-from assay.settings.model import Caps as CapSettings
+from assay.runs.documents import Event, SolverRecord
+from assay.settings.model import Caps
 
 ROUNDING = 1e-12
 """Sums of weights that differ by less are equal: a cap of 0.75 beside one of 0.25 holds a budget of 1."""
 
 
 @dataclass(frozen=True)
-class Caps:
-    """Upper bounds of weights with the events that raised them."""
+class PoolCaps:
+    """Upper bounds of weights, raised for a small pool, with the events that say so."""
 
     atom: float
     cluster: float
-    events: tuple[RiskEvent, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
-def decide_caps(n_atoms: int, n_clusters: int, regime: RegimeName, settings: CapSettings) -> Caps:
+def decide_caps(n_atoms: int, n_clusters: int, regime: RegimeName, settings: Caps) -> PoolCaps:
     """Decide the caps of a pool, before the guard looks at it.
 
     Parameters
@@ -45,51 +44,40 @@ def decide_caps(n_atoms: int, n_clusters: int, regime: RegimeName, settings: Cap
         All atoms and clusters, loss makers included.
     regime : str
         TURBULENT and CRISIS have lower cluster caps.
-    settings : CapSettings
+    settings : Caps
         Caps and the slack by which ``n`` of them exceed the whole.
 
     Returns
     -------
-    Caps
+    PoolCaps
         Atom: min(1, max(0.25, 1.5 / n)). Cluster: min(1, max(c, 1.5 / k)), c by regime. A ``CAP_RELAXED`` event for
         each that is above its setting.
 
     Examples
     --------
-    >>> caps = decide_caps(4, 3, "CRISIS", CapSettings())
+    >>> caps = decide_caps(4, 3, "CRISIS", Caps())
     >>> caps.atom, caps.cluster, [event.values["cap"] for event in caps.events]
     (0.375, 0.5, ['atom', 'cluster'])
     """
     by_regime = {"TURBULENT": settings.cluster_turbulent, "CRISIS": settings.cluster_crisis}
     atom, atom_events = _relax("atom", settings.atom, n_atoms, settings.slack)
     cluster, cluster_events = _relax("cluster", by_regime.get(regime, settings.cluster), n_clusters, settings.slack)
-    return Caps(atom, cluster, atom_events + cluster_events)
+    return PoolCaps(atom, cluster, atom_events + cluster_events)
 
 
-def _relax(kind: str, setting: float, count: int, slack: float) -> tuple[float, tuple[RiskEvent, ...]]:
+def _relax(kind: str, setting: float, count: int, slack: float) -> tuple[float, tuple[Event, ...]]:
     raised = min(1.0, slack / count)
     if raised <= setting:
         return setting, ()
     values: dict[str, Scalar] = {"cap": kind, "from": setting, "to": raised, "count": count}
-    return raised, (RiskEvent(CAP_RELAXED, f"{count} of the {kind} caps could hardly hold the budget", values),)
+    return raised, (
+        Event(code=CAP_RELAXED, what=f"{count} of the {kind} caps could hardly hold the budget", values=values),
+    )
 
 
 @dataclass(frozen=True)
 class Polytope:
     """The weights that are allowed: lower <= w <= upper, cluster sums within their caps, sum w = budget.
-
-    Attributes
-    ----------
-    upper : (n_atoms,) array
-        Cap of each atom; 0 for one that must not be held.
-    labels : (n_atoms,) int array
-        Cluster of each atom, any integers.
-    cluster_caps : (n_clusters,) array
-        Cap of each cluster, in the order of the sorted distinct labels.
-    budget : float
-        Sum of the weights; the rest of the capital is cash.
-    lower : (n_atoms,) array, optional
-        Least weight of each atom; zeros by default.
 
     Examples
     --------
@@ -100,10 +88,15 @@ class Polytope:
     """
 
     upper: Floats
+    """(n_atoms,): cap of each atom; 0 for one that must not be held."""
     labels: Ints
+    """(n_atoms,): cluster of each atom, any integers."""
     cluster_caps: Floats
+    """(n_clusters,): cap of each cluster, in the order of the sorted distinct labels."""
     budget: float
+    """Sum of the weights; the rest of the capital is cash."""
     lower: Floats | None = None
+    """(n_atoms,): least weight of each atom; zeros by default."""
 
     @classmethod
     def build(
@@ -172,7 +165,7 @@ class Polytope:
         """Greatest sum of weights that the caps permit: over clusters, the lesser of its cap and its atoms' caps."""
         return float(np.minimum(self.cluster_caps, self.cluster_sums(self.upper)).sum())
 
-    def limited(self) -> tuple[Polytope, tuple[RiskEvent, ...]]:
+    def limited(self) -> tuple[Polytope, tuple[Event, ...]]:
         """Lower the budget to what the caps permit; the rest is cash, with an event that says so."""
         most = self.max_budget
         if self.budget <= most:
@@ -182,7 +175,7 @@ class Polytope:
             return limited, ()
         values: dict[str, Scalar] = {"wanted": self.budget, "budget": most}
         what = "the caps cannot hold the budget; the rest is cash"
-        return limited, (RiskEvent(BUDGET_LIMITED_BY_CAPS, what, values),)
+        return limited, (Event(code=BUDGET_LIMITED_BY_CAPS, what=what, values=values),)
 
     def breach(self, weights: Floats) -> float:
         """Greatest violation of any bound, cap or of the budget, 0 if none."""
@@ -232,7 +225,7 @@ class Polytope:
         binding = np.flatnonzero(self.cluster_caps < np.minimum(tops, self.budget))
         return (self.groups[on] == binding[:, None]).astype(np.float64), self.cluster_caps[binding]
 
-    def minimise(self, quadratic: Floats, linear: Floats | None = None) -> tuple[Floats, SolverReport]:
+    def minimise(self, quadratic: Floats, linear: Floats | None = None) -> tuple[Floats, SolverRecord]:
         """Minimise w'Qw / 2 + c'w over the polytope.
 
         Parameters
@@ -245,7 +238,7 @@ class Polytope:
         Returns
         -------
         weights : (n_atoms,) array
-        report : SolverReport
+        report : SolverRecord
 
         Raises
         ------
@@ -273,7 +266,7 @@ class Polytope:
         weights[on] = shares * self.budget
         return weights, report
 
-    def project(self, weights: Floats) -> tuple[Floats, float, SolverReport]:
+    def project(self, weights: Floats) -> tuple[Floats, float, SolverRecord]:
         """Return the allowed weights that are nearest in least squares.
 
         Parameters
@@ -287,13 +280,13 @@ class Polytope:
             ``weights`` themselves where they are allowed.
         distance : float
             Euclidean distance between the two.
-        report : SolverReport
+        report : SolverRecord
         """
         if self.breach(weights) <= ROUNDING:
             return weights, 0.0, CLOSED_FORM
         projected, report = self.minimise(np.eye(self.n_atoms), -weights)
         distance = float(np.linalg.norm(projected - weights))
-        return projected, distance, replace(report, projection_distance=distance)
+        return projected, distance, report.model_copy(update={"projection_distance": distance})
 
     def settle(self, weights: Floats, min_weight: float = 1e-6) -> tuple[Floats, float]:
         """Turn a solver's numbers into weights that keep every cap; what that frees is cash.

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.base.constants import DAYS_PER_YEAR, Floats
+from assay.base.constants import DAYS_PER_YEAR, Floats, Scalar
 from assay.base.errors import DataError
-from assay.risk.solve import CONDITION_NUMBER_HIGH, SHRINKAGE_RAISED, ZERO_VARIANCE, RiskEvent
+from assay.risk.solve import CONDITION_NUMBER_HIGH, SHRINKAGE_RAISED, ZERO_VARIANCE
+from assay.runs.documents import Event
 
 UNRESOLVED = 1.0 / float(np.finfo(np.float64).eps)
 """The greatest condition number that float64 can tell from a singular matrix."""
@@ -16,27 +17,18 @@ UNRESOLVED = 1.0 / float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Covariance:
-    """A covariance matrix with the story of its shrinkage.
-
-    Attributes
-    ----------
-    matrix : (n_atoms, n_atoms) array
-        Covariance of simple daily returns, times 365.
-    shrinkage : float
-        Ledoit and Wolf's intensity, in [0, 1].
-    extra_shrinkage : float
-        What was added to the intensity to reach the condition number, in [0, 1].
-    condition_number : float
-        Greatest over least eigenvalue of ``matrix``; 1 for a matrix of zeros, at most :data:`UNRESOLVED`.
-    events : tuple of RiskEvent
-        ``SHRINKAGE_RAISED``, ``CONDITION_NUMBER_HIGH``, ``ZERO_VARIANCE``.
-    """
+    """A covariance matrix with the story of its shrinkage."""
 
     matrix: Floats
+    """(n_atoms, n_atoms): covariance of simple daily returns, times 365."""
     shrinkage: float
+    """Ledoit and Wolf's intensity, in [0, 1]."""
     extra_shrinkage: float
+    """What was added to the intensity to reach the condition number, in [0, 1]."""
     condition_number: float
-    events: tuple[RiskEvent, ...] = ()
+    """Greatest over least eigenvalue of ``matrix``; 1 for a matrix of zeros, at most :data:`UNRESOLVED`."""
+    events: tuple[Event, ...] = ()
+    """``SHRINKAGE_RAISED``, ``CONDITION_NUMBER_HIGH``, ``ZERO_VARIANCE``."""
 
     @property
     def degenerate(self) -> bool:
@@ -131,7 +123,7 @@ def estimate_covariance(
     sample, shrinkage, target = ledoit_wolf(returns)
     n_atoms = len(sample)
     if target == 0.0:
-        event = RiskEvent(ZERO_VARIANCE, "no atom's return varied; every atom counts as equally risky")
+        event = Event(code=ZERO_VARIANCE, what="no atom's return varied; every atom counts as equally risky")
         return Covariance(np.zeros_like(sample), shrinkage, 0.0, 1.0, (event,))
     least, greatest = _extremes(returns, sample)
     extras = [step * i for i in range(round(most / step) + 1)]
@@ -170,13 +162,21 @@ def _condition(least: float, greatest: float, shrinkage: float, target: float) -
     return min(high / low, UNRESOLVED) if low > 0.0 else UNRESOLVED
 
 
-def _story(extra: float, added: float, condition: float, max_condition: float) -> tuple[RiskEvent, ...]:
-    values = {"extra_shrinkage": added, "condition_number": condition, "max_condition": max_condition}
+def _story(extra: float, added: float, condition: float, max_condition: float) -> tuple[Event, ...]:
+    values: dict[str, Scalar] = {
+        "extra_shrinkage": added,
+        "condition_number": condition,
+        "max_condition": max_condition,
+    }
     events = []
     if extra > 0.0:
-        events.append(RiskEvent(SHRINKAGE_RAISED, "the covariance was ill-conditioned and shrunk further", values))
+        events.append(
+            Event(code=SHRINKAGE_RAISED, what="the covariance was ill-conditioned and shrunk further", values=values)
+        )
     if not condition < max_condition:
-        events.append(RiskEvent(CONDITION_NUMBER_HIGH, "the covariance stays ill-conditioned at the limit", values))
+        events.append(
+            Event(code=CONDITION_NUMBER_HIGH, what="the covariance stays ill-conditioned at the limit", values=values)
+        )
     return tuple(events)
 
 

@@ -7,29 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import Bools, Floats
+from assay.base.constants import Bools, Floats, Scalar
 from assay.market.costs import daily_costs
-from assay.risk.solve import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED, RiskEvent
+from assay.risk.solve import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED
+from assay.runs.documents import Event
 from assay.settings.model import Costs
 
 
 @dataclass(frozen=True)
-class Guard:
-    """Verdict on each atom.
-
-    Attributes
-    ----------
-    net_means : (n_atoms,) array
-        Mean daily synthetic return of the window, less fees, slippage and borrow per day.
-    loss_makers : (n_atoms,) bool array
-        True where the net mean is not positive.
-    days : int
-        Rows of the window.
-    """
+class LossMakers:
+    """Verdict on each atom."""
 
     net_means: Floats
+    """(n_atoms,): mean daily synthetic return of the window, less fees, slippage and borrow per day."""
     loss_makers: Bools
+    """(n_atoms,): true where the net mean is not positive."""
     days: int
+    """Rows of the window."""
 
     @property
     def budget(self) -> float:
@@ -37,21 +31,25 @@ class Guard:
         n_atoms = len(self.loss_makers)
         return (n_atoms - int(self.loss_makers.sum())) / n_atoms
 
-    def events(self) -> tuple[RiskEvent, ...]:
+    def events(self) -> tuple[Event, ...]:
         """Name what the guard does, if anything."""
         count, n_atoms = int(self.loss_makers.sum()), len(self.loss_makers)
-        values = {"loss_makers": count, "atoms": n_atoms, "cash": 1.0 - self.budget}
+        values: dict[str, Scalar] = {"loss_makers": count, "atoms": n_atoms, "cash": 1.0 - self.budget}
         if count == n_atoms:
-            return (RiskEvent(ALL_LOSS_MAKERS, "every atom lost money of late; the sleeve is all cash", values),)
+            return (
+                Event(
+                    code=ALL_LOSS_MAKERS, what="every atom lost money of late; the sleeve is all cash", values=values
+                ),
+            )
         if count:
             what = "atoms that lost money of late are not held; their share is cash"
-            return (RiskEvent(LOSS_MAKERS_GUARDED, what, values),)
+            return (Event(code=LOSS_MAKERS_GUARDED, what=what, values=values),)
         return ()
 
 
 def find_loss_makers(
     streams: Floats, signs: npt.NDArray[np.int64], costs: Costs, *, hold: int, days: int = 60
-) -> Guard:
+) -> LossMakers:
     """Find the atoms whose mean synthetic return of the last days, less costs, is not positive.
 
     Parameters
@@ -73,4 +71,4 @@ def find_loss_makers(
     """
     window = streams[-days:]
     net_means = window.mean(axis=0) - daily_costs(signs, costs, hold)
-    return Guard(net_means, ~(net_means > 0.0), len(window))
+    return LossMakers(net_means, ~(net_means > 0.0), len(window))

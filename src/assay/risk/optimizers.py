@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from assay.alpha.clusters import correlation
-from assay.base.constants import DAYS_PER_YEAR, Floats, Ints
+from assay.base.constants import DAYS_PER_YEAR, Floats, Ints, Scalar
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
 from assay.risk.caps import Polytope
@@ -24,35 +24,25 @@ from assay.risk.solve import (
     NO_POSITIVE_EXPECTED_RETURN,
     SOLVER_FALLBACK,
     Program,
-    RiskEvent,
-    SolverReport,
     solve,
 )
+from assay.runs.documents import Event, SolverRecord
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """What is believed of the atoms' returns; made once and read by every optimizer.
-
-    Attributes
-    ----------
-    covariance : Covariance
-        Annualised, shrunk.
-    correlation : (n_atoms, n_atoms) array
-        Pearson's, of the returns themselves; 0 for an atom that does not vary.
-    means : (n_atoms,) array
-        Expected returns per year, shrunk.
-    mean_shrinkage : float
-        Weight of the common mean in them.
-    antifragility : (n_atoms,) array or None
-        Higher is better; NaN where unknown.
-    """
+    """What is believed of the atoms' returns; made once and read by every optimizer."""
 
     covariance: Covariance
+    """Annualised, shrunk."""
     correlation: Floats
+    """(n_atoms, n_atoms): Pearson's, of the returns themselves; 0 for an atom that does not vary."""
     means: Floats
+    """(n_atoms,): expected returns per year, shrunk."""
     mean_shrinkage: float
+    """Weight of the common mean in them."""
     antifragility: Floats | None = None
+    """(n_atoms,): higher is better; NaN where unknown."""
 
     @classmethod
     def of(
@@ -78,31 +68,22 @@ class Placement:
     """An optimizer's answer before it is settled: weights, how they were found, what was changed on the way."""
 
     weights: Floats
-    solver: SolverReport
-    events: tuple[RiskEvent, ...] = ()
+    solver: SolverRecord
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """Weights of one risk profile.
-
-    Attributes
-    ----------
-    weights : (n_atoms,) array
-        Within every cap; zero below the least weight.
-    cash : float
-        1 - sum of the weights.
-    budget : float
-        What the weights may sum to.
-    solver : SolverReport
-    events : tuple of RiskEvent
-    """
+    """Weights of one risk profile."""
 
     weights: Floats
+    """(n_atoms,): within every cap; zero below the least weight."""
     cash: float
+    """1 - sum of the weights."""
     budget: float
-    solver: SolverReport
-    events: tuple[RiskEvent, ...]
+    """What the weights may sum to."""
+    solver: SolverRecord
+    events: tuple[Event, ...]
 
 
 class Optimizer(Estimator):
@@ -125,15 +106,15 @@ class Optimizer(Estimator):
     ----------
     weights_ : (n_atoms,) array
     cash_ : float
-    solver_ : SolverReport
-    events_ : tuple of RiskEvent
+    solver_ : SolverRecord
+    events_ : tuple of Event
     n_features_in_ : int
     """
 
     weights_: Floats
     cash_: float
-    solver_: SolverReport
-    events_: tuple[RiskEvent, ...]
+    solver_: SolverRecord
+    events_: tuple[Event, ...]
     n_features_in_: int
 
     def __init__(
@@ -189,7 +170,7 @@ class Optimizer(Estimator):
         """Estimate what this optimizer needs from (n_rows, n_atoms) returns."""
         return Estimates.of(returns)
 
-    def allocate(self, estimates: Estimates, polytope: Polytope, events: tuple[RiskEvent, ...] = ()) -> Allocation:
+    def allocate(self, estimates: Estimates, polytope: Polytope, events: tuple[Event, ...] = ()) -> Allocation:
         """Weigh atoms with estimates and caps that are at hand.
 
         Parameters
@@ -197,7 +178,7 @@ class Optimizer(Estimator):
         estimates : Estimates
         polytope : Polytope
             Its budget is within its caps (:meth:`~assay.risk.caps.Polytope.limited`).
-        events : tuple of RiskEvent
+        events : tuple of Event
             What happened before; put before this optimizer's own.
         """
         nothing = np.zeros(polytope.n_atoms)
@@ -235,10 +216,10 @@ def as_returns(X: npt.ArrayLike) -> Floats:  # noqa: N803 - scikit-learn's name
     return returns
 
 
-def fallback_events(solver: SolverReport) -> tuple[RiskEvent, ...]:
+def fallback_events(solver: SolverRecord) -> tuple[Event, ...]:
     """Name each solver that failed before the one that answered."""
     return tuple(
-        RiskEvent(SOLVER_FALLBACK, f"answered by {solver.name} after a solver failed", {"failed": failure})
+        Event(code=SOLVER_FALLBACK, what=f"answered by {solver.name} after a solver failed", values={"failed": failure})
         for failure in solver.fallbacks
     )
 
@@ -331,14 +312,16 @@ class MaxSharpe(Optimizer):
         return Placement(*maximise_ratio(means, risk, polytope, reach))
 
     def _without_mean(self, risk: Floats, polytope: Polytope, reach: float) -> Placement:
-        values = {"best_expected_return": reach, "instead": self.otherwise}
-        event = RiskEvent(NO_POSITIVE_EXPECTED_RETURN, "no allowed portfolio has a positive expected return", values)
+        values: dict[str, Scalar] = {"best_expected_return": reach, "instead": self.otherwise}
+        event = Event(
+            code=NO_POSITIVE_EXPECTED_RETURN, what="no allowed portfolio has a positive expected return", values=values
+        )
         if self.otherwise == "cash":
             return Placement(np.zeros(polytope.n_atoms), ALL_CASH, (event,))
         return Placement(*polytope.minimise(risk), (event,))
 
 
-def maximise_ratio(means: Floats, risk: Floats, polytope: Polytope, reach: float) -> tuple[Floats, SolverReport]:
+def maximise_ratio(means: Floats, risk: Floats, polytope: Polytope, reach: float) -> tuple[Floats, SolverRecord]:
     """Return the allowed weights with the greatest ratio of mean to deviation.
 
     Parameters
@@ -534,7 +517,7 @@ class Barbell(Optimizer):
         weights[core] = (1.0 - share) * polytope.budget * risk_parity(estimates, core)
         weights[chosen] = share * polytope.budget / max(1, len(chosen))
         weights, _, report = polytope.project(weights)
-        event = RiskEvent(NO_AGGRESSORS, "no cluster can spare an aggressor; the whole budget is core")
+        event = Event(code=NO_AGGRESSORS, what="no cluster can spare an aggressor; the whole budget is core")
         return Placement(weights, report, () if len(chosen) else (event,))
 
 

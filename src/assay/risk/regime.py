@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from assay.base.constants import Floats
-from assay.risk.solve import REGIME_UNKNOWN, RiskEvent
+from assay.risk.solve import REGIME_UNKNOWN
+from assay.runs.documents import Event
 
 RegimeName = Literal["QUIET", "NORMAL", "TURBULENT", "CRISIS"]
 
@@ -26,30 +27,20 @@ QUIET_PERCENTILE = 0.20
 
 @dataclass(frozen=True)
 class Regime:
-    """A regime with what it was read from.
-
-    Attributes
-    ----------
-    name : str
-        QUIET, NORMAL, TURBULENT or CRISIS.
-    volatility : float or None
-        Standard deviation of the last 20 simple daily returns, times sqrt(365).
-    percentile : float or None
-        Average rank of ``volatility`` among its last 252 values (itself one of them), over their number; in (0, 1].
-    fall : float or None
-        Last close over the highest close of the last 60 days, minus 1; at most 0.
-    values : int
-        How many volatilities were ranked.
-    events : tuple of RiskEvent
-        ``REGIME_UNKNOWN`` where the closes did not suffice and NORMAL is assumed.
-    """
+    """A regime with what it was read from."""
 
     name: RegimeName
+    """QUIET, NORMAL, TURBULENT or CRISIS."""
     volatility: float | None
+    """Standard deviation of the last 20 simple daily returns, times sqrt(365)."""
     percentile: float | None
+    """Average rank of ``volatility`` among its last 252 values (itself one of them), over their number; in (0, 1]."""
     fall: float | None
+    """Last close over the highest close of the last 60 days, minus 1; at most 0."""
     values: int
-    events: tuple[RiskEvent, ...] = ()
+    """How many volatilities were ranked."""
+    events: tuple[Event, ...] = ()
+    """``REGIME_UNKNOWN`` where the closes did not suffice and NORMAL is assumed."""
 
 
 def read_regime(closes: Floats) -> Regime:
@@ -79,10 +70,10 @@ def read_regime(closes: Floats) -> Regime:
     last = float(volatilities[-1]) if len(volatilities) else math.nan
     fall = _fall(closes[-HIGH_DAYS:])
     if not math.isfinite(last) or len(known) < LEAST_VALUES or fall is None:
-        event = RiskEvent(
-            REGIME_UNKNOWN,
-            "the benchmark's closes do not tell the regime; NORMAL is assumed",
-            {"values": len(known), "needed": LEAST_VALUES},
+        event = Event(
+            code=REGIME_UNKNOWN,
+            what="the benchmark's closes do not tell the regime; NORMAL is assumed",
+            values={"values": len(known), "needed": LEAST_VALUES},
         )
         return Regime("NORMAL", last if math.isfinite(last) else None, None, fall, len(known), (event,))
     percentile = average_rank(known, last) / len(known)

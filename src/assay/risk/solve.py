@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import piqp
 
-from assay.base.constants import Floats, Scalar
+from assay.base.constants import Floats
 from assay.base.errors import SolverError
+from assay.runs.documents import SolverRecord
 
 CAP_RELAXED = "CAP_RELAXED"
 BUDGET_LIMITED_BY_CAPS = "BUDGET_LIMITED_BY_CAPS"
@@ -22,15 +23,6 @@ SHRINKAGE_RAISED = "SHRINKAGE_RAISED"
 CONDITION_NUMBER_HIGH = "CONDITION_NUMBER_HIGH"
 ZERO_VARIANCE = "ZERO_VARIANCE"
 REGIME_UNKNOWN = "REGIME_UNKNOWN"
-
-
-@dataclass(frozen=True, slots=True)
-class RiskEvent:
-    """A named fact for the ledger: stable code, one sentence, the figures behind it."""
-
-    code: str
-    what: str
-    values: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 SOLVED = "SOLVED"
@@ -72,29 +64,19 @@ _PIQP_STATUS = {
 
 @dataclass(frozen=True)
 class Program:
-    """Minimise x'Px / 2 + c'x subject to Ax = b, Gx <= h, lower <= x <= upper.
-
-    Attributes
-    ----------
-    quadratic : (n, n) array
-        P, symmetric and positive semidefinite.
-    linear : (n,) array
-        c.
-    equalities, equal_to : (m, n) and (m,) arrays
-        A and b, at least one row.
-    inequalities, at_most : (p, n) and (p,) arrays
-        G and h, possibly without rows.
-    lower, upper : (n,) arrays
-        Bounds, infinite where there is none.
-    """
+    """Minimise x'Px / 2 + c'x subject to Ax = b, Gx <= h, lower <= x <= upper; x is (n,)."""
 
     quadratic: Floats
+    """P, symmetric and positive semidefinite."""
     linear: Floats
     equalities: Floats
+    """A, (m, n), at least one row."""
     equal_to: Floats
     inequalities: Floats
+    """G, (p, n), possibly without rows."""
     at_most: Floats
     lower: Floats
+    """Infinite where there is no bound, as in ``upper``."""
     upper: Floats
 
     def scaled(self) -> Program:
@@ -107,7 +89,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Solution:
     """What one solver said: a point and its multipliers (``y`` free, the others non-negative)."""
 
     solver: str
@@ -120,43 +102,36 @@ class Answer:
     z_upper: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class SolverReport:
-    """How a vector of weights was found.
-
-    Attributes
-    ----------
-    name : str
-        ``piqp``, ``piqp_relaxed`` or ``clarabel``; ``closed_form`` where no solver was needed, ``none`` where nothing
-        is invested.
-    status : str
-        ``SOLVED``, or ``ALL_CASH`` with the name ``none``.
-    iterations : int
-        Of the solver that answered.
-    residual, gap : float or None
-        Greatest violation of feasibility and stationarity, and duality gap, both relative and computed here.
-    fallbacks : tuple of str
-        Solvers that failed before, each with its status and residuals.
-    projection_distance : float
-        Euclidean distance by which weights were moved to keep the caps.
-    """
-
-    name: str
-    status: str
-    iterations: int = 0
-    residual: float | None = None
-    gap: float | None = None
-    fallbacks: tuple[str, ...] = ()
-    projection_distance: float = 0.0
+def _record(
+    name: str,
+    status: str,
+    iterations: int = 0,
+    residual: float | None = None,
+    gap: float | None = None,
+    fallbacks: Sequence[str] = (),
+) -> SolverRecord:
+    return SolverRecord(
+        name=name,
+        status=status,
+        iterations=iterations,
+        residual=residual,
+        gap=gap,
+        fallbacks=list(fallbacks),
+        projection_distance=0.0,
+    )
 
 
-CLOSED_FORM = SolverReport("closed_form", SOLVED)
-ALL_CASH = SolverReport("none", "ALL_CASH")
+CLOSED_FORM = _record("closed_form", SOLVED)
+"""No solver was needed."""
+ALL_CASH = _record("none", "ALL_CASH")
+"""Nothing is invested."""
+NO_ATOMS = _record("none", "NO_ATOMS")
+"""There is nothing to invest in."""
 
-Backend = Callable[[Program], Answer]
+Backend = Callable[[Program], Solution]
 
 
-def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Answer:
+def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Solution:
     """Ask PIQP's dense solver for an answer within ``epsilon``."""
     solver = piqp.DenseSolver()
     settings = solver.settings
@@ -179,7 +154,7 @@ def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Answer:
     )
     status = _PIQP_STATUS[solver.solve().name]
     result = solver.result
-    return Answer(
+    return Solution(
         "piqp" if epsilon == PIQP_EPSILON else "piqp_relaxed",
         status,
         int(result.info.iter),
@@ -191,12 +166,12 @@ def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Answer:
     )
 
 
-def with_relaxed_piqp(program: Program) -> Answer:
+def with_relaxed_piqp(program: Program) -> Solution:
     """Ask PIQP for less accuracy."""
     return with_piqp(program, RELAXED_EPSILON)
 
 
-def with_clarabel(program: Program) -> Answer:
+def with_clarabel(program: Program) -> Solution:
     """Ask Clarabel: bounds become rows, equalities the zero cone, inequalities the non-negative one."""
     import clarabel  # the second opinion is rarely asked for
     from scipy import sparse
@@ -227,20 +202,20 @@ def with_clarabel(program: Program) -> Answer:
     z_lower[low] = z[m + p : m + p + int(low.sum())]
     z_upper[high] = z[m + p + int(low.sum()) :]
     status = _CLARABEL_STATUS[str(found.status)]
-    return Answer("clarabel", status, int(found.iterations), np.array(found.x), z[:m], z[m : m + p], z_lower, z_upper)
+    return Solution("clarabel", status, int(found.iterations), np.array(found.x), z[:m], z[m : m + p], z_lower, z_upper)
 
 
 CHAIN: tuple[Backend, ...] = (with_piqp, with_relaxed_piqp, with_clarabel)
 
 
-def certify(program: Program, answer: Answer) -> tuple[float, float]:
+def certify(program: Program, answer: Solution) -> tuple[float, float]:
     """Measure how far an answer is from satisfying the Karush-Kuhn-Tucker conditions.
 
     Parameters
     ----------
     program : Program
         As the solver saw it.
-    answer : Answer
+    answer : Solution
         Point and multipliers.
 
     Returns
@@ -278,7 +253,7 @@ def _pair(multipliers: Floats, slacks: Floats) -> float:
     return float(np.abs(multipliers[bounded]) @ np.abs(slacks[bounded]))
 
 
-def solve(program: Program, chain: Sequence[Backend] | None = None) -> tuple[Floats, SolverReport]:
+def solve(program: Program, chain: Sequence[Backend] | None = None) -> tuple[Floats, SolverRecord]:
     """Solve a quadratic program with the first solver whose answer stands the check.
 
     Parameters
@@ -291,7 +266,7 @@ def solve(program: Program, chain: Sequence[Backend] | None = None) -> tuple[Flo
     Returns
     -------
     x : (n,) array
-    report : SolverReport
+    report : SolverRecord
         Residual and gap are those of the program scaled by n / trace(P).
 
     Raises
@@ -316,8 +291,7 @@ def solve(program: Program, chain: Sequence[Backend] | None = None) -> tuple[Flo
         answer = backend(scaled)
         residual, gap = certify(scaled, answer)
         if answer.status == SOLVED and residual <= TOLERANCE and gap <= TOLERANCE:
-            report = SolverReport(answer.solver, SOLVED, answer.iterations, residual, gap, tuple(failures))
-            return answer.x, report
+            return answer.x, _record(answer.solver, SOLVED, answer.iterations, residual, gap, failures)
         failures.append(f"{answer.solver}: {answer.status}, residual {residual:.0e}, gap {gap:.0e}")
     raise SolverError(
         f"no solver found the optimum ({'; '.join(failures) or 'none was asked'})",
