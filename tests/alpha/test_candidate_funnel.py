@@ -9,7 +9,7 @@ from alpha_worlds import candidate, candidates, profile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.alpha.funnel import Count, Funnel, run_funnel, selection_count
+from assay.alpha.funnel import Contenders, run_funnel, selection_stage
 from assay.base.domain import LOGICS, Atom
 from assay.base.errors import ContractError
 from assay.runs.documents import Candidate, ScannerCount
@@ -18,12 +18,12 @@ A, B, C = "BINANCE:AUSDT", "BINANCE:BUSDT", "BINANCE:CUSDT"
 MULTI = {"logics": ("rating_ma", "rating_other")}
 
 
-def ids(funnel: Funnel) -> list[str]:
+def ids(funnel: Contenders) -> list[str]:
     return [atom.id for atom in funnel.atoms]
 
 
-def stages(funnel: Funnel) -> dict[str, tuple[int, dict[str, int], dict[str, int], int]]:
-    return {c.stage: (c.n_in, dict(c.expanded_by), dict(c.dropped_by), c.n_out) for c in funnel.counts}
+def stages(funnel: Contenders) -> dict[str, tuple[int, dict[str, int], dict[str, int], int]]:
+    return {c.stage: (c.n_in, c.expanded_by, c.dropped_by, c.n_out) for c in funnel.stages}
 
 
 def test_one_logic_keeps_candidates_as_they_are() -> None:
@@ -188,18 +188,17 @@ PROFILES = st.builds(
 def test_nobody_is_lost_and_order_does_not_matter(found: list[Candidate], wanted: Any, seed: int) -> None:
     funnel = run_funnel(found, wanted)
     inflow = len(found)
-    for count in funnel.counts:
+    for count in funnel.stages:
         assert count.n_in == inflow
-        document = count.document()
-        assert document.n_out == document.n_in + document.expanded - document.dropped
-        assert document.expanded == sum(document.expanded_by.values())
-        assert document.dropped == sum(document.dropped_by.values())
-        assert min([0, *document.expanded_by.values(), *document.dropped_by.values()]) >= 0
+        assert count.n_out == count.n_in + count.expanded - count.dropped
+        assert count.expanded == sum(count.expanded_by.values())
+        assert count.dropped == sum(count.dropped_by.values())
+        assert min([0, *count.expanded_by.values(), *count.dropped_by.values()]) >= 0
         losses = [loss for loss in funnel.losses if loss.stage == count.stage]
         assert Counter(loss.reason for loss in losses) == count.dropped_by
         inflow = count.n_out
     assert len(set(funnel.atoms)) == len(funnel.atoms) == inflow
-    expanded = sum(sum(count.expanded_by.values()) for count in funnel.counts)
+    expanded = sum(sum(count.expanded_by.values()) for count in funnel.stages)
     assert len(funnel.losses) + len(funnel.atoms) == len(found) + expanded
     assert list(funnel.atoms) == sorted(funnel.atoms)
     if wanted.pool == "superset":
@@ -208,10 +207,10 @@ def test_nobody_is_lost_and_order_does_not_matter(found: list[Candidate], wanted
     again = run_funnel(shuffled, wanted)
     assert again.atoms == funnel.atoms
     assert [e.preference for e in again.entries] == [e.preference for e in funnel.entries]
-    assert (again.losses, again.counts) == (funnel.losses, funnel.counts)
+    assert (again.losses, again.stages) == (funnel.losses, funnel.stages)
 
 
 def test_the_last_stage_counts_reasons() -> None:
-    count = selection_count(4, ["winner", "VETO_STALE", "winner", "VETO_STALE"])
-    assert count == Count("selection", 4, {}, {"VETO_STALE": 2})
+    count = selection_stage(4, ["winner", "VETO_STALE", "winner", "VETO_STALE"])
+    assert (count.stage, count.n_in, count.expanded_by, count.dropped_by) == ("selection", 4, {}, {"VETO_STALE": 2})
     assert count.n_out == 2

@@ -228,7 +228,6 @@ class TestFates:
             inflow = stage.n_out
         assert inflow == audit.n_winners == len(selection.winners) == list(reasons.values()).count("winner")
         assert [s.stage for s in audit.stages] == ["discovery", "normalization", "deduplication", "selection"]
-        assert [count.document() for count in selection.counts] == audit.stages
 
     def test_a_symbol_that_nobody_asked_for_is_named_too(self) -> None:
         market = market_of(random_returns(300, 4), seed=1)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from assay.base.domain import Atom, Direction, rating_column, symbol_fault
 from assay.base.errors import ContractError
@@ -30,7 +30,7 @@ WINNER = "winner"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Contender:
     """An atom on its way through the funnel, and the record it came from."""
 
     atom: Atom
@@ -47,72 +47,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """A candidate that left before selection."""
-
-    symbol: str
-    logic: str
-    direction: str
-    stage: StageName
-    reason: str
-    detail: str
-
-    def document(self) -> Fate:
-        """Return the loss as a fate."""
-        return Fate.model_validate(
-            {
-                "symbol": self.symbol,
-                "logic": self.logic,
-                "direction": self.direction,
-                "stage": self.stage,
-                "reason": self.reason,
-                "detail": self.detail,
-            }
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Numbers of one stage.
-
-    Examples
-    --------
-    >>> Count("normalization", 10, {"rating_ma": 3}, {"INVALID_SYMBOL": 1}).n_out
-    12
-    """
-
-    stage: StageName
-    n_in: int
-    expanded_by: Mapping[str, int] = field(default_factory=dict)
-    dropped_by: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def n_out(self) -> int:
-        """In + expanded - dropped."""
-        return self.n_in + sum(self.expanded_by.values()) - sum(self.dropped_by.values())
-
-    def document(self) -> Stage:
-        """Return the numbers as a document."""
-        return Stage(
-            stage=self.stage,
-            n_in=self.n_in,
-            expanded=sum(self.expanded_by.values()),
-            dropped=sum(self.dropped_by.values()),
-            n_out=self.n_out,
-            expanded_by=dict(sorted(self.expanded_by.items())),
-            dropped_by=dict(sorted(self.dropped_by.items())),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Funnel:
+class Contenders:
     """What reaches selection, and what became of the rest."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[Contender, ...]
     """One for each atom, sorted by atom."""
-    losses: tuple[Loss, ...]
+    losses: tuple[Fate, ...]
     """Who left on the way."""
-    counts: tuple[Count, ...]
+    stages: tuple[Stage, ...]
     """Discovery, normalization, deduplication."""
 
     @property
@@ -121,7 +63,7 @@ class Funnel:
         return tuple(entry.atom for entry in self.entries)
 
 
-def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequence[ScannerCount] = ()) -> Funnel:
+def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequence[ScannerCount] = ()) -> Contenders:
     """Turn a profile's candidates into unique atoms.
 
     *Normalization.* With ``pool = superset`` every candidate is turned to the profile's direction. With one logic,
@@ -149,8 +91,8 @@ def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequ
     """
     own = [count for count in scanners if profile.pool == "superset" or count.scanner in profile.scanners]
     discovery = _discovery(len(candidates), own)
-    entries: list[Entry] = []
-    losses: list[Loss] = []
+    entries: list[Contender] = []
+    losses: list[Fate] = []
     for candidate in candidates:
         direction = profile.direction if profile.pool == "superset" else candidate.direction
         fault = _fault(candidate, direction)
@@ -162,30 +104,49 @@ def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequ
         if all(entry.expanded for entry in found):
             detail = f"the profile has {', '.join(profile.logics)}; expanded to {len(found)} of them"
             losses.append(_loss(candidate, direction, LOGIC_NOT_IN_PROFILE, detail))
-    normalization = Count(
+    normalization = _stage(
         "normalization",
         len(candidates),
         Counter(entry.atom.logic for entry in entries if entry.expanded),
         Counter(loss.reason for loss in losses),
     )
     unique, duplicates = _deduplicate(entries)
-    deduplication = Count("deduplication", len(entries), {}, _counted(DUPLICATE, len(duplicates)))
-    everyone = sorted(losses, key=astuple) + sorted(duplicates, key=astuple)
-    return Funnel(unique, tuple(everyone), (discovery, normalization, deduplication))
+    deduplication = _stage("deduplication", len(entries), {}, {DUPLICATE: len(duplicates)} if duplicates else {})
+    everyone = sorted(losses, key=_order) + sorted(duplicates, key=_order)
+    return Contenders(unique, tuple(everyone), (discovery, normalization, deduplication))
 
 
-def selection_count(n_atoms: int, reasons: Iterable[str]) -> Count:
+def selection_stage(n_atoms: int, reasons: Iterable[str]) -> Stage:
     """Return the last stage's numbers from every atom's reason, :data:`WINNER` for those that stay."""
-    return Count("selection", n_atoms, {}, Counter(reason for reason in reasons if reason != WINNER))
+    return _stage("selection", n_atoms, {}, Counter(reason for reason in reasons if reason != WINNER))
 
 
-def _counted(reason: str, number: int) -> dict[str, int]:
-    return {reason: number} if number else {}
+def _stage(
+    name: StageName,
+    n_in: int,
+    expanded_by: Mapping[str, int] | None = None,
+    dropped_by: Mapping[str, int] | None = None,
+) -> Stage:
+    expanded, dropped = (dict(sorted((by or {}).items())) for by in (expanded_by, dropped_by))
+    n_out = n_in + sum(expanded.values()) - sum(dropped.values())
+    return Stage(
+        stage=name,
+        n_in=n_in,
+        expanded=sum(expanded.values()),
+        dropped=sum(dropped.values()),
+        n_out=n_out,
+        expanded_by=expanded,
+        dropped_by=dropped,
+    )
 
 
-def _discovery(n_candidates: int, scanners: Sequence[ScannerCount]) -> Count:
+def _order(loss: Fate) -> tuple[str, ...]:
+    return (loss.symbol, loss.logic, loss.direction, loss.stage, loss.reason, loss.detail)
+
+
+def _discovery(n_candidates: int, scanners: Sequence[ScannerCount]) -> Stage:
     if not scanners:
-        return Count("discovery", n_candidates)
+        return _stage("discovery", n_candidates)
     dropped: Counter[str] = Counter()
     for scanner in scanners:
         dropped.update(scanner.dropped)
@@ -198,7 +159,7 @@ def _discovery(n_candidates: int, scanners: Sequence[ScannerCount]) -> Count:
             hint="scan again; the superset does not belong to these counts",
         )
     dropped[CONSOLIDATED] += merged
-    return Count("discovery", looked_at, {}, {reason: number for reason, number in dropped.items() if number})
+    return _stage("discovery", looked_at, {}, {reason: number for reason, number in dropped.items() if number})
 
 
 def _fault(candidate: Candidate, direction: str) -> tuple[str, str] | None:
@@ -213,18 +174,18 @@ def _fault(candidate: Candidate, direction: str) -> tuple[str, str] | None:
     return None
 
 
-def _expand(candidate: Candidate, direction: str, profile: Profile) -> Iterator[Entry]:
+def _expand(candidate: Candidate, direction: str, profile: Profile) -> Iterator[Contender]:
     """Yield the candidate's own atom, if the profile keeps it, and its expansions."""
     inverted = direction != candidate.scan_direction
     several = len(profile.logics) > 1
     if not several or candidate.logic in profile.logics:
-        yield Entry(Atom(candidate.symbol, candidate.logic, direction), candidate, inverted, expanded=False)
+        yield Contender(Atom(candidate.symbol, candidate.logic, direction), candidate, inverted, expanded=False)
     if not several:
         return
     sign = Direction[candidate.scan_direction].sign
     for logic in profile.logics:
         if logic != candidate.logic and _rating(candidate, logic) * sign > 0:
-            yield Entry(Atom(candidate.symbol, logic, direction), candidate, inverted, expanded=True)
+            yield Contender(Atom(candidate.symbol, logic, direction), candidate, inverted, expanded=True)
 
 
 def _rating(candidate: Candidate, logic: str) -> float:
@@ -233,20 +194,25 @@ def _rating(candidate: Candidate, logic: str) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
-def _deduplicate(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Loss]]:
-    unique: list[Entry] = []
-    duplicates: list[Loss] = []
+def _deduplicate(entries: Sequence[Contender]) -> tuple[tuple[Contender, ...], list[Fate]]:
+    unique: list[Contender] = []
+    duplicates: list[Fate] = []
     for entry in sorted(entries, key=lambda entry: entry.preference):
         if unique and unique[-1].atom == entry.atom:
             kept = unique[-1]
             how = "expanded from" if kept.expanded else "scanned by"
             detail = f"the same atom was {how} {', '.join(kept.candidate.scanners)}, rank {kept.candidate.rank}"
-            atom = entry.atom
-            duplicates.append(Loss(atom.symbol, atom.logic, atom.direction, "deduplication", DUPLICATE, detail))
+            duplicates.append(fate(entry.atom, "deduplication", DUPLICATE, detail))
         else:
             unique.append(entry)
     return tuple(unique), duplicates
 
 
-def _loss(candidate: Candidate, direction: str, reason: str, detail: str) -> Loss:
-    return Loss(candidate.symbol, candidate.logic, direction, "normalization", reason, detail)
+def _loss(candidate: Candidate, direction: str, reason: str, detail: str) -> Fate:
+    return fate(Atom(candidate.symbol, candidate.logic, direction), "normalization", reason, detail)
+
+
+def fate(atom: Atom, stage: StageName, reason: str, detail: str, **measured: Any) -> Fate:
+    """Return a candidate's end; ``measured`` is what selection knows of it."""
+    said = {"symbol": atom.symbol, "logic": atom.logic, "direction": atom.direction, "stage": stage}
+    return Fate.model_validate({**said, "reason": reason, "detail": detail, **measured})

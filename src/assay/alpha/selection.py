@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from assay.alpha import funnel, scoring, vetoes
+from assay.alpha import scoring, vetoes
 from assay.alpha.clusters import cluster
-from assay.alpha.features import FEATURES, Features, features
-from assay.alpha.funnel import WINNER, Count, Funnel, selection_count
+from assay.alpha.features import FEATURES, features
+from assay.alpha.funnel import WINNER, Contenders, fate, run_funnel, selection_stage
 from assay.alpha.synthesis import synthetic
 from assay.base.constants import Bools, Floats, Ints
 from assay.base.domain import format_instant
@@ -97,7 +97,7 @@ class Selection:
     """Instant of the decision."""
     profile: Profile
     """What was asked for."""
-    passage: Funnel
+    funnel: Contenders
     """The candidates' way to selection."""
     model: NaturalSelection
     """Fitted on the measured atoms."""
@@ -115,7 +115,7 @@ class Selection:
     @cached_property
     def atoms(self) -> tuple[Atom, ...]:
         """All atoms that reached selection, sorted."""
-        return self.passage.atoms
+        return self.funnel.atoms
 
     @cached_property
     def winner_indices(self) -> tuple[int, ...]:
@@ -172,20 +172,15 @@ class Selection:
         return [self._winner(rank, column) for rank, column in enumerate(self.model.winners_.tolist(), 1)]
 
     @cached_property
-    def counts(self) -> tuple[Count, ...]:
-        """Numbers of the funnel's four stages."""
-        return (*self.passage.counts, selection_count(len(self.atoms), (reason for reason, _ in self._reasons)))
-
-    @cached_property
     def stages(self) -> list[Stage]:
         """Documents of the funnel's four stages."""
-        return [count.document() for count in self.counts]
+        last = selection_stage(len(self.atoms), (reason for reason, _ in self._reasons))
+        return [*self.funnel.stages, last]
 
     @cached_property
     def fates(self) -> list[Fate]:
         """Documents of every candidate's end: who left on the way, then every atom."""
-        early = [loss.document() for loss in self.passage.losses]
-        return early + [self._fate(place) for place in range(len(self.atoms))]
+        return [*self.funnel.losses, *(self._fate(place) for place in range(len(self.atoms)))]
 
     def winners_document(self) -> Winners:
         """Return step 4's first document."""
@@ -255,7 +250,6 @@ class Selection:
 
     def _fate(self, place: int) -> Fate:
         reason, detail = self._reasons[place]
-        atom = self.atoms[place]
         known: dict[str, Any] = {}
         if place in self._columns:
             column = self._columns[place]
@@ -264,20 +258,10 @@ class Selection:
                 "cluster_id": int(self.model.clusters_[column]) or None,
                 "features": self._features(column),
             }
-        return Fate.model_validate(
-            {
-                "symbol": atom.symbol,
-                "logic": atom.logic,
-                "direction": atom.direction,
-                "stage": "selection",
-                "reason": reason,
-                "detail": detail,
-                **known,
-            }
-        )
+        return fate(self.atoms[place], "selection", reason, detail, **known)
 
     def _winner(self, rank: int, column: int) -> Winner:
-        entry = self.passage.entries[int(self.measured[column])]
+        entry = self.funnel.entries[int(self.measured[column])]
         return Winner.model_validate(
             {
                 "atom_id": entry.atom.id,
@@ -308,6 +292,7 @@ STATUSES = {"TOXIC": vetoes.TOXIC, "STALE": vetoes.STALE, "DELISTED": vetoes.STA
 _SELECTION, _LIMITS, _COSTS, _DATA, _WALK = SelectionSettings(), Vetoes(), Costs(), DataSettings(), WalkForward()
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NaturalSelection(Estimator):
     """Choose the atoms to hold: score them, veto them, cluster them, take the best of each cluster.
 
@@ -363,59 +348,26 @@ class NaturalSelection(Estimator):
     (array([0]), ['VETO_FRICTION', 'VETO_EFFICIENCY'])
     """
 
-    features_: Features
-    probabilities_: dict[str, Floats]
-    alpha_: Floats
-    vetoes_: tuple[vetoes.Veto, ...]
-    clusters_: Ints
-    winners_: Ints
-    admitted_: tuple[Admission, ...]
-    n_features_in_: int
-
-    def __init__(
-        self,
-        *,
-        feature_bars: int = _SELECTION.feature_bars,
-        top_n: int = _SELECTION.top_n,
-        wanted: int = _SELECTION.wanted,
-        max_winners: int = _SELECTION.max_winners,
-        cluster_threshold: float = _SELECTION.cluster_threshold,
-        max_clusters: int = _SELECTION.max_clusters,
-        cluster_windows: tuple[int, ...] = _SELECTION.cluster_windows,
-        dominant_signal: str | None = _SELECTION.dominant_signal,
-        dominant_weight: float = _SELECTION.dominant_weight,
-        dominated_momentum: float = _SELECTION.dominated_momentum,
-        max_entropy: float = _LIMITS.entropy,
-        min_efficiency: float = _LIMITS.efficiency,
-        max_kurtosis: float = _LIMITS.kurtosis,
-        max_volatility: float = _LIMITS.volatility,
-        hold: int = _WALK.hold,
-        fee: float = _COSTS.fee,
-        slippage: float = _COSTS.slippage,
-        borrow: float = _COSTS.borrow,
-        estimation_rows: int = _DATA.estimation_rows,
-        winner_coverage: float = _DATA.winner_coverage,
-    ) -> None:
-        self.feature_bars = feature_bars
-        self.top_n = top_n
-        self.wanted = wanted
-        self.max_winners = max_winners
-        self.cluster_threshold = cluster_threshold
-        self.max_clusters = max_clusters
-        self.cluster_windows = cluster_windows
-        self.dominant_signal = dominant_signal
-        self.dominant_weight = dominant_weight
-        self.dominated_momentum = dominated_momentum
-        self.max_entropy = max_entropy
-        self.min_efficiency = min_efficiency
-        self.max_kurtosis = max_kurtosis
-        self.max_volatility = max_volatility
-        self.hold = hold
-        self.fee = fee
-        self.slippage = slippage
-        self.borrow = borrow
-        self.estimation_rows = estimation_rows
-        self.winner_coverage = winner_coverage
+    feature_bars: int = _SELECTION.feature_bars
+    top_n: int = _SELECTION.top_n
+    wanted: int = _SELECTION.wanted
+    max_winners: int = _SELECTION.max_winners
+    cluster_threshold: float = _SELECTION.cluster_threshold
+    max_clusters: int = _SELECTION.max_clusters
+    cluster_windows: tuple[int, ...] = _SELECTION.cluster_windows
+    dominant_signal: str | None = _SELECTION.dominant_signal
+    dominant_weight: float = _SELECTION.dominant_weight
+    dominated_momentum: float = _SELECTION.dominated_momentum
+    max_entropy: float = _LIMITS.entropy
+    min_efficiency: float = _LIMITS.efficiency
+    max_kurtosis: float = _LIMITS.kurtosis
+    max_volatility: float = _LIMITS.volatility
+    hold: int = _WALK.hold
+    fee: float = _COSTS.fee
+    slippage: float = _COSTS.slippage
+    borrow: float = _COSTS.borrow
+    estimation_rows: int = _DATA.estimation_rows
+    winner_coverage: float = _DATA.winner_coverage
 
     @classmethod
     def from_profile(cls, profile: Profile) -> Self:
@@ -482,7 +434,7 @@ class NaturalSelection(Estimator):
         self.alpha_ = scoring.alpha(self.probabilities_, weights)
         self.vetoes_ = self._vetoes(streams, signs, flags or {})
         unsafe = vetoes.struck(self.vetoes_, n_atoms, safety=True)
-        self.clusters_ = np.zeros(n_atoms, dtype=np.int64)
+        self.clusters_: Ints = np.zeros(n_atoms, dtype=np.int64)
         self.clusters_[~unsafe] = cluster(
             streams[:, ~unsafe], self.cluster_windows, self.cluster_threshold, self.max_clusters
         )
@@ -513,8 +465,10 @@ class NaturalSelection(Estimator):
         restored = restore(self.alpha_, self.clusters_, self.features_.efficiency > 0, merit, target - len(merit))
         both = np.concatenate([merit, restored])
         order = np.lexsort((both, -self.alpha_[both]))
-        self.winners_ = both[order]
-        self.admitted_ = tuple("merit" if place < len(merit) else "relaxation" for place in order)
+        self.winners_: Ints = both[order]
+        self.admitted_: tuple[Admission, ...] = tuple(
+            "merit" if place < len(merit) else "relaxation" for place in order
+        )
 
     def get_support(self, indices: bool = False) -> Bools | Ints:
         """Return which columns are kept: a mask, or ascending indices."""
@@ -575,9 +529,9 @@ def select(
             where="natural selection",
             hint="cut the returns matrix from the market of the same instant",
         )
-    passage = funnel.run_funnel(candidates, profile, scanners)
+    funnel = run_funnel(candidates, profile, scanners)
     place = {symbol: i for i, symbol in enumerate(returns.symbols)}
-    everyone = passage.atoms
+    everyone = funnel.atoms
     measured = [i for i, atom in enumerate(everyone) if atom.symbol in place]
     atoms = [everyone[i] for i in measured]
     signs = np.array([atom.sign for atom in atoms], dtype=np.int64)
@@ -600,7 +554,7 @@ def select(
     return Selection(
         as_of=market.as_of,
         profile=profile,
-        passage=passage,
+        funnel=funnel,
         model=model,
         measured=np.array(measured, dtype=np.int64),
         days=returns.days,

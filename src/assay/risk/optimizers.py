@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from assay.alpha.clusters import correlation
+from assay.alpha.features import features
 from assay.base.constants import DAYS_PER_YEAR, Floats, Ints, Scalar
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
@@ -86,6 +87,7 @@ class Allocation:
     events: tuple[Event, ...]
 
 
+@dataclass(eq=False, repr=False)
 class Optimizer(Estimator):
     """Base of the risk profiles, in scikit-learn's grammar.
 
@@ -111,25 +113,11 @@ class Optimizer(Estimator):
     n_features_in_ : int
     """
 
-    weights_: Floats
-    cash_: float
-    solver_: SolverRecord
-    events_: tuple[Event, ...]
-    n_features_in_: int
-
-    def __init__(
-        self,
-        atom_cap: float | Floats = 1.0,
-        cluster_cap: float | Floats = 1.0,
-        clusters: npt.NDArray[np.int64] | None = None,
-        budget: float = 1.0,
-        min_weight: float = 1e-6,
-    ) -> None:
-        self.atom_cap = atom_cap
-        self.cluster_cap = cluster_cap
-        self.clusters = clusters
-        self.budget = budget
-        self.min_weight = min_weight
+    atom_cap: float | Floats = 1.0
+    cluster_cap: float | Floats = 1.0
+    clusters: Ints | None = None
+    budget: float = 1.0
+    min_weight: float = 1e-6
 
     @abstractmethod
     def place(self, estimates: Estimates, polytope: Polytope) -> Placement:
@@ -161,9 +149,11 @@ class Optimizer(Estimator):
             budget=self.budget,
         ).limited()
         allocation = self.allocate(estimates, polytope, estimates.covariance.events + events)
-        self.n_features_in_ = returns.shape[1]
-        self.weights_, self.cash_ = allocation.weights, allocation.cash
-        self.solver_, self.events_ = allocation.solver, allocation.events
+        self.n_features_in_: int = returns.shape[1]
+        self.weights_: Floats = allocation.weights
+        self.cash_: float = allocation.cash
+        self.solver_: SolverRecord = allocation.solver
+        self.events_: tuple[Event, ...] = allocation.events
         return self
 
     def estimate(self, returns: Floats) -> Estimates:
@@ -266,6 +256,7 @@ NEGLIGIBLE = 1e-5
 solver finds the greatest ratio any more."""
 
 
+@dataclass(eq=False, repr=False)
 class MaxSharpe(Optimizer):
     """Greatest (m'w) / sqrt(w'Sw) within the caps, m the shrunk means and S the shrunk covariance.
 
@@ -288,17 +279,7 @@ class MaxSharpe(Optimizer):
     (1.0, ['NO_POSITIVE_EXPECTED_RETURN'])
     """
 
-    def __init__(
-        self,
-        atom_cap: float | Floats = 1.0,
-        cluster_cap: float | Floats = 1.0,
-        clusters: npt.NDArray[np.int64] | None = None,
-        budget: float = 1.0,
-        min_weight: float = 1e-6,
-        otherwise: Literal["cash", "min_variance"] = "cash",
-    ) -> None:
-        super().__init__(atom_cap, cluster_cap, clusters, budget, min_weight)
-        self.otherwise = otherwise
+    otherwise: Literal["cash", "min_variance"] = "cash"
 
     def place(self, estimates: Estimates, polytope: Polytope) -> Placement:
         """Test for a positive mean, then solve the convex program."""
@@ -455,6 +436,7 @@ def recursive_bisection(covariance: Floats, order: Ints) -> Floats:
     return weights
 
 
+@dataclass(eq=False, repr=False)
 class Barbell(Optimizer):
     """Most of the budget in a core of hierarchical risk parity, the rest in aggressors, within the caps.
 
@@ -481,28 +463,14 @@ class Barbell(Optimizer):
     [0.45, 0.1, 0.45]
     """
 
-    def __init__(
-        self,
-        atom_cap: float | Floats = 1.0,
-        cluster_cap: float | Floats = 1.0,
-        clusters: npt.NDArray[np.int64] | None = None,
-        budget: float = 1.0,
-        min_weight: float = 1e-6,
-        aggressor_share: float = 0.10,
-        max_aggressors: int = 5,
-        antifragility: Floats | None = None,
-    ) -> None:
-        super().__init__(atom_cap, cluster_cap, clusters, budget, min_weight)
-        self.aggressor_share = aggressor_share
-        self.max_aggressors = max_aggressors
-        self.antifragility = antifragility
+    aggressor_share: float = 0.10
+    max_aggressors: int = 5
+    antifragility: Floats | None = None
 
     def estimate(self, returns: Floats) -> Estimates:
         """Estimate from returns, with the antifragility that was given or is measured."""
         given = self.antifragility
         if given is None:
-            from assay.alpha.features import features  # only a barbell that stands alone measures for itself
-
             given = features(returns).antifragility
         return Estimates.of(returns, given)
 
