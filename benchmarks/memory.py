@@ -63,7 +63,7 @@ def generate(path: Path, symbols: int, bars: int) -> None:
 CHILD = """
 import json, resource, sys, time
 from pathlib import Path
-from assay.executors import opened, parse
+from assay.executors import opened
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 
@@ -71,7 +71,7 @@ def main():
     home, source, workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     lake = Lake(home, source)
     began = time.perf_counter()
-    with opened(parse("pool" if workers > 1 else "serial"), workers, home, ["assay.lake.shards"]) as executor:
+    with opened("pool" if workers > 1 else "serial", workers, home, ["assay.lake.shards"]) as executor:
         report = ingest(lake, executor=executor)
     wall = time.perf_counter() - began
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.backtest.statistics import null_sharpe_variance, sharpe_evidence, trial_variance
-from assay.executors import Executor, opened, parse
+from assay.executors import Executor, opened
 
 Floats = npt.NDArray[np.float64]
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
@@ -299,7 +299,7 @@ def _any_of(profiles: Floats) -> bool:
 def main(arguments: list[str]) -> int:
     """Search on an executor: ``serial``, ``pool`` or ``ray[:ADDRESS]``; the figures are the same on each."""
     with tempfile.TemporaryDirectory() as folder:
-        setting = parse(arguments[0] if arguments else "pool")
+        setting = arguments[0] if arguments else "pool"
         with opened(setting, None, Path(folder), ["benchmarks.noise_search"]) as executor:
             return tables(executor)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from assay.executors import opened, parse
+from assay.executors import opened
 
 # Read when Ray is imported, by whichever test is first. A machine that runs other tests besides starts nodes slowly,
 # and Ray's workers, which make way for everything else by default, would hardly ever have their turn.
@@ -75,5 +75,5 @@ def setting(request):
 
 @pytest.fixture
 def executor(setting, tmp_path):
-    with quiet_ray(), opened(parse(setting), 2, tmp_path) as made:
+    with quiet_ray(), opened(setting, 2, tmp_path) as made:
         yield made

@@ -11,7 +11,7 @@ import pytest
 
 from assay.base.errors import Exit
 from assay.cli.app import executed
-from assay.executors import Serial, opened, parse, task_size
+from assay.executors import Serial, opened, task_size
 from assay.pipeline.flow import WARM, Errand, Foundation, _execute, at_once, lay_foundation, requests, run_all
 from assay.pipeline.replay import recorded_artifacts
 from assay.pipeline.runner import execute
@@ -79,7 +79,7 @@ def hashes(requested):
 
 def test_sleeves_have_the_hashes_of_one_process(house, setting, serial):
     wanted = [house.request(LONG), house.request(SHORT)]
-    with opened(parse(setting), 2, house.home.path, WARM) as executor:
+    with opened(setting, 2, house.home.path, WARM) as executor:
         outcomes = run_all(executor, wanted)
     assert [outcome.verdict for outcome in outcomes] == ["VALID", "VALID"]
     assert [outcome.run_id for outcome in outcomes] == [request.run.name for request in wanted]
@@ -90,7 +90,7 @@ def test_sleeves_have_the_hashes_of_one_process(house, setting, serial):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_flow_that_loses_one_run_reports_the_others(house, setting, serial):
     wanted = [house.request(SHORT, (*SHORT_WALK, "limits.step=0.001")), house.request(LONG)]
-    with opened(parse(setting), 2, house.home.path, WARM) as executor:
+    with opened(setting, 2, house.home.path, WARM) as executor:
         outcomes = run_all(executor, wanted)
     assert [outcome.verdict for outcome in outcomes] == ["FAILED STEP_TIMEOUT", "VALID"]
     assert hashes(wanted[1:]) == [serial[LONG]]
@@ -109,7 +109,7 @@ def test_a_killed_worker_changes_no_hash(house, setting, serial):
                 victims.append(request.run)
                 os.kill(status.pid, signal.SIGKILL)
 
-    with opened(parse(setting), 2, house.home.path, WARM) as executor:
+    with opened(setting, 2, house.home.path, WARM) as executor:
         outcomes = run_all(executor, wanted, kill_once)
     assert [outcome.verdict for outcome in outcomes] == ["VALID", "VALID"]
     assert hashes(wanted) == [serial[LONG], serial[SHORT]]
@@ -121,7 +121,7 @@ def test_windows_of_one_walk_forward_give_the_same_bytes(house, setting):
     settings = ("walk_forward.days=40", "walk_forward.step=5", "walk_forward.hold=5")
     alone, parted = house.request(LONG, settings), house.request(LONG, settings)
     assert execute(alone, executor=Serial()).state == "VALID"
-    with opened(parse(setting), 2, house.home.path, WARM) as executor:
+    with opened(setting, 2, house.home.path, WARM) as executor:
         recorder = Recorder(executor)
         assert execute(parted, executor=recorder).state == "VALID"
     assert recorded_artifacts(parted.run) == recorded_artifacts(alone.run)
@@ -221,7 +221,7 @@ class TestSixtyFour:
     def test_they_end_with_the_serial_hashes(self, house, two_nodes, alone):
         two_nodes.mend()
         wanted = [house.request(profile, settings) for profile, settings in VARIANTS]
-        with opened(parse(two_nodes.setting), None, house.home.path, WARM) as executor:
+        with opened(two_nodes.setting, None, house.home.path, WARM) as executor:
             assert executor.workers == 2
             outcomes = run_all(executor, wanted)
         assert {outcome.state for outcome in outcomes} == {"VALID"}
@@ -239,7 +239,7 @@ class TestSixtyFour:
                 killed.append(ended)
                 two_nodes.kill_node()
 
-        with opened(parse(two_nodes.setting), None, house.home.path, WARM) as executor:
+        with opened(two_nodes.setting, None, house.home.path, WARM) as executor:
             outcomes = run_all(executor, wanted, kill_in_the_middle)
         assert killed
         assert {outcome.state for outcome in outcomes} == {"VALID"}

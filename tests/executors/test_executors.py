@@ -11,7 +11,7 @@ import executor_tasks as work
 import pytest
 
 from assay.base.errors import AssayError, DataError, InternalError, UsageError
-from assay.executors import LARGEST_TASK, Serial, opened, parse, task_size
+from assay.executors import LARGEST_TASK, Serial, opened, task_size
 from assay.executors.cluster import Mark, unseen
 
 
@@ -88,10 +88,10 @@ DRIVER = """
 import sys
 from pathlib import Path
 import executor_tasks as work
-from assay.executors import opened, parse
+from assay.executors import opened
 if __name__ == "__main__":
     try:
-        with opened(parse(sys.argv[1]), 2, Path(sys.argv[2])) as executor:
+        with opened(sys.argv[1], 2, Path(sys.argv[2])) as executor:
             executor.map(work.waits, [f"{sys.argv[2]}/{i}" for i in range(6)])
     except KeyboardInterrupt:
         sys.exit(130)
@@ -118,14 +118,14 @@ def test_an_interruption_reaches_what_runs_and_nothing_else_begins(setting, tmp_
 
 
 @pytest.mark.parametrize("text", ["", "Pool", "pool:4", "ray:", "dask"])
-def test_an_unknown_executor_is_refused(text):
-    with pytest.raises(UsageError, match="serial, pool, ray"):
-        parse(text)
+def test_an_unknown_executor_is_refused(text, tmp_path):
+    with pytest.raises(UsageError, match="serial, pool, ray"), opened(text, 1, tmp_path):
+        pass
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path):
     pytest.importorskip("ray", reason="the extra ray is not installed", exc_type=ImportError)
-    with pytest.raises(UsageError) as refused, opened(parse("ray:127.0.0.1:1"), None, tmp_path):
+    with pytest.raises(UsageError) as refused, opened("ray:127.0.0.1:1", None, tmp_path):
         pass
     assert refused.value.code == "CLUSTER_UNREACHABLE"
     assert refused.value.where == "ray:127.0.0.1:1"
@@ -133,7 +133,7 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path):
 
 def test_ray_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match="Ray is not installed") as refused, opened(parse("ray"), None, tmp_path):
+    with pytest.raises(UsageError, match="Ray is not installed") as refused, opened("ray", None, tmp_path):
         pass
     assert "assay-portfolio[ray]" in refused.value.hint
 

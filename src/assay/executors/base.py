@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol, TypeVar
 
 from assay.base.errors import InternalError
@@ -79,8 +80,6 @@ def task_size(work: Callable[..., Any], task: Any) -> int:
     >>> task_size(len, "a path") < 100
     True
     """
-    from multiprocessing.reduction import ForkingPickler
-
     return len(ForkingPickler.dumps((work, task)))
 
 
@@ -110,10 +109,7 @@ def worker_died(task: Any) -> InternalError:
 class Serial:
     """Does everything in this process, one task after the other."""
 
-    @property
-    def workers(self) -> int:
-        """One."""
-        return 1
+    workers = 1
 
     def map(
         self,
@@ -125,15 +121,15 @@ class Serial:
     ) -> list[R]:
         """Do the work for every task; see :meth:`Executor.map`."""
         check_sizes(work, tasks)
-        results, failed = [], None
+        results, failed = [], []
         with watched(watch):
             for task in tasks:
                 try:
                     results.append(work(task))
                 except Exception as error:  # noqa: BLE001 - raised below, when the others are done as elsewhere
-                    failed = failed or error
-        if failed is not None:
-            raise failed
+                    failed.append(error)
+        if failed:
+            raise failed[0]
         return results
 
 

@@ -7,22 +7,22 @@ itself carries only tasks and results.
 from __future__ import annotations
 
 import os
+import socket
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from assay.base.errors import AssayError, InternalError, UsageError
 from assay.base.files import disk_errors
-from assay.executors.base import INTERVAL, Watch, check_sizes, worker_died
+from assay.executors.base import INTERVAL, R, T, Watch, check_sizes, worker_died
 from assay.executors.pool import GRACE, THREADS
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of the object store of a cluster that is started here: tasks and results are small."""
@@ -54,15 +54,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A connection to a cluster; made by :func:`connected`.
-
-    Attributes
-    ----------
-    ray : module
-    mark : Mark
-    limit : int or None
-        Tasks at a time; None for what the cluster offers.
-    """
+    """A connection to a cluster, made by :func:`connected`; without a limit, tasks take what the cluster offers."""
 
     ray: ModuleType
     mark: Mark
@@ -145,7 +137,7 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in self.ray.nodes() if node["Alive"]}
-        look = self.ray.remote(_look)
+        look = self.ray.remote(Mark.seen)
         asked = {
             look.options(
                 num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
@@ -205,8 +197,6 @@ def connected(address: str | None, workers: int | None, folder: Path, warm: Sequ
 
 
 def _import() -> ModuleType:
-    import warnings
-
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Figures for a dashboard that is not started; without this the exporter of metrics logs that it finds nobody.
     os.environ.setdefault("RAY_enable_metrics_collection", "false")
@@ -254,8 +244,6 @@ def _init(ray: ModuleType, address: str | None, workers: int | None) -> None:
 
 def _knock(address: str) -> None:
     """Raise OSError or ValueError unless somebody listens: Ray itself tries for minutes."""
-    import socket
-
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -271,11 +259,6 @@ def _cause(error: Any) -> BaseException:
     return cause if isinstance(cause, BaseException) else InternalError(str(error), hint="report this")
 
 
-def _look(mark: Mark) -> bool:
-    """Tell, on a node, whether the folder is there."""
-    return mark.seen()
-
-
 def _work(mark: Mark, warm: Sequence[str], work: Callable[[T], R], task: T) -> R:
     """Do one task in a worker, which may be on a node that joined after the others were asked."""
     _make_ready(mark, warm)
@@ -286,8 +269,6 @@ _seen: set[Path] = set()
 
 
 def _make_ready(mark: Mark, warm: Sequence[str]) -> None:
-    from importlib import import_module
-
     if mark.path in _seen:
         return
     if not mark.seen():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,13 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from types import FrameType
-from typing import TypeVar
 
-from assay.executors.base import INTERVAL, Watch, check_sizes, worker_died
-
-T = TypeVar("T")
-R = TypeVar("R")
+from assay.executors.base import INTERVAL, R, T, Watch, check_sizes, worker_died
 
 THREADS = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables that give Polars and BLAS one thread each in a worker: workers are the parallelism."""
@@ -38,13 +36,8 @@ class ProcessPool:
     """
 
     def __init__(self, workers: int, warm: Sequence[str] = ()) -> None:
-        self._workers, self._warm = workers, tuple(warm)
-        self._pool = self._start(workers)
-
-    @property
-    def workers(self) -> int:
-        """Processes."""
-        return self._workers
+        self.workers, self._warm = workers, tuple(warm)
+        self._pool = self._start()
 
     def map(
         self,
@@ -66,27 +59,22 @@ class ProcessPool:
             done |= self._round(work, {i: task for i, task in enumerate(tasks) if i not in done}, watch)
             if len(done) == len(tasks):
                 return [done[i].result() for i in range(len(tasks))]
-            self._renew()
+            self.close()
+            self._pool = self._start()
         return [done[i].result() if i in done else self._alone(work, task, lost, watch) for i, task in enumerate(tasks)]
 
     def close(self) -> None:
         """Let workers go; nothing that waits is begun."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self, workers: int) -> ProcessPoolExecutor:
-        import multiprocessing
-
+    def _start(self) -> ProcessPoolExecutor:
         # Forking after Polars has started its threads hangs; spawning does not.
         context = multiprocessing.get_context("spawn")
         self._others = {child.pid for child in multiprocessing.active_children()}
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(self._warm,))
-        for _ in range(workers):
+        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin, initargs=(self._warm,))
+        for _ in range(self.workers):
             pool.submit(os.getpid)
         return pool
-
-    def _renew(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = self._start(self._workers)
 
     def _round(self, work: Callable[[T], R], tasks: dict[int, T], watch: Watch | None) -> dict[int, Future[R]]:
         """Return the futures of tasks that ended, well or not; those whose worker died are not among them.
@@ -98,7 +86,7 @@ class ProcessPool:
         ended: dict[int, Future[R]] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < self._workers:
+                while waiting and len(running) < self.workers:
                     i, task = waiting.pop()
                     running[self._pool.submit(_work, work, task)] = i
                 finished, _ = wait(running, timeout=INTERVAL, return_when=FIRST_COMPLETED)
@@ -127,8 +115,6 @@ class ProcessPool:
 
     def _interrupt(self) -> None:
         """Interrupt what runs, as a terminal does, and give it time to say so; what waits is never begun."""
-        import multiprocessing
-
         self._pool.shutdown(wait=False, cancel_futures=True)
         ours = [child for child in multiprocessing.active_children() if child.pid not in self._others]
         for child in ours:
@@ -149,8 +135,6 @@ def _unless_interrupted(future: Future[R]) -> Future[R]:
 
 def _begin(warm: Sequence[str]) -> None:
     """Prepare a worker: one thread each, an idle worker is not interrupted, and what every task needs is imported."""
-    from importlib import import_module
-
     for name in THREADS:
         os.environ[name] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -161,9 +145,7 @@ def _begin(warm: Sequence[str]) -> None:
 
 def _end_with_parent() -> None:
     """End a worker whose parent was killed: nobody waits for it, and it would wait for work for ever."""
-    from multiprocessing import parent_process
-
-    parent = parent_process()
+    parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)

@@ -203,7 +203,7 @@ def workforce(setting: str, workers: int | None, home: Home) -> Iterator[Executo
     """
     from assay import executors
 
-    with executors.opened(executors.parse(setting), workers, home.path, WARM) as executor:
+    with executors.opened(setting, workers, home.path, WARM) as executor:
         yield executor
 
 

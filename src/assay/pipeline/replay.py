@@ -76,7 +76,7 @@ def replay(home: Home, run: Path, workers: int = 1) -> Replay:
     from assay import executors
 
     warm = ("assay.pipeline.runner", "assay.backtest.decision", "assay.gates", "assay.backtest.walk_forward")
-    with executors.opened(executors.parse("pool"), workers, home.path, warm) as pool:
+    with executors.opened("pool", workers, home.path, warm) as pool:
         made = pool.map(_once, [(home.path, run)] * workers)
     worst = max(made, key=lambda one: _ORDER.index(one.verdict))
     return replace(worst, workers=workers)
