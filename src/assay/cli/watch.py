@@ -111,7 +111,7 @@ class Lines:
         for entry in sorted(update.rows, key=lambda entry: (entry.started, entry.run_id)):
             if self._seen.get(entry.run_id) != entry:
                 self._seen[entry.run_id] = entry
-                self._print(entry.as_plain(), _cells(entry, now))
+                self._print(asdict(entry), _cells(entry, now))
         self.stream.flush()
 
     def _print(self, plain: dict[str, object], texts: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from assay.base.errors import AssayError, DiskError, InternalError, UsageError
 from assay.base.files import as_json
-from assay.page import figures
+from assay.page import lakes
 from assay.page.access import AccessControl, RefusalError, file_policy
 from assay.page.events import Broadcast
 from assay.page.lookup import NOT_FOUND, file_below, flow_folder, run_folder
@@ -85,7 +85,7 @@ class Site:
             environment().get_template(resource.template)
         self.broadcast = Broadcast(self.run_list)
         async with self.broadcast.running():
-            warming = asyncio.create_task(run_in_threadpool(figures.warm))
+            warming = asyncio.create_task(run_in_threadpool(lakes.warm))
             yield
             await warming
 
@@ -157,9 +157,9 @@ def _around(request: Request, resource: Resource, facts: Mapping[str, Any]) -> d
     if resource.template == "runs.html":
         around |= _sorting(request.query_params)
     elif resource.template == "lake.html":
-        around["figures"] = figures.coverage(facts["coverage"])
+        around["figures"] = lakes.coverage_figures(facts["coverage"])
     elif resource.template == "coin.html":
-        around["figures"] = figures.coin(dict(facts))
+        around["figures"] = lakes.coin_figures(dict(facts))
     return around
 
 

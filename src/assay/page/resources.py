@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from assay.base import files
 from assay.base.errors import AssayError, UsageError
-from assay.page import flows, lakes, runs
-from assay.page.lookup import flow_folder, run_folder
+from assay.page import lakes, runs
+from assay.page.lookup import files_below, flow_folder, run_folder
 from assay.page.run_list import Row, RunList
+from assay.report.attribution import unattributed
+from assay.report.compare import compare
+from assay.report.comparison import panels
+from assay.report.view import open_run
 from assay.report.why import why
-from assay.runs.home import Home
+from assay.runs.home import RUN_ID, Home
 
 Facts = dict[str, Any]
+
+SUMMARY = "flow.json"
+FILES = {
+    SUMMARY: "the flow's runs with their verdicts",
+    "runs.txt": "the table that the flow printed",
+    "audit_report.md": "one audit report over all runs",
+}
 
 
 @dataclass(frozen=True)
@@ -25,28 +38,31 @@ class Asked:
     path: Mapping[str, str]
     query: Mapping[str, str]
 
+    @property
+    def folder(self) -> Path:
+        """Directory of the run that the address names."""
+        return run_folder(self.home, self.path["run"])
+
+    @property
+    def symbol(self) -> str:
+        """The coin that the query names."""
+        if not self.query.get("symbol"):
+            raise UsageError("which coin?", hint="add ?symbol=BINANCE:BTCUSDT to the address")
+        return self.query["symbol"]
+
     def row(self) -> Row:
         """Return the status of the run that the address names, as of now."""
-        folder = run_folder(self.home, self.path["run"])
+        folder = self.folder
         self.run_list.refresh()
         row = self.run_list.row(folder.name)
         if row is None:  # removed between the two looks
-            run_folder(self.home, self.path["run"])
-            raise UsageError("the run is being removed", where=folder.name, hint="look again")
+            raise UsageError("the run is being removed", where=self.folder.name, hint="look again")
         return row
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One address.
-
-    Attributes
-    ----------
-    path : str
-        Below the root, and below ``/api``.
-    template : str
-        What shows it.
-    """
+    """One address below the root and below ``/api``, the template that shows it, and what is told there."""
 
     path: str
     template: str
@@ -55,38 +71,31 @@ class Resource:
 
 def _runs(asked: Asked) -> Facts:
     asked.run_list.refresh()
-    mark = asked.run_list.mark
-    rows = asked.run_list.rows()
-    shown = runs.chosen(rows, asked.query)
-    kinds = sorted({row.kind for row in rows} - {""})
+    mark, rows = asked.run_list.mark, asked.run_list.rows()
     return {
         "mark": mark,
-        "runs": [row.as_plain() for row in shown],
+        "runs": [asdict(row) for row in runs.chosen(rows, asked.query)],
         "all": len(rows),
-        "kinds": kinds,
+        "kinds": sorted({row.kind for row in rows} - {""}),
         "fault": asked.run_list.fault or None,
     }
 
 
 def _run(asked: Asked) -> Facts:
     row = asked.row()
-    folder = run_folder(asked.home, row.run_id)
     others = [other.run_id for other in asked.run_list.rows() if other.run_id != row.run_id]
-    return {"mark": asked.run_list.mark, "others": others} | runs.run_facts(folder, row)
+    return {"mark": asked.run_list.mark, "others": others} | runs.run_facts(asked.folder, row)
 
 
 def _ledger(asked: Asked) -> Facts:
-    row = asked.row()
-    start = asked.query.get("from", "0")
+    row, start = asked.row(), asked.query.get("from", "0")
     if not start.isdecimal() or len(start) > 9:
         raise UsageError("from is no number", hint="give the number of an entry, from 0")
-    return runs.ledger_facts(run_folder(asked.home, row.run_id), row, int(start))
+    return runs.ledger_facts(asked.folder, row, int(start))
 
 
 def _why(asked: Asked) -> Facts:
-    row = asked.row()
-    symbol = lakes.symbol_of(asked.query.get("symbol"))
-    return {"run": row.as_plain()} | why(run_folder(asked.home, row.run_id), symbol).as_plain()
+    return {"run": asdict(asked.row())} | why(asked.folder, asked.symbol).as_plain()
 
 
 def _compare(asked: Asked) -> Facts:
@@ -96,7 +105,12 @@ def _compare(asked: Asked) -> Facts:
     if not a or not b:
         return {"choices": choices, "chosen": [a or "", b or ""], "panels": []}
     folders = run_folder(asked.home, a), run_folder(asked.home, b)
-    return {"choices": choices, "chosen": [a, b]} | flows.comparison_facts(*folders)
+    if a == b:
+        raise UsageError("both names are of one run", where=a, hint="choose two runs")
+    comparison = compare(*map(open_run, folders))
+    again = unattributed(f"this page only reads; to decide again, run: assay compare {a} {b}")
+    shown = [asdict(panel) for panel in panels(comparison, again)]
+    return {"choices": choices, "chosen": [a, b]} | files.as_json(asdict(comparison)) | {"panels": shown}
 
 
 def _lakes(asked: Asked) -> Facts:
@@ -108,17 +122,38 @@ def _lake(asked: Asked) -> Facts:
 
 
 def _coin(asked: Asked) -> Facts:
-    symbol = lakes.symbol_of(asked.query.get("symbol"))
-    return lakes.coin_facts(asked.home, asked.path["lake"], symbol, asked.query.get("as_of") or None)
+    return lakes.coin_facts(asked.home, asked.path["lake"], asked.symbol, asked.query.get("as_of") or None)
 
 
 def _flows(asked: Asked) -> Facts:
-    return {"flows": flows.flows(asked.home)}
+    folders = asked.home.flows.iterdir() if asked.home.flows.is_dir() else ()
+    named = sorted(entry for entry in folders if RUN_ID.fullmatch(entry.name) and entry.is_dir())
+    return {"flows": [_summary(folder) for folder in reversed(named)]}
 
 
 def _flow(asked: Asked) -> Facts:
     asked.run_list.refresh()
-    return flows.flow_facts(flow_folder(asked.home, asked.path["flow"]), asked.run_list)
+    folder = flow_folder(asked.home, asked.path["flow"])
+    facts = _summary(folder)
+    for run in facts["runs"]:
+        row = asked.run_list.row(run["run_id"])
+        run["now"] = row.verdict if row else "GONE"
+    listed = [{"path": path, "bytes": size, "what": FILES.get(path, "")} for path, size in files_below(folder)]
+    return facts | {"files": listed}
+
+
+def _summary(folder: Path) -> Facts:
+    """Return what a flow wrote of its runs."""
+    blank: Facts = {"name": folder.name, "fault": None, "as_of": None, "source": None, "runs": []}
+    path = folder / SUMMARY
+    if not path.is_file():
+        return blank | {"fault": "it is going, or ended before its table was written"}
+    try:
+        found = files.read_json(path)
+        told = [{key: str(run[key]) for key in ("run_id", "profile", "verdict")} for run in found["runs"]]
+    except (AssayError, OSError, KeyError, TypeError) as error:
+        return blank | {"fault": f"{SUMMARY} is damaged: {error}"}
+    return blank | {"as_of": str(found.get("as_of") or ""), "source": str(found.get("source") or ""), "runs": told}
 
 
 RESOURCES = (
@@ -142,6 +177,4 @@ def status_of(error: AssayError) -> int:
     >>> status_of(UsageError("no such run", code="NOT_FOUND")), status_of(UsageError("bad date"))
     (404, 400)
     """
-    if error.code == "NOT_FOUND":
-        return 404
-    return 400 if int(error.exit_code) in (1, 2) else 500
+    return 404 if error.code == "NOT_FOUND" else 400 if int(error.exit_code) in (1, 2) else 500

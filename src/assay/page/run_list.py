@@ -60,10 +60,6 @@ class Row:
             return max(0.0, (now - dt.datetime.fromisoformat(self.started)).total_seconds())
         return self.elapsed
 
-    def as_plain(self) -> dict[str, Any]:
-        """Return the row as JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Update:
@@ -86,7 +82,7 @@ class Update:
 
     def as_plain(self, now: dt.datetime) -> dict[str, Any]:
         """Return the update as JSON values, with the server's time."""
-        rows = [row.as_plain() for row in self.rows]
+        rows = [asdict(row) for row in self.rows]
         return {"now": now.isoformat(), "mark": self.mark, "whole": self.whole, "rows": rows, "gone": self.gone}
 
 

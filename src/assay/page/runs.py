@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,46 +27,55 @@ LEDGER_PAGE = 200
 
 
 def run_facts(folder: Path, row: Row) -> dict[str, Any]:
-    """Return what is known of a run, whether it is going, finished or broken.
-
-    Parameters
-    ----------
-    folder : Path
-        Its directory.
-    row : Row
-        Its status.
-    """
+    """Return what is known of a run, by its directory and its status, whether it is going, finished or broken."""
     ledger = read_ledger_view(folder / layout.LEDGER)
     faults: list[str] = [ledger.fault] if ledger.fault else []
     facts: dict[str, Any] = {
-        "run": row.as_plain() | {"seconds": row.seconds(dt.datetime.now(UTC))},
+        "run": asdict(row) | {"seconds": row.seconds(dt.datetime.now(UTC))},
         "steps": steps(ledger, row),
         "checks": checks(ledger),
         "files": files(folder),
         "ledger": {"entries": len(ledger.entries), "head": ledger.head, "sealed": ledger.last("seal") is not None},
         "faults": faults,
     }
-    more = _meta(folder, faults) if row.kind == "meta" else _atomic(folder, faults)
-    return facts | more
+    return facts | _contents(folder, row.kind == "meta", faults)
 
 
-def _atomic(folder: Path, faults: list[str]) -> dict[str, Any]:
-    view = open_run(folder)
-    faults += [f"{name}: {reason}" for name, reason in view.faults.items()]
-    said = verdict(view)
+def _contents(folder: Path, meta: bool, faults: list[str]) -> dict[str, Any]:
+    """Return what the artifacts of a sleeve or of a portfolio say; what cannot be read joins the faults."""
+    run, view = Run(folder), None if meta else open_run(folder)
+    said = verdict(view) if view else None
+    manifest, selection, winners = run.get(layout.MANIFEST) or {}, run.get(layout.SELECTION), run.get(layout.WINNERS)
+    risk, flattened, statistics = run.get(layout.RISK), run.get(layout.FLATTENED), run.get(layout.WALK_STATISTICS)
+    sleeves, contributors = run.get(layout.META_SLEEVES), run.get(layout.META_CONTRIBUTORS)
+    shares = {name: book.sleeve_weight for name, book in contributors.profiles.items()} if contributors else {}
+    faults += [f"{name}: {reason}" for name, reason in {**run.faults, **(view.faults if view else {})}.items()]
     return {
-        "verdict": {"word": said.word, "why": said.why},
-        "source": view.setting("source"),
-        "lake": str(view.setting("lake.folder") or "").rpartition("/")[2],
-        "funnel": [artifacts.as_plain(stage) for stage in view.selection.stages] if view.selection else [],
-        "winners": [artifacts.as_plain(winner) for winner in view.winners.winners] if view.winners else [],
-        "candidates": sorted({fate.symbol for fate in view.selection.fates}) if view.selection else [],
-        "weights": _weights(view.flattened),
-        "statistics": _statistics(view.statistics),
-        "regime": view.risk.regime if view.risk else None,
-        "sleeves": [],
-        "refused": [],
+        "verdict": {"word": said.word, "why": said.why} if said else None,
+        "source": None if meta else manifest.get("source"),
+        "lake": _lake(manifest),
+        "funnel": [artifacts.as_plain(stage) for stage in selection.stages] if selection else [],
+        "winners": [artifacts.as_plain(winner) for winner in winners.winners] if winners else [],
+        "candidates": sorted({fate.symbol for fate in selection.fates}) if selection else [],
+        "weights": _weights(flattened),
+        "statistics": _statistics(view.statistics if view else (statistics or {}).get("as_run")),
+        "regime": risk.regime if risk else None,
+        "sleeves": [
+            {
+                "sleeve": sleeve.sleeve,
+                "run_id": sleeve.run_id,
+                "direction": sleeve.direction,
+                "weights": {name: shares[name].get(sleeve.sleeve) for name in in_order(shares)},
+            }
+            for sleeve in (sleeves.accepted if sleeves else [])
+        ],
+        "refused": [artifacts.as_plain(refusal) for refusal in sleeves.refused] if sleeves else [],
     }
+
+
+def _lake(manifest: Mapping[str, Any]) -> str:
+    lake = manifest.get("lake")
+    return str(lake.get("folder") or "").rpartition("/")[2] if isinstance(lake, Mapping) else ""
 
 
 def _statistics(found: Any) -> dict[str, dict[str, float | None]]:
@@ -87,36 +97,6 @@ def _weights(flattened: Flattened | None) -> dict[str, Any]:
         "risk_profiles": names,
         "coins": [{"symbol": coin, "net": coins[coin]} for coin in ordered],
         "cash": {name: flattened.profiles[name].cash for name in names},
-    }
-
-
-def _meta(folder: Path, faults: list[str]) -> dict[str, Any]:
-    run = Run(folder)
-    sleeves, contributors = run.get(layout.META_SLEEVES), run.get(layout.META_CONTRIBUTORS)
-    flattened, statistics = run.get(layout.FLATTENED), run.get(layout.WALK_STATISTICS) or {}
-    faults += [f"{name}: {reason}" for name, reason in run.faults.items()]
-    shares = {name: book.sleeve_weight for name, book in contributors.profiles.items()} if contributors else {}
-    accepted = sleeves.accepted if sleeves else []
-    return {
-        "verdict": None,
-        "source": None,
-        "lake": accepted[0].lake.rpartition("/")[2] if accepted else "",
-        "funnel": [],
-        "winners": [],
-        "candidates": [],
-        "weights": _weights(flattened),
-        "statistics": _statistics(statistics.get("as_run")),
-        "regime": None,
-        "sleeves": [
-            {
-                "sleeve": sleeve.sleeve,
-                "run_id": sleeve.run_id,
-                "direction": sleeve.direction,
-                "weights": {name: shares[name].get(sleeve.sleeve) for name in in_order(shares)},
-            }
-            for sleeve in accepted
-        ],
-        "refused": [artifacts.as_plain(refusal) for refusal in sleeves.refused] if sleeves else [],
     }
 
 
@@ -166,7 +146,7 @@ def ledger_facts(folder: Path, row: Row, start: int) -> dict[str, Any]:
     chosen = ledger.entries[start : start + LEDGER_PAGE]
     following = start + LEDGER_PAGE
     return {
-        "run": row.as_plain(),
+        "run": asdict(row),
         "head": ledger.head,
         "entries": len(ledger.entries),
         "fault": ledger.fault,
