@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from assay.pipeline.context import MetaContext, Step
+from assay.pipeline.context import GivenPortfolio, Made, Said, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
 from assay.pipeline.runner import Outcome, execute
 from assay.pipeline.tables import META_STEPS as STEPS
 from assay.runs.home import Home, claim
 from assay.runs.request import MetaRequest, Pin, pin
+from assay.runs.run import Run
 from assay.settings import load
 from assay.settings.model import MetaProfile
 
@@ -59,13 +60,13 @@ class Assembly:
         return pin(self.home.runs, sleeve, folder.name)
 
 
-def mutated(after: str, mutation: Callable[[MetaContext], None]) -> tuple[Step, ...]:
+def mutated(after: str, mutation: Callable[[Run], Made]) -> tuple[Step, ...]:
     """The table of steps with a fault in one of them: the step works, then the mutation does."""
 
-    def work(step: Step) -> Callable[[MetaContext], None]:
-        def faulty(context: MetaContext) -> None:
-            step.work(context)
-            mutation(context)
+    def work(step: Step) -> Callable[[GivenPortfolio], Iterator[Said]]:
+        def faulty(given: GivenPortfolio) -> Iterator[Said]:
+            yield from step.work(given)
+            yield mutation(Run(given.run.folder))
 
         return faulty
 

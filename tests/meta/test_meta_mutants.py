@@ -12,7 +12,7 @@ from assay.gates.validation import validate
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS as SLEEVE_STEPS
 from assay.runs import artifacts as layout
-from assay.runs.documents import Contributors, Flattened, MetaOptimized
+from assay.runs.documents import Contributors, Flattened
 from assay.runs.request import Pin
 from assay.runs.run import Run
 from assay.runs.verify import verify
@@ -22,27 +22,25 @@ from assay.settings.model import MetaProfile
 from .conftest import META, SLEEVES, mutated
 
 
-def document(kind, name, change):
-    def mutate(context):
-        value = context.load(kind, name).model_dump(mode="json")
+def document(row, change):
+    def mutate(run):
+        value = run[row].model_dump(mode="json")
         change(value)
-        context.save(name, kind.model_validate(value))
+        return {row: type(run[row]).model_validate(value)}
 
     return mutate
 
 
-def flip_a_sleeve(context):
-    frame = context.table(layout.META_RETURNS)
-    context.save(layout.META_RETURNS, frame.with_columns(-pl.col(SLEEVES[1])))
+def flip_a_sleeve(run):
+    return {layout.META_RETURNS: run[layout.META_RETURNS].with_columns(-pl.col(SLEEVES[1]))}
 
 
-def another_sleeves_returns(context):
-    frame = context.table(layout.META_RETURNS)
-    context.save(layout.META_RETURNS, frame.with_columns(pl.col(SLEEVES[0]).alias(SLEEVES[2])))
+def another_sleeves_returns(run):
+    return {layout.META_RETURNS: run[layout.META_RETURNS].with_columns(pl.col(SLEEVES[0]).alias(SLEEVES[2]))}
 
 
-def empty_returns(context):
-    context.save(layout.META_RETURNS, context.table(layout.META_RETURNS).head(0))
+def empty_returns(run):
+    return {layout.META_RETURNS: run[layout.META_RETURNS].head(0)}
 
 
 def scale_a_weight(value):
@@ -91,10 +89,10 @@ def hide_netting(value):
     value["profiles"]["hrp"]["netted"] += 0.01
 
 
-def raise_the_limit(context):
+def raise_the_limit(run):
     """Undo the cut of a coin everywhere: only the limit itself can tell."""
-    contributors = context.load(Contributors, layout.META_CONTRIBUTORS).model_dump(mode="json")
-    flattened = context.load(Flattened, layout.FLATTENED).model_dump(mode="json")
+    contributors = run[layout.META_CONTRIBUTORS].model_dump(mode="json")
+    flattened = run[layout.FLATTENED].model_dump(mode="json")
     book, flat = contributors["profiles"]["hrp"], flattened["profiles"]["hrp"]
     coin = next(coin for coin in book["coins"] if coin["To_Cash"] > 0)
     factor, more = coin["Before"] / coin["Gross"], coin["To_Cash"]
@@ -115,8 +113,10 @@ def raise_the_limit(context):
         one["cash"] -= more
         one["net"] -= more
     book["abs_net"] += more
-    context.save(layout.META_CONTRIBUTORS, Contributors.model_validate(contributors))
-    context.save(layout.FLATTENED, Flattened.model_validate(flattened))
+    return {
+        layout.META_CONTRIBUTORS: Contributors.model_validate(contributors),
+        layout.FLATTENED: Flattened.model_validate(flattened),
+    }
 
 
 MUTANTS = {
@@ -125,42 +125,42 @@ MUTANTS = {
     "another sleeve's returns": ("meta_returns", another_sleeves_returns, {"META_RETURNS_MISMATCH"}),
     "a scaled weight": (
         "optimization",
-        document(MetaOptimized, layout.META_OPTIMIZED, scale_a_weight),
+        document(layout.META_OPTIMIZED, scale_a_weight),
         {"META_WEIGHT_SUM"},
     ),
     "a weight beyond its bounds": (
         "optimization",
-        document(MetaOptimized, layout.META_OPTIMIZED, move_a_weight),
+        document(layout.META_OPTIMIZED, move_a_weight),
         {"META_BOUNDS_BREACH"},
     ),
     "overlapping contributors lost": (
         "weight_flattening",
-        document(Contributors, layout.META_CONTRIBUTORS, lose_a_shared_contributor),
+        document(layout.META_CONTRIBUTORS, lose_a_shared_contributor),
         {"META_CONTRIBUTORS_LOST"},
     ),
     "a turned contributor": (
         "weight_flattening",
-        document(Contributors, layout.META_CONTRIBUTORS, turn_a_contributor),
+        document(layout.META_CONTRIBUTORS, turn_a_contributor),
         {"META_DIRECTION_MISMATCH"},
     ),
     "a turned coin": (
         "weight_flattening",
-        document(Flattened, layout.FLATTENED, turn_a_coin),
+        document(layout.FLATTENED, turn_a_coin),
         {"META_DIRECTION_MISMATCH"},
     ),
     "a lost coin": (
         "weight_flattening",
-        document(Flattened, layout.FLATTENED, lose_a_coin),
+        document(layout.FLATTENED, lose_a_coin),
         {"META_CONTRIBUTORS_LOST"},
     ),
     "a lost risk profile": (
         "analysis",
-        document(Flattened, layout.FLATTENED, lose_a_profile),
+        document(layout.FLATTENED, lose_a_profile),
         {"META_PROFILE_MISSING"},
     ),
     "netting that does not add up": (
         "sign_test_post_opt",
-        document(Contributors, layout.META_CONTRIBUTORS, hide_netting),
+        document(layout.META_CONTRIBUTORS, hide_netting),
         {"META_MASS"},
     ),
     "a coin above the limit": ("weight_flattening", raise_the_limit, {"META_CONCENTRATION"}),

@@ -34,7 +34,7 @@ def test_a_failed_gate_ends_the_run_with_exit_code_1_and_a_broken_ledger_with_3(
 
 
 def test_a_fault_in_synthesis_itself_breaks_l3(sandbox, monkeypatch):
-    from assay.pipeline import steps
+    from assay.pipeline import sleeve_steps as steps
 
     honest = steps.synthetic_frame
     monkeypatch.setattr(steps, "synthetic_frame", lambda *arguments: flip_one(honest(*arguments)))

@@ -17,17 +17,19 @@ from crash_world import LONG, SMALL, make_bars
 from isolation_schedule import PausingDisk, Schedule
 
 from assay.base.domain import UTC
+from assay.base.errors import GateError
 from assay.lake import delta
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
 from assay.pipeline import flow
-from assay.pipeline.context import Step
+from assay.pipeline.context import Gate, Step, event
 from assay.pipeline.flow import Foundation, lay_foundation, requests
 from assay.pipeline.replay import recorded_artifacts
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
 from assay.runs import artifacts as layout
 from assay.runs import registry
+from assay.runs.artifacts import Artifact
 from assay.runs.home import Home, Status, claim
 from assay.runs.ledger import LOCKED, SEALED, check_chain
 from assay.runs.verify import verify
@@ -38,32 +40,35 @@ CASES, PARTS, REAL = 1000, 4, 100
 NOW = dt.datetime(2024, 1, 21, tzinfo=UTC)
 
 
-def preflight(context):
-    context.save(layout.MANIFEST, context.request.manifest())
+HIGHS: Artifact[pl.DataFrame] = Artifact("data/highs.parquet")
+SHARES: Artifact[dict] = Artifact("data/shares.json")
 
 
-def look(context):
-    bars = context.snapshot.bars().group_by("symbol").agg(pl.col("close").max(), pl.len()).sort("symbol")
-    context.save("data/highs.parquet", bars)
-    context.event("PINNED", "looked at the pinned head", {"head": context.request.head})
+def preflight(given):
+    yield {layout.MANIFEST: given.request.manifest()}
 
 
-def derive(context):
-    table = context.table("data/highs.parquet")
-    context.save("data/shares.json", dict(zip(table["symbol"], table["close"] / table["len"], strict=True)))
-    context.ledger.gate(context.number, "small", ok=True, checked=table.height, violations=[])
+def look(given):
+    yield {HIGHS: given.snapshot.bars().group_by("symbol").agg(pl.col("close").max(), pl.len()).sort("symbol")}
+    yield event("PINNED", "looked at the pinned head", {"head": given.run[layout.MANIFEST]["lake"]["head"]})
 
 
-def report(context):
-    context.save(layout.WALK_STATISTICS, {"as_run": {"hrp": {"sharpe": 1.0}}})
-    context.save(layout.REPORT, "what was found\n")
+def derive(given):
+    table = given.run[HIGHS]
+    yield {SHARES: dict(zip(table["symbol"], table["close"] / table["len"], strict=True))}
+    yield Gate("small", True, table.height, [], GateError("", where="small"))
+
+
+def report(given):
+    assert given.run[SHARES]
+    yield {layout.WALK_STATISTICS: {"as_run": {"hrp": {"sharpe": 1.0}}}, layout.REPORT: "what was found\n"}
 
 
 SMALL_STEPS = (
     Step(1, "preflight", preflight, (), (layout.MANIFEST,)),
-    Step(2, "look", look, (layout.MANIFEST,), ("data/highs.parquet",)),
-    Step(3, "derive", derive, ("data/highs.parquet",), ("data/shares.json",)),
-    Step(4, "report", report, ("data/shares.json",), (layout.WALK_STATISTICS, layout.REPORT), seals=True),
+    Step(2, "look", look, (layout.MANIFEST,), (HIGHS,)),
+    Step(3, "derive", derive, (HIGHS,), (SHARES,)),
+    Step(4, "report", report, (SHARES,), (layout.WALK_STATISTICS, layout.REPORT), seals=True),
 )
 
 

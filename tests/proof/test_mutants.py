@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from mutants import COMPOSED, GATES, MUTANTS, NO_FAULTS
 
-from assay.pipeline import steps
+from assay.pipeline import sleeve_steps as steps
 from assay.runs import artifacts as layout
 from assay.runs.ledger import Ledger
 from assay.selftest.cases import SETTINGS
@@ -48,8 +48,10 @@ def gates():
     """Names of gates that the sources enter in a ledger; ``{stage}`` stands for both sign tests."""
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "gate" and len(node.args) > 1:
-                yield ast.unparse(node.args[1]).removeprefix("f").strip("'\"")
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Gate", "validated"):
+                name = ast.unparse(node.args[0])
+                if name.endswith("'"):  # else it is handed down, and written where it comes from
+                    yield name.removeprefix("f").strip("'").replace("result.stage", "stage")
 
 
 def test_every_gate_of_the_sources_is_in_the_register():
@@ -152,10 +154,10 @@ def test_a_candidate_without_column_or_reason_is_refused(sandbox, monkeypatch):
     assert "neither a column nor a reason" in outcome.error["what"]
 
 
-def hold_a_loss_maker(context):
+def hold_a_loss_maker(run):
     """Let the first coin that the guarded book holds be one that the decision called a loss maker."""
-    weights = context.table(layout.WALK_WEIGHTS)
-    context.save(layout.WALK_WEIGHTS, weights.with_columns((pl.int_range(pl.len()) == 0).alias("loss_maker")))
+    weights = run[layout.WALK_WEIGHTS].with_columns((pl.int_range(pl.len()) == 0).alias("loss_maker"))
+    return {layout.WALK_WEIGHTS: weights}
 
 
 def test_the_gate_of_capital_preservation_kills_its_mutant(sandbox):

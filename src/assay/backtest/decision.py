@@ -27,6 +27,8 @@ from assay.screening.scanner import scan
 from assay.screening.superset import consolidate, profile_candidates
 from assay.settings.model import SCAN_DAYS, Profile, Scanner
 
+Allocations = Mapping[str, Allocation]
+"""By risk profile."""
 NO_CANDIDATES = "NO_CANDIDATES"
 NO_WINNERS = "NO_WINNERS"
 MEAN_TOLERANCE = 1e-12
@@ -61,8 +63,8 @@ class Decision:
     discovery: Discovery
     selection: Selection | None = None
     state: RiskState | None = None
-    guarded_on_atoms: Mapping[str, Allocation] | None = None
-    unguarded_on_atoms: Mapping[str, Allocation] | None = None
+    guarded_on_atoms: Allocations | None = None
+    unguarded_on_atoms: Allocations | None = None
 
     @property
     def reason(self) -> str | None:
@@ -81,7 +83,7 @@ class Decision:
         """The same with the guard off."""
         return self._net(self.unguarded_on_atoms)
 
-    def _net(self, allocations: Mapping[str, Allocation] | None) -> dict[str, dict[str, float]]:
+    def _net(self, allocations: Allocations | None) -> dict[str, dict[str, float]]:
         if allocations is None or self.state is None:
             return {}
         atoms = self.state.atoms
@@ -196,12 +198,12 @@ class Deciding:
         return analyse(selection.streams, atoms, close, self.profile, antifragility(selection))
 
     @cached_property
-    def guarded(self) -> Mapping[str, Allocation] | None:
+    def guarded(self) -> Allocations | None:
         """Weights of atoms by risk profile, with the guard as the profile has it."""
         return None if self.state is None else optimize(self.state, self.profile, guarded=True)
 
     @cached_property
-    def unguarded(self) -> Mapping[str, Allocation] | None:
+    def unguarded(self) -> Allocations | None:
         """The same without a guard."""
         return None if self.state is None else optimize(self.state, self.profile, guarded=False)
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from assay.base.constants import Bools, Days, Floats
 from assay.base.errors import DataError
-from assay.base.files import read_json
 from assay.runs import artifacts as layout
-from assay.runs.documents import AlignedProfile, Alignment, Event, RiskAnalysis, SleeveDays, load
-from assay.runs.request import is_meta
+from assay.runs.documents import AlignedProfile, Alignment, Event, SleeveDays
 from assay.runs.run import Run
-
-Floats = npt.NDArray[np.float64]
-Days = npt.NDArray[np.datetime64]
 
 SLEEVE_IN_CASH = "META_SLEEVE_IN_CASH"
 SHORTFALL = "META_SHORTFALL"
@@ -81,7 +75,7 @@ class Aligned:
         return Aligned(sleeves, self.days, self.returns[:, on], self.gross[:, on], records)
 
 
-def read_sleeve(run: Path, risk_profiles: Sequence[str]) -> dict[str, SleeveRecord]:
+def read_sleeve(run: Run, risk_profiles: Sequence[str]) -> dict[str, SleeveRecord]:
     """Read what a sleeve's walk-forward left, by risk profile.
 
     Raises
@@ -89,9 +83,9 @@ def read_sleeve(run: Path, risk_profiles: Sequence[str]) -> dict[str, SleeveReco
     IntegrityError
         If a table is missing or unreadable.
     """
-    sleeve = Run(run)
-    returns, weights = sleeve[layout.WALK_RETURNS], sleeve[layout.WALK_WEIGHTS]
-    moments = sleeve[layout.WALK_DECISIONS]["as_of"].unique().sort()
+    returns = run[layout.WALK_RETURNS]
+    weights = run[layout.WALK_WEIGHTS]
+    moments = run[layout.WALK_DECISIONS]["as_of"].unique().sort()
     return {name: _record(name, returns, weights, moments) for name in risk_profiles}
 
 
@@ -153,7 +147,7 @@ def align(records: Mapping[str, SleeveRecord], min_days: int, where: str) -> Ali
     )
 
 
-def varying(returns: Floats) -> npt.NDArray[np.bool_]:
+def varying(returns: Floats) -> Bools:
     """Say for each column of (n_days, n_sleeves) returns whether it varies.
 
     >>> varying(np.array([[0.0, 0.01], [0.0, 0.02]])).tolist()
@@ -232,25 +226,24 @@ def rejoin(frame: pl.DataFrame, records: Mapping[str, Mapping[str, SleeveRecord]
     return Aligned(sleeves, days, np.ascontiguousarray(own.select(sleeves).to_numpy()), gross, mine)
 
 
-def regimes(run: Path) -> tuple[tuple[np.datetime64, str], ...]:
+def regimes(run: Run) -> tuple[tuple[np.datetime64, str], ...]:
     """Return the regime that each decision of a sleeve's walk-forward named, by its instant, ascending."""
-    decisions = Run(run)[layout.WALK_DECISIONS].sort("as_of")
+    decisions = run[layout.WALK_DECISIONS].sort("as_of")
     if "regime" not in decisions.columns:
         return ()
     named = decisions.drop_nulls("regime")
     return tuple(zip(named["as_of"].dt.replace_time_zone(None).to_numpy(), named["regime"].to_list(), strict=True))
 
 
-def live_regime(runs: Sequence[Path]) -> str:
+def live_regime(runs: Sequence[Run]) -> str:
     """Return the gravest regime that any sleeve's own decision found; NORMAL where none tells one."""
     return gravest([_live(run) for run in runs])
 
 
-def _live(run: Path) -> str:
-    if is_meta(run):
-        profiles = read_json(run / layout.META_OPTIMIZED)["profiles"]
-        return gravest([str(profile["regime"]) for profile in profiles.values()])
-    return load(RiskAnalysis, run / layout.RISK).regime
+def _live(run: Run) -> str:
+    if run.kind == "meta":
+        return gravest([profile.regime for profile in run[layout.META_OPTIMIZED].profiles.values()])
+    return run[layout.RISK].regime
 
 
 def gravest(names: Sequence[str]) -> str:

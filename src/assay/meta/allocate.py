@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
-from assay.base.constants import Floats, Scalar
+from assay.base.constants import Bools, Floats, Scalar
 from assay.gates.portfolio import bounds
 from assay.meta.alignment import SLEEVE_IN_CASH, varying
 from assay.risk.allocate import build_optimizer
@@ -27,7 +26,7 @@ BOUNDS_RELAXED = "META_BOUNDS_RELAXED"
 
 
 @dataclass(frozen=True)
-class Decision:
+class SleeveDecision:
     """Weights of sleeves under one risk profile.
 
     Attributes
@@ -47,7 +46,7 @@ class Decision:
     """
 
     weights: Floats
-    on: npt.NDArray[np.bool_]
+    on: Bools
     lower: float
     upper: float
     allocation: Allocation
@@ -62,7 +61,7 @@ class Decision:
 
 def decide(
     returns: Floats, sleeves: Sequence[str], name: str, profile: MetaProfile, regime: RegimeName = "NORMAL"
-) -> Decision | None:
+) -> SleeveDecision | None:
     """Weigh sleeves by one risk profile.
 
     Parameters
@@ -79,7 +78,7 @@ def decide(
 
     Returns
     -------
-    Decision or None
+    SleeveDecision or None
         None where no sleeve varies. A single one gets the whole budget: whether that is a portfolio is the caller's to
         say.
 
@@ -123,7 +122,7 @@ def decide(
     allocation = optimizer.allocate(estimates, polytope)
     weights = np.zeros(len(on))
     weights[on] = allocation.weights
-    return Decision(weights, on, lower, upper, allocation, estimates, events + allocation.events)
+    return SleeveDecision(weights, on, lower, upper, allocation, estimates, events + allocation.events)
 
 
 def _antifragility(returns: Floats) -> Floats:
@@ -133,7 +132,7 @@ def _antifragility(returns: Floats) -> Floats:
 
 
 def document(
-    decision: Decision, sleeves: Sequence[str], directions: Sequence[SleeveDirection], regime: str
+    decision: SleeveDecision, sleeves: Sequence[str], directions: Sequence[SleeveDirection], regime: str
 ) -> MetaProfileWeights:
     """Write one risk profile of ``meta_optimized.json``: every sleeve, in the profile's order."""
     return MetaProfileWeights(

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.backtest.statistics import cagr, correlation, max_drawdown, sharpe, volatility
-from assay.base.constants import DAYS_PER_YEAR
-from assay.meta.alignment import Aligned, Floats
-from assay.meta.allocate import Decision
+from assay.base.constants import DAYS_PER_YEAR, Floats
+from assay.meta.alignment import Aligned
+from assay.meta.allocate import SleeveDecision
 from assay.meta.walk import RegimeOf, Walk, walk
 from assay.runs.documents import AnalysedProfile, ContributorBook, LeftOut, SleeveShare
 from assay.settings.model import MetaProfile
@@ -75,7 +74,7 @@ def analyse(
     aligned: Aligned,
     name: str,
     profile: MetaProfile,
-    decided: tuple[Decision, ContributorBook],
+    decided: tuple[SleeveDecision, ContributorBook],
     whole: Walk,
     regime: RegimeOf,
     shorts: Sequence[str],
@@ -88,7 +87,7 @@ def analyse(
     name : str
         Risk profile.
     profile : MetaProfile
-    decided : pair of Decision and ContributorBook
+    decided : pair of SleeveDecision and ContributorBook
         The live decision, on sleeves and on coins.
     whole : Walk
         Walk-forward of the portfolio.
@@ -144,10 +143,10 @@ def correlations(aligned: Aligned) -> dict[str, dict[str, float | None]]:
     return {one: {other: correlation(a, b) for other, b in columns.items()} for one, a in columns.items()}
 
 
-def _sleeves(aligned: Aligned, profile: MetaProfile, decision: Decision, whole: Walk) -> dict[str, SleeveShare]:
+def _sleeves(aligned: Aligned, profile: MetaProfile, decision: SleeveDecision, whole: Walk) -> dict[str, SleeveShare]:
     known = aligned.returns[-profile.train :]
     shares = risk_shares(decision.allocation.weights, decision.estimates.covariance.matrix)
-    risk: npt.NDArray[np.float64] = np.zeros(len(aligned.sleeves))
+    risk: Floats = np.zeros(len(aligned.sleeves))
     if shares is not None:
         risk[decision.on] = shares
     means = DAYS_PER_YEAR * known.mean(axis=0)

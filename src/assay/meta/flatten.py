@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.base.errors import IntegrityError
 from assay.gates.portfolio import CONCENTRATION
@@ -20,9 +19,7 @@ from assay.runs.documents import (
     Contribution,
     Contributor,
     ContributorBook,
-    Contributors,
     Event,
-    Flattened,
     FlattenedAsset,
     FlattenedProfile,
     MetaProfileWeights,
@@ -30,9 +27,8 @@ from assay.runs.documents import (
     Optimized,
     OptimizedAsset,
     OptimizedProfile,
-    load,
 )
-from assay.runs.request import is_meta
+from assay.runs.run import Run
 
 NETTED = "META_NETTED"
 SIGNS = {"LONG": 1.0, "SHORT": -1.0}
@@ -47,7 +43,7 @@ class SleeveBook:
     contributors: tuple[Contributor, ...]
 
 
-def read_books(run: Path, sleeve: str, risk_profiles: Sequence[str]) -> dict[str, SleeveBook]:
+def read_books(run: Run, sleeve: str, risk_profiles: Sequence[str]) -> dict[str, SleeveBook]:
     """Read what a sleeve holds, by risk profile, from its run.
 
     Raises
@@ -55,12 +51,14 @@ def read_books(run: Path, sleeve: str, risk_profiles: Sequence[str]) -> dict[str
     IntegrityError
         If a document is missing, or lacks a risk profile.
     """
-    profiles = load(Flattened, run / layout.FLATTENED).profiles
-    below = load(Contributors, run / layout.META_CONTRIBUTORS).profiles if is_meta(run) else None
+    profiles = run[layout.FLATTENED].profiles
+    below = run[layout.META_CONTRIBUTORS].profiles if run.kind == "meta" else None
     books = {}
     for name in risk_profiles:
         if name not in profiles:
-            raise IntegrityError(f"{sleeve} has no {name}", where=str(run), hint="run it again with all risk profiles")
+            raise IntegrityError(
+                f"{sleeve} has no {name}", where=str(run.folder), hint="run it again with all risk profiles"
+            )
         flat = profiles[name]
         parts = _own(sleeve, flat) if below is None else _nested(sleeve, below[name])
         books[name] = SleeveBook(flat.gross, flat.cash, tuple(parts))

@@ -17,8 +17,9 @@ import polars as pl
 
 from assay.backtest.bootstrap import intervals
 from assay.backtest.statistics import summary
+from assay.base.constants import Floats
 from assay.gates.eligibility import TOO_FEW_SLEEVES, enough
-from assay.meta.alignment import Aligned, Floats
+from assay.meta.alignment import Aligned
 from assay.meta.allocate import decide
 from assay.risk.regime import RegimeName
 from assay.settings.model import MetaProfile

@@ -1,42 +1,111 @@
-"""What a step has in hand: its run directory, its settings, its ledger and the pinned lake."""
+"""What a step is given, and what it gives back.
+
+A step is a function of artifacts: it opens them in ``given.run``, and yields what it made and what was found, in order.
+The runner saves the one and writes the other into the ledger; a step itself writes nothing.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from assay.base import files
+from assay.base.domain import parse_as_of
+from assay.base.errors import AssayError, ContractError, IntegrityError
+from assay.base.files import as_json
 from assay.executors import Executor, Serial
-from assay.runs import documents as artifacts
+from assay.runs.artifacts import LEDGER, RAW, Artifact
+from assay.runs.documents import Document, Event
 from assay.runs.request import Job, MetaRequest, Request
-from assay.settings.model import MetaProfile, Profile
+from assay.runs.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import polars as pl
 
+    from assay.backtest.decision import Deciding
+    from assay.gates.contract import ContractResult
     from assay.lake.snapshot import Snapshot
     from assay.market.panel import Market
-    from assay.runs.ledger import Ledger
+    from assay.settings.model import MetaProfile, Profile
 
-D = TypeVar("D", bound=artifacts.Document)
+R = TypeVar("R", bound=Job)
+NOT_AS_DECIDED = "NOT_AS_DECIDED"
+"""A table of an earlier step is not what the decision, taken again, gives."""
+
+
+# --- what it gives back -----------------------------------------------------------------------------------------------
+
+
+def event(code: str, what: str, values: Mapping[str, Any] | None = None) -> Event:
+    """Return something that changed a number on the way, or that a reader must know."""
+    return Event(code=code, what=what, values=as_json(values or {}))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Verdict of a gate, with how much it checked; one that is not ok ends the run by its refusal."""
+
+    name: str
+    ok: bool
+    checked: int
+    violations: Any
+    refusal: AssayError
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Something else was used than was asked for: a solver, a source."""
+
+    code: str
+    what: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Outcome of a contract; what it finds ends the run."""
+
+    result: ContractResult
+    sleeve: str | None = None
+    """Sleeve of a portfolio whose data were checked."""
+    without: Collection[str] = ()
+    """Symbols that the decision leaves out by itself, whose rows may be filtered: a walk-forward sees no contract."""
+
+    @property
+    def refusal(self) -> ContractError | None:
+        """The first fault that nothing excuses."""
+        failed = self.result.action == "failed"
+        for fault in self.result.violations:
+            if failed or fault.where.partition(" ")[0] not in self.without:
+                where = f"{self.sleeve} {fault.where}" if self.sleeve else fault.where
+                what = f"{self.result.layer} broken: {fault.what}"
+                return ContractError(what, where=where, hint=f"see {LEDGER}", code=fault.code)
+        return None
+
+
+Content: TypeAlias = "Document | pl.DataFrame | Mapping[str, Any] | str"
+Made: TypeAlias = Mapping[str, Content]
+"""Artifacts by their rows of the table."""
+Said: TypeAlias = Made | Checked | Gate | Event | Fallback
 
 
 @dataclass(frozen=True)
 class Step:
-    """One row of a table of steps; a path that ends in ``/`` is a folder."""
+    """One row of a table of steps.
+
+    It opens the files in ``reads`` and no others; the ledger among them means that it judges what the steps before it
+    said. What it writes are the rows of the table of artifacts that have its number.
+    """
 
     number: int
     name: str
-    work: Callable[[Any], None]
-    """Takes what the job opens."""
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
+    work: Callable[[Any], Iterator[Said]]
+    """Takes what is given for this kind of run."""
+    reads: tuple[Artifact[Any], ...]
+    writes: tuple[Artifact[Any], ...]
     seals: bool = False
     """The run is complete after it."""
 
@@ -46,70 +115,51 @@ class Step:
         return f"Step {self.number}: {self.name.replace('_', ' ').title()}"
 
 
-@dataclass
-class Workspace:
-    """A run directory opened for writing by the one process that executes it."""
-
-    folder: Path
-    ledger: Ledger
-    number: int = field(default=0, kw_only=True)
-    """Step in progress."""
-    written: dict[str, str] = field(default_factory=dict, kw_only=True)
-    """Relative path to SHA-256 of what the step in progress wrote."""
-    executor: Executor = field(default_factory=Serial, kw_only=True)
-    """Where parts of a step may be done."""
-
-    def path(self, name: str) -> Path:
-        """Absolute path of a file of the run."""
-        return self.folder / name
-
-    def load(self, kind: type[D], name: str) -> D:
-        """Read a document of the run."""
-        return artifacts.load(kind, self.path(name))
-
-    def table(self, name: str) -> pl.DataFrame:
-        """Read a table of the run."""
-        import polars as pl
-
-        return pl.read_parquet(self.path(name))
-
-    def save(self, name: str, content: artifacts.Document | pl.DataFrame | Mapping[str, Any] | str) -> None:
-        """Write a document, table, JSON object or text of the step in progress."""
-        path = self.path(name)
-        if isinstance(content, artifacts.Document):
-            self.written[name] = artifacts.save(content, path)
-        elif isinstance(content, str):
-            self.written[name] = files.write(path, content.encode())
-        elif isinstance(content, Mapping):
-            self.written[name] = files.write_json(path, dict(content))
-        else:
-            self.written[name] = files.write_table(path, content)
-
-    def event(self, code: str, what: str, values: Mapping[str, Any] | None = None) -> None:
-        """Record one event of the step in progress."""
-        self.ledger.event(self.number, code, what, files.as_json(values or {}))
-
-    def events(self, events: Iterable[artifacts.Event]) -> None:
-        """Record events of the step in progress."""
-        for event in events:
-            self.event(event.code, event.what, event.values)
+# --- what it is given -------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Context(Workspace):
-    """The directory of a sleeve, with its request and the pinned lake."""
+@dataclass(eq=False)
+class Given(Generic[R]):
+    """The files of the run, what was asked for, and what was worked out for one step and serves a later one.
 
-    request: Request
+    Attributes
+    ----------
+    run : Run
+        Opened anew for each step, so that it remembers what this one opens.
+    executor : Executor
+        Where parts of a step may be done.
+    """
+
+    request: R
+    executor: Executor
+    run: Run = field(init=False)
+    memory: dict[Any, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.open_anew()
+
+    def open_anew(self) -> None:
+        """Forget which files were opened."""
+        self.run = Run(self.request.run, self.request.home / "runs")
 
     @property
-    def profile(self) -> Profile:
+    def profile(self) -> Profile | MetaProfile:
         """Resolved settings."""
-        return self.request.profile
+        return self.run.manifest.profile
 
     @property
     def as_of(self) -> dt.datetime:
         """Instant of the decision."""
-        return self.request.as_of
+        return parse_as_of(self.run.manifest.as_of)
+
+
+class GivenSleeve(Given[Request]):
+    """What a step of a sleeve is given: also the pinned lake, and the decision."""
+
+    @property
+    def profile(self) -> Profile:
+        """Resolved settings."""
+        return self.run.sleeve.profile
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -120,38 +170,61 @@ class Context(Workspace):
 
     @property
     def market(self) -> Market:
-        """Bars and ratings that the run may look at: the walk-forward's days and a lookback before them."""
-        from assay.backtest.decision import history_days
+        """Bars and ratings that the run may look at: the walk-forward's days, and what its first decision needs."""
+        return market_of(self.request)
 
-        days = history_days(self.profile, self.as_of)
-        return load_market(self.request.lake_folder, self.request.head, self.as_of, days)
+    @property
+    def decision(self) -> Deciding:
+        """The decision of the run: the walk-forward's function on the same cut, with the candidates on record."""
+        from assay.backtest.decision import Deciding, Discovery
+
+        raw = self.run[RAW]
+        key = "decision", self.run.read[RAW]
+        if key not in self.memory:
+            found = Discovery(raw.candidates, raw.scanners, raw.merged_quotes, raw.invalid_records)
+            known = self.market.until(self.as_of, self.profile.sight_days)
+            self.memory[key] = Deciding(known, self.profile, self.run.sleeve.scanners, found)
+        deciding: Deciding = self.memory[key]
+        return deciding
+
+    def recall(self, artifact: Artifact[pl.DataFrame], decided: pl.DataFrame) -> pl.DataFrame:
+        """Return a table of an earlier step, once it is certain that it still is what is decided."""
+        kept = self.run[artifact]
+        if not kept.equals(decided):
+            hint = f"do that step again: --resume --from {artifact.step('run')}"
+            what = "the table is not what is decided from the pinned lake"
+            raise IntegrityError(what, where=artifact, hint=hint, code=NOT_AS_DECIDED)
+        return kept
 
 
-@dataclass
-class MetaContext(Workspace):
-    """The directory of a meta-portfolio, with its request."""
-
-    request: MetaRequest
-    memory: dict[str, Any] = field(default_factory=dict, kw_only=True)
-    """What one step computed and a later one of the same process needs again."""
+class GivenPortfolio(Given[MetaRequest]):
+    """What a step of a portfolio of sleeves is given: also the sleeves' runs."""
 
     @property
     def profile(self) -> MetaProfile:
         """Resolved settings."""
-        return self.request.profile
+        return self.run.portfolio.profile
 
-    def sleeve_run(self, sleeve: str) -> Path:
-        """Return the directory of a pinned sleeve."""
-        [run_id] = [one.run_id for one in self.request.pins if one.sleeve == sleeve]
-        return self.request.runs / run_id
+    @property
+    def sleeves(self) -> dict[str, Run]:
+        """The accepted sleeves' runs, which are sealed: they cannot change while this one goes on."""
+        return {pin.sleeve: self.memory.setdefault(pin, self.run.beside(pin.run_id)) for pin in self.run.accepted}
 
 
-def open_context(request: Job, ledger: Ledger) -> Workspace:
-    """Return what the steps of a run of this kind work with."""
+def given_for(request: Job, executor: Executor | None = None) -> Given[Any]:
+    """Return what the steps of a run of this kind are given."""
+    executor = executor or Serial()
     if isinstance(request, MetaRequest):
-        return MetaContext(request.run, ledger, request=request)
+        return GivenPortfolio(request, executor)
     assert isinstance(request, Request)
-    return Context(request.run, ledger, request=request)
+    return GivenSleeve(request, executor)
+
+
+def market_of(request: Request) -> Market:
+    """Return the panel that a run reads."""
+    from assay.backtest.decision import history_days
+
+    return load_market(request.lake_folder, request.head, request.as_of, history_days(request.profile, request.as_of))
 
 
 @lru_cache(maxsize=2)

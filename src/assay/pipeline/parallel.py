@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.backtest.decision import decide, history_days
+from assay.backtest.decision import decide
 from assay.backtest.survivorship import survivors
 from assay.backtest.walk_forward import Each, Targets, WalkForwardResult, decide_row
-from assay.pipeline.context import Context, load_market
+from assay.pipeline.context import GivenSleeve, market_of
 from assay.runs.request import Request
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Decided:
 def decide_part(part: Part) -> list[Decided]:
     """Take the decisions of a part, in a worker."""
     request = Request.of(part.home, part.run)
-    days = history_days(request.profile, request.as_of)
-    market = load_market(request.lake_folder, request.head, request.as_of, days)
+    market = market_of(request)
     if part.survivors:
         market = survivors(market, request.profile.benchmark)
 
@@ -66,9 +65,9 @@ def decide_part(part: Part) -> list[Decided]:
     return [Decided.of(decide_row(market, request.profile, decided, row)) for row in part.rows]
 
 
-def each_of(context: Context, *, survivors: bool = False) -> Each | None:
+def each_of(given: GivenSleeve, *, survivors: bool = False) -> Each | None:
     """Return what takes the decisions of a run's walk-forward in parts; None where one worker would take all."""
-    executor, request = context.executor, context.request
+    executor, request = given.executor, given.request
     if executor.workers < 2:
         return None
 

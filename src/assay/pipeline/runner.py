@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,13 +18,18 @@ from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
 from assay.executors import Executor
-from assay.pipeline.context import Step, Workspace, open_context
+from assay.pipeline.context import Checked, Content, Fallback, Gate, Given, Said, Step, given_for
+from assay.pipeline.sleeve_steps import performance
 from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
-from assay.runs import signing
+from assay.runs import documents, registry, signing
+from assay.runs.artifacts import Artifact
+from assay.runs.documents import Document, Event
 from assay.runs.home import Home, Status
 from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
 from assay.runs.request import Job
+from assay.runs.run import Run
+from assay.runs.seal import seal
 from assay.runs.verify import Entry
 
 Watch = Callable[[], None]
@@ -126,8 +132,6 @@ def _is_sealed(run: Path) -> bool:
 
 def _completed_before(request: Job) -> Outcome:
     """Answer for a sealed run: nothing is done again, but a run that died before it was entered is entered now."""
-    from assay.runs import registry
-
     run = request.run
     try:
         registry.complete(Home(request.home).registry, run / layout.LEDGER)
@@ -161,24 +165,24 @@ def _steps(
     signer = signing.from_environment() if steps[-1].seals else None
     with _ledger(request) as ledger:
         status.write(request.run)  # not before the ledger is ours: another process may be at work here
-        context = open_context(request, ledger)
-        context.executor = executor or context.executor
+        given = given_for(request, executor)
         done = _completed(ledger.entries) if request.resume else {}
+        redone = False
         for step in steps:
             status = replace(status, step=step.number, stage=step.title, elapsed=round(time.monotonic() - clock, 3))
             status.write(request.run)
             if watch is not None:
                 watch()
-            again = redo_from is not None and step.number >= redo_from
+            again = step.number >= redo_from if redo_from is not None else False
+            again = again or (redone and layout.LEDGER in step.reads)
             if again or not _is_current(request.run, step, done.get(step.number)):
-                _perform(request, context, step)
+                Attempt(step, given, ledger).perform()
+                redone = True
         if steps[-1].seals:
-            _seal(request, context, signer)
+            _seal(request, ledger, signer)
 
 
 def _ledger(request: Job) -> Ledger:
-    from assay.runs import registry
-
     path = request.run / layout.LEDGER
     if path.exists():
         ledger = Ledger.open(path)
@@ -189,44 +193,92 @@ def _ledger(request: Job) -> Ledger:
     return Ledger.create(path, {"run_id": request.run.name, "profile": request.profile.name, "registry": head})
 
 
-def _perform(request: Job, context: Workspace, step: Step) -> None:
-    ledger, run = context.ledger, request.run
-    context.number, context.written = step.number, {}
-    inputs = hashes(run, step.reads)
-    ledger.intent(step.number, step.name, inputs)
-    limits = request.profile.limits
-    try:
-        with time_limit(limits.walk_forward if step.name == "walk_forward" else limits.step, step.title):
-            step.work(context)
-    except BaseException as error:  # also an interrupt is an outcome; it goes on upwards
-        known = error if isinstance(error, AssayError) else InternalError(f"{type(error).__name__}: {error}")
-        ledger.outcome(step.number, step.name, "failed", inputs, _outputs(context), known.as_dict())
-        raise
-    missing = [name for name in step.writes if not any(path.startswith(name) for path in context.written)]
-    if missing:
-        raise InternalError(f"step wrote nothing to {', '.join(missing)}", where=step.title, hint="report this")
-    ledger.outcome(step.number, step.name, "ok", inputs, _outputs(context), None)
+@dataclass
+class Attempt:
+    """One attempt at a step: intent, work, outcome."""
 
+    step: Step
+    given: Given[Any]
+    ledger: Ledger
+    written: dict[str, str] = field(default_factory=dict)
+    """Relative path to SHA-256 of what was written."""
 
-def _outputs(context: Workspace) -> dict[str, dict[str, str]]:
-    return {
-        name: {
-            "sha256": digest,
-            "content": files.content_hash(context.path(name), layout.TABLE_KEYS.get(name, ())),
+    def perform(self) -> None:
+        """Do the step; what it opens must be what the intent names, for resumption decides by that."""
+        step, ledger, given = self.step, self.ledger, self.given
+        inputs = hashes(given.request.run, step.reads)
+        ledger.intent(step.number, step.name, inputs)
+        given.open_anew()
+        limits = given.request.profile.limits
+        try:
+            with time_limit(limits.walk_forward if step.name == "walk_forward" else limits.step, step.title):
+                for said in step.work(given):
+                    self._enter(said)
+            self._refuse_other_files(inputs)
+        except BaseException as error:  # also an interrupt is an outcome; it goes on upwards
+            known = error if isinstance(error, AssayError) else InternalError(f"{type(error).__name__}: {error}")
+            ledger.outcome(step.number, step.name, "failed", inputs, self._outputs(), known.as_dict())
+            raise
+        ledger.outcome(step.number, step.name, "ok", inputs, self._outputs(), None)
+
+    def _enter(self, said: Said) -> None:
+        """Save what was made, write down what was found; a refusal ends the step."""
+        ledger, number = self.ledger, self.step.number
+        match said:
+            case Checked():
+                told = said.result.as_event()
+                if said.sleeve is not None:
+                    told["details"] = told["details"] | {"sleeve": said.sleeve}
+                ledger.contract(number, **told)
+                if said.refusal is not None:
+                    raise said.refusal
+            case Gate():
+                ledger.gate(number, said.name, ok=said.ok, checked=said.checked, violations=said.violations)
+                if not said.ok:
+                    raise said.refusal
+            case Event():
+                ledger.event(number, said.code, said.what, said.values)
+            case Fallback():
+                ledger.fallback(number, said.code, said.what, said.values)
+            case _:
+                for name, content in said.items():
+                    self.written[str(name)] = save(self.given.request.run / name, content)
+
+    def _refuse_other_files(self, inputs: Mapping[str, str]) -> None:
+        opened = self.given.run.read
+        strange = sorted(path for path, digest in opened.items() if inputs.get(path, self.written.get(path)) != digest)
+        missing = [row for row in self.step.writes if not any(row.covers(path) for path in self.written)]
+        for what, paths in (("opened files that its row does not name:", strange), ("wrote nothing to", missing)):
+            if paths:
+                raise InternalError(f"step {what} {', '.join(paths)}", where=self.step.title, hint="report this")
+
+    def _outputs(self) -> dict[str, dict[str, str]]:
+        run = self.given.request.run
+        return {
+            name: {"sha256": digest, "content": files.content_hash(run / name, layout.TABLE_KEYS.get(name, ()))}
+            for name, digest in sorted(self.written.items())
         }
-        for name, digest in sorted(context.written.items())
-    }
 
 
-def hashes(run: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """Map each existing file among ``names`` (and below those that are folders) to its SHA-256."""
-    found = {}
-    for name in names:
-        path = run / name
-        for file in sorted(path.rglob("*")) if name.endswith("/") else [path]:
-            if file.is_file():
-                found[file.relative_to(run).as_posix()] = files.sha256_file(file)
-    return found
+def save(path: Path, content: Content) -> str:
+    """Write a document, table, JSON object or text; return the SHA-256 of its bytes."""
+    if isinstance(content, Document):
+        return documents.save(content, path)
+    if isinstance(content, str):
+        return files.write(path, content.encode())
+    if isinstance(content, Mapping):
+        return files.write_json(path, dict(content))
+    return files.write_table(path, content)
+
+
+def hashes(run: Path, rows: Iterable[Artifact[Any]]) -> dict[str, str]:
+    """Map each existing file of some rows to its SHA-256; of a folder the documents, which people read in other forms.
+
+    The ledger is left out: it grows, and is never the same twice.
+    """
+    paths = [run / row for row in rows if row != layout.LEDGER]
+    found = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    return {file.relative_to(run).as_posix(): files.sha256_file(file) for file in found if file.is_file()}
 
 
 def _completed(entries: list[Entry]) -> dict[int, dict[str, Any]]:
@@ -245,20 +297,10 @@ def _is_current(run: Path, step: Step, outcome: dict[str, Any] | None) -> bool:
     )
 
 
-def _seal(request: Job, context: Workspace, signer: signing.Signer | None) -> None:
-    from assay.pipeline.steps import performance
-    from assay.runs import registry
-    from assay.runs.seal import seal
-
-    registration = seal(
-        request.run,
-        context.ledger,
-        manifest=request.key,
-        verdict="VALID",
-        performance=performance(context),
-        signer=signer,
-    )
-    registry.append(Home(request.home).registry, registration)
+def _seal(request: Job, ledger: Ledger, signer: signing.Signer | None) -> None:
+    sharpe_ratios = performance(Run(request.run))
+    sealed = seal(request.run, ledger, manifest=request.key, verdict="VALID", performance=sharpe_ratios, signer=signer)
+    registry.append(Home(request.home).registry, sealed)
 
 
 @contextmanager
@@ -267,8 +309,6 @@ def time_limit(seconds: float, where: str) -> Iterator[None]:
 
     Only a main thread can be interrupted; elsewhere the limit is checked when the block ends.
     """
-    import threading
-
     error = StepTimeout(
         f"took longer than {seconds:g} s",
         where=where,

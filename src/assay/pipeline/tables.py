@@ -1,81 +1,115 @@
-"""The steps of sleeves and of portfolios of sleeves on one screen.
+"""The steps of a sleeve and of a portfolio of sleeves, on one screen.
 
-Names and numbers are public: a run is resumed, and a report is read, by either. A step reads the pinned lake and the
-files in its ``reads``, and writes the files in its ``writes``; the runner records both by hash.
+Names and numbers are public: a run is resumed, and a report is read, by either. Each row says which step it is, what
+does it, and which files of the run it opens: no others, or the runner refuses it. What it writes are the rows of
+:mod:`assay.runs.artifacts` that have its number. The ledger among the files means that the step judges what was said
+before it, so that a resumed run repeats it after any other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 from assay.base.errors import UsageError
-from assay.pipeline import meta_steps as meta
-from assay.pipeline import steps
-from assay.pipeline.context import Step
+from assay.pipeline import portfolio_steps as portfolio
+from assay.pipeline import sleeve_steps as sleeve
+from assay.pipeline.context import Said, Step
 from assay.runs.artifacts import (
-    CLUSTERS,
     ENRICHED,
-    FEATURES,
     FLATTENED,
-    HEALTH,
-    INDEX,
+    LEDGER,
+    LOGS,
     MANIFEST,
-    META_ALIGNMENT,
-    META_ANALYSIS,
     META_CONTRIBUTORS,
     META_OPTIMIZED,
     META_RETURNS,
     META_SLEEVES,
     OPTIMIZED,
-    PAGE,
-    PRESERVATION,
     RAW,
-    REPORT,
     RETURNS,
     RISK,
     SELECTION,
     SIGN_POST,
     SIGN_PRE,
+    STATUS,
     SYNTHETIC,
-    TRIALS,
     VALIDATION,
-    WALK,
+    WALK_CANCELLED,
+    WALK_DECISIONS,
+    WALK_TRADES,
+    WALK_WEIGHTS,
     WINNERS,
+    Artifact,
+    Kind,
+    evidence,
+    of,
 )
 from assay.runs.request import Job, MetaRequest
 
-SELECTED = (FEATURES, WINNERS, SELECTION)
-REPORTED = (TRIALS, REPORT, PAGE, INDEX)
+Row = tuple[int, str, Callable[[Any], Iterator[Said]], tuple[Artifact[Any], ...]]
+NO_STEPS = (LEDGER, STATUS, LOGS)
+"""Files that the runner writes, and no step."""
+NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
+    "run": (RETURNS, WALK_TRADES, WALK_CANCELLED),
+    "meta": (META_RETURNS, SIGN_PRE, FLATTENED, SIGN_POST, WALK_DECISIONS, WALK_WEIGHTS),
+}
+"""Evidence that validation reads, and no report."""
+
+
+def _reported(kind: Kind) -> tuple[Artifact[Any], ...]:
+    return (*(row for row in evidence(kind) if row not in NOT_REPORTED[kind]), VALIDATION)
+
+
+def _steps(kind: Kind, *rows: Row) -> tuple[Step, ...]:
+    written = [row for row in of(kind) if row not in NO_STEPS]
+    return tuple(
+        Step(
+            number,
+            name,
+            work,
+            reads,
+            tuple(row for row in written if row.step(kind) == number),
+            seals=number == len(rows),
+        )
+        for number, name, work, reads in rows
+    )
+
 
 # fmt: off
-STEPS = (
-    Step(1, "preflight", steps.preflight, (), (MANIFEST,)),
-    Step(2, "discovery", steps.discovery, (MANIFEST,), (RAW,)),
-    Step(3, "data_prep", steps.data_prep, (MANIFEST, RAW), (RETURNS, HEALTH)),
-    Step(4, "natural_selection", steps.natural_selection, (MANIFEST, RAW, RETURNS, HEALTH), SELECTED),
-    Step(5, "enrichment", steps.enrichment, (MANIFEST, WINNERS, RETURNS), (ENRICHED,)),
-    Step(6, "strategy_synthesis", steps.strategy_synthesis, (MANIFEST, ENRICHED, WINNERS, RETURNS), (SYNTHETIC,)),
-    Step(7, "sign_test_pre_opt", steps.sign_test_pre_opt, (RETURNS, SYNTHETIC, WINNERS), (SIGN_PRE,)),
-    Step(8, "risk_analysis", steps.risk_analysis, (MANIFEST, SYNTHETIC, WINNERS), (CLUSTERS, RISK)),
-    Step(9, "optimization", steps.optimization, (MANIFEST, SYNTHETIC, WINNERS, CLUSTERS), (OPTIMIZED,)),
-    Step(10, "weight_flattening", steps.weight_flattening, (OPTIMIZED, RETURNS, SELECTION, RISK), (FLATTENED,)),
-    Step(11, "sign_test_post_opt", steps.sign_test_post_opt, (RETURNS, SYNTHETIC, OPTIMIZED, FLATTENED), (SIGN_POST,)),
-    Step(12, "walk_forward", steps.walk_forward, (MANIFEST,), (WALK,)),
-    Step(13, "capital_preservation", steps.capital_preservation, (MANIFEST, OPTIMIZED, WALK), (PRESERVATION,)),
-    Step(14, "atomic_validation", steps.atomic_validation, (FLATTENED, SIGN_PRE, SIGN_POST), (VALIDATION,)),
-    Step(15, "reporting", steps.reporting, (VALIDATION, WALK), REPORTED, seals=True),
+STEPS = _steps(
+    "run",
+    (1, "preflight", sleeve.preflight, ()),
+    (2, "discovery", sleeve.discovery, (MANIFEST,)),
+    (3, "data_prep", sleeve.data_prep, (MANIFEST, RAW)),
+    (4, "natural_selection", sleeve.natural_selection, (MANIFEST, RAW, RETURNS)),
+    (5, "enrichment", sleeve.enrichment, (MANIFEST, RAW, RETURNS, WINNERS)),
+    (6, "strategy_synthesis", sleeve.strategy_synthesis, (MANIFEST, RAW, RETURNS, WINNERS, ENRICHED)),
+    (7, "sign_test_pre_opt", sleeve.sign_test_pre_opt, (MANIFEST, RETURNS, WINNERS, ENRICHED, SYNTHETIC)),
+    (8, "risk_analysis", sleeve.risk_analysis, (MANIFEST, RAW, SYNTHETIC)),
+    (9, "optimization", sleeve.optimization, (MANIFEST, RAW, SYNTHETIC)),
+    (10, "weight_flattening", sleeve.weight_flattening, (MANIFEST, RETURNS, SELECTION, RISK, OPTIMIZED)),
+    (11, "sign_test_post_opt", sleeve.sign_test_post_opt,
+     (MANIFEST, RETURNS, WINNERS, ENRICHED, SYNTHETIC, OPTIMIZED, FLATTENED)),
+    (12, "walk_forward", sleeve.walk_forward, (MANIFEST,)),
+    (13, "capital_preservation", sleeve.capital_preservation, (MANIFEST, RISK, OPTIMIZED, *sleeve.PRESERVED)),
+    (14, "atomic_validation", sleeve.atomic_validation, evidence("run")),
+    (15, "reporting", sleeve.reporting, _reported("run")),
 )
 
-META_STEPS = (
-    Step(1, "preflight", meta.preflight, (), (MANIFEST,)),
-    Step(2, "eligibility", meta.check_eligibility, (MANIFEST,), (META_SLEEVES,)),
-    Step(3, "meta_returns", meta.meta_returns, (MANIFEST, META_SLEEVES), (META_RETURNS, META_ALIGNMENT)),
-    Step(4, "sign_test_pre_opt", meta.sign_test_pre_opt, (MANIFEST, META_SLEEVES, META_RETURNS), (SIGN_PRE,)),
-    Step(5, "optimization", meta.optimization, (MANIFEST, META_SLEEVES, META_RETURNS), (META_OPTIMIZED,)),
-    Step(6, "weight_flattening", meta.weight_flattening, (META_OPTIMIZED,), (META_CONTRIBUTORS, FLATTENED)),
-    Step(7, "sign_test_post_opt", meta.sign_test_post_opt, (META_SLEEVES, META_CONTRIBUTORS, FLATTENED), (SIGN_POST,)),
-    Step(8, "walk_forward", meta.walk_forward, (META_SLEEVES, META_RETURNS), (WALK,)),
-    Step(9, "analysis", meta.analysis, (META_RETURNS, META_OPTIMIZED, META_CONTRIBUTORS), (META_ANALYSIS,)),
-    Step(10, "meta_validation", meta.meta_validation, (FLATTENED, META_CONTRIBUTORS, META_ANALYSIS), (VALIDATION,)),
-    Step(11, "reporting", meta.reporting, (VALIDATION, WALK), REPORTED, seals=True),
+META_STEPS = _steps(
+    "meta",
+    (1, "preflight", portfolio.preflight, ()),
+    (2, "eligibility", portfolio.check_eligibility, (MANIFEST,)),
+    (3, "meta_returns", portfolio.meta_returns, (MANIFEST, META_SLEEVES)),
+    (4, "sign_test_pre_opt", portfolio.sign_test_pre_opt, (MANIFEST, META_SLEEVES, META_RETURNS)),
+    (5, "optimization", portfolio.optimization, (MANIFEST, META_SLEEVES, META_RETURNS)),
+    (6, "weight_flattening", portfolio.weight_flattening, (MANIFEST, META_SLEEVES, META_OPTIMIZED)),
+    (7, "sign_test_post_opt", portfolio.sign_test_post_opt, (MANIFEST, META_SLEEVES, META_CONTRIBUTORS, FLATTENED)),
+    (8, "walk_forward", portfolio.walk_forward, (MANIFEST, META_SLEEVES, META_RETURNS)),
+    (9, "analysis", portfolio.analysis, (MANIFEST, META_SLEEVES, META_RETURNS, META_OPTIMIZED, META_CONTRIBUTORS)),
+    (10, "meta_validation", portfolio.meta_validation, evidence("meta")),
+    (11, "reporting", portfolio.reporting, _reported("meta")),
 )
 # fmt: on
 
@@ -86,7 +120,7 @@ def steps_of(request: Job) -> tuple[Step, ...]:
 
 
 def step(key: str | int) -> Step:
-    """Return a step by number or name.
+    """Return a step of a sleeve by number or name.
 
     Raises
     ------

@@ -60,7 +60,7 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     if sealed.kind == "meta":
         portfolio = PortfolioLinks(sealed, name, symbol)
         runs = [portfolio.run(sleeve) for sleeve in portfolio.contributing]
-        sleeves = tuple(prove(home, below, registry, risk_profile, symbol) for below in runs)
+        sleeves = tuple(prove(home, below.folder, registry, risk_profile, symbol) for below in runs)
         links, as_of = tuple(portfolio.links()), portfolio.request.as_of
     else:
         atoms = [Atom(symbol, part.Logic, part.Direction) for part in held[0].Atoms]

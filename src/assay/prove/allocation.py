@@ -45,7 +45,7 @@ class AllocationLinks:
     @cached_property
     def atoms(self) -> list[Atom]:
         """Winners that were weighed, best first."""
-        return [Atom(one.symbol, one.logic, one.direction) for one in self._winners]
+        return [one.atom for one in self._winners]
 
     @cached_property
     def _streams(self) -> Floats:
@@ -187,7 +187,7 @@ class AllocationLinks:
     def netting_link(self, recorded: artifacts.FlattenedProfile, symbol: str) -> Link:
         """Compare the coin's weights with the sum over its atoms."""
         assets = self._optimized.assets
-        atoms = [Atom(one.Symbol, one.Logic, one.Direction) for one in assets]
+        atoms = [one.atom for one in assets]
         made = flatten(atoms, [one.Weight for one in assets], [one.Cluster_ID for one in assets])
         return self.sealed.link(
             "netting",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -26,6 +25,7 @@ from assay.risk.regime import RegimeName
 from assay.runs import artifacts as layout
 from assay.runs.documents import ContributorBook, MetaProfileWeights
 from assay.runs.request import MetaRequest, pin
+from assay.runs.run import Run
 from assay.settings.model import RiskProfile
 
 
@@ -53,9 +53,9 @@ class PortfolioLinks:
         held = {part.Sleeve for part in self._contributors.contributors if part.Symbol == self.symbol}
         return [sleeve for sleeve in self.sleeves if sleeve in held]
 
-    def run(self, sleeve: str) -> Path:
-        """Return the run directory of a sleeve."""
-        return self.request.runs / next(one.run_id for one in self.request.pins if one.sleeve == sleeve)
+    def run(self, sleeve: str) -> Run:
+        """Return the run of a sleeve."""
+        return Run(self.request.runs / next(one.run_id for one in self.request.pins if one.sleeve == sleeve))
 
     @cached_property
     def _returns(self) -> pl.DataFrame:

@@ -54,7 +54,7 @@ class SelectionLinks:
     @cached_property
     def _fates(self) -> dict[Atom, artifacts.Fate]:
         audit = self.sealed[layout.SELECTION]
-        return {Atom(one.symbol, one.logic, one.direction): one for one in audit.fates if one.stage == "selection"}
+        return {one.atom: one for one in audit.fates if one.stage == "selection"}
 
     @cached_property
     def atoms(self) -> list[Atom]:

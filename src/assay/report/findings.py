@@ -14,6 +14,7 @@ from assay.report.markdown import NOISE, count, finite, integer, names, percent,
 from assay.report.small_book import causes, guarded_book, small_books
 from assay.report.view import RunView, ending
 from assay.risk import solve as events
+from assay.risk.flatten import FEWEST_COINS, LEAST_SHARE
 from assay.runs.artifacts import LAST_EVIDENCE_STEP
 from assay.runs.run import STAND_ASIDE
 from assay.runs.verify import Entry
@@ -256,8 +257,9 @@ def _books(view: RunView) -> Iterator[AuditFinding]:
         yield AuditFinding(
             50,
             "SMALL_BOOK",
-            f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold fewer than 5 coins or less than "
-            f"half of the account ({'; '.join(parts)}); causes: {_cause_codes(view, list(small))}",
+            f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold fewer than {FEWEST_COINS} coins "
+            f"or less than {percent(LEAST_SHARE, 0)} of the account ({'; '.join(parts)}); "
+            f"causes: {_cause_codes(view, list(small))}",
             "read the book without the guard beside it in the optimization section before sizing the sleeve",
         )
 

@@ -20,8 +20,6 @@ from assay.report.markdown import (
     table,
 )
 from assay.report.small_book import (
-    FEWEST_COINS,
-    LEAST_SHARE,
     Cause,
     Holdings,
     causes,
@@ -32,6 +30,7 @@ from assay.report.small_book import (
     unguarded_book,
 )
 from assay.report.view import RunView
+from assay.risk.flatten import FEWEST_COINS, LEAST_SHARE
 from assay.runs import artifacts as layout
 from assay.runs.documents import Event, FlattenedProfile
 

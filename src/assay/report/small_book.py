@@ -12,13 +12,10 @@ from dataclasses import dataclass
 
 from assay.report.markdown import count, integer, names, percent
 from assay.report.view import RunView
+from assay.risk.flatten import is_small
 from assay.risk.solve import ALL_LOSS_MAKERS, NO_POSITIVE_EXPECTED_RETURN
 from assay.runs.documents import OptimizedProfile, Stage
 from assay.runs.run import STAND_ASIDE
-
-FEWEST_COINS = 5
-LEAST_SHARE = 0.5
-"""A book is small below five coins or half of the budget."""
 
 HOLDING_BACK = frozenset({NO_POSITIVE_EXPECTED_RETURN, ALL_LOSS_MAKERS})
 """Events after which an optimizer holds less than it might; caps and guard have causes with numbers of their own."""
@@ -49,8 +46,8 @@ class Holdings:
 
     @property
     def small(self) -> bool:
-        """Whether the book holds fewer than five coins or less than half of the budget."""
-        return self.coins < FEWEST_COINS or self.gross < LEAST_SHARE - TOLERANCE
+        """Whether the book is small, see :func:`assay.risk.flatten.is_small`."""
+        return is_small(self.coins, self.gross)
 
 
 @dataclass(frozen=True)

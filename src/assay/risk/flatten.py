@@ -5,11 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from assay.base.constants import TOLERANCE
 from assay.base.domain import Atom
 from assay.runs.documents import Contribution, FlattenedAsset, FlattenedProfile
 
 UNCLASSIFIED = "UNCLASSIFIED"
 """No source of Assay knows the sector of a coin."""
+
+FEWEST_COINS = 5
+LEAST_SHARE = 0.5
+"""A book is small that holds fewer coins, or less of the account."""
+
+
+def is_small(coins: int, gross: float) -> bool:
+    """Tell whether so many coins with so much gross weight, as a share of the account, are a small book.
+
+    >>> is_small(5, 0.5), is_small(4, 1.0), is_small(9, 0.49)
+    (False, True, True)
+    """
+    return coins < FEWEST_COINS or gross < LEAST_SHARE - TOLERANCE
 
 
 def flatten(atoms: Sequence[Atom], weights: Sequence[float], clusters: Sequence[int]) -> FlattenedProfile:

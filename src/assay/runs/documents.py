@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from assay.base import domain
 from assay.base.constants import Scalar as Scalar
 from assay.base.errors import IntegrityError
 from assay.base.files import read_json, write_json
@@ -24,12 +25,22 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Candidate(Document):
-    """One candidate with what the scanner saw."""
+class OfAtom(Document):
+    """What is said of one atom."""
 
     symbol: str
     logic: LogicName
     direction: DirectionName
+
+    @property
+    def atom(self) -> domain.Atom:
+        """The atom."""
+        return domain.Atom(self.symbol, self.logic, self.direction)
+
+
+class Candidate(OfAtom):
+    """One candidate with what the scanner saw."""
+
     scan_direction: DirectionName
     """Side on which a scanner found it."""
     inverted: bool = False
@@ -152,13 +163,10 @@ class DataHealth(Document):
     findings: list[Finding]
 
 
-class Winner(Document):
+class Winner(OfAtom):
     """A selected atom."""
 
     atom_id: str
-    symbol: str
-    logic: LogicName
-    direction: DirectionName
     scan_direction: DirectionName
     inverted: bool
     alpha_score: float
@@ -189,12 +197,9 @@ class Stage(Document):
     dropped_by: dict[str, int]
 
 
-class Fate(Document):
+class Fate(OfAtom):
     """Where one candidate ended, with exactly one reason."""
 
-    symbol: str
-    logic: LogicName
-    direction: DirectionName
     stage: Literal["discovery", "normalization", "deduplication", "selection"]
     reason: str
     """``winner`` or the reason of the drop."""
@@ -304,6 +309,11 @@ class OptimizedAsset(Document):
     Weight: float
     Net_Weight: float
     Cluster_ID: int
+
+    @property
+    def atom(self) -> domain.Atom:
+        """The atom."""
+        return domain.Atom(self.Symbol, self.Logic, self.Direction)
 
 
 class SolverRecord(Document):

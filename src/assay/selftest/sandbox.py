@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from assay.base.errors import InternalError
-from assay.pipeline.context import Context, Step
+from assay.pipeline.context import GivenSleeve, Made, Said, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
 from assay.pipeline.runner import Outcome, execute
 from assay.pipeline.tables import STEPS
 from assay.runs.home import Home
 from assay.runs.request import Request
+from assay.runs.run import Run
 from assay.settings import load
 
 AS_OF = "2023-10-20"
 """A day of the sample on which both sides hold many coins."""
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 
-Mutation = Callable[[Context], None]
+Mutation = Callable[[Run], Made]
+"""Reads a run directory, and returns what is put in the place of its artifacts."""
 
 
 def mutated(after: str, mutation: Mutation) -> tuple[Step, ...]:
     """Return the table of steps with a fault in one of them: the step works, then the mutation does."""
 
-    def work(step: Step) -> Callable[[Context], None]:
-        def faulty(context: Context) -> None:
-            step.work(context)
-            mutation(context)
+    def work(step: Step) -> Callable[[GivenSleeve], Iterator[Said]]:
+        def faulty(given: GivenSleeve) -> Iterator[Said]:
+            yield from step.work(given)
+            yield mutation(Run(given.run.folder))
 
         return faulty
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from assay.pipeline.context import Context
+from assay.pipeline.context import Made
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import Artifact
 from assay.runs.documents import Document
@@ -39,16 +39,15 @@ def told_by(sandbox: Sandbox, mutant: StepMutant) -> set[str]:
     return {str(outcome.error["code"])} | {one.code for document in checks for one in document.checks if not one.ok}
 
 
-def _table(artifact: Artifact[pl.DataFrame], change: Callable[[pl.DataFrame], pl.DataFrame]) -> Mutation:
-    return lambda context: context.save(artifact, change(Run(context.folder)[artifact]))
+def _table(row: Artifact[pl.DataFrame], change: Callable[[pl.DataFrame], pl.DataFrame]) -> Mutation:
+    return lambda run: {row: change(run[row])}
 
 
-def _document(artifact: Artifact[D], change: Callable[[Json], object]) -> Mutation:
-    def mutate(context: Context) -> None:
-        document = Run(context.folder)[artifact]
-        value = document.model_dump(mode="json")
+def _document(row: Artifact[D], change: Callable[[Json], object]) -> Mutation:
+    def mutate(run: Run) -> Made:
+        value = run[row].model_dump(mode="json")
         change(value)
-        context.save(artifact, document.model_validate(value))
+        return {row: run[row].model_validate(value)}
 
     return mutate
 
@@ -101,23 +100,26 @@ def _turn_a_winner(value: Json) -> None:
     winner["atom_id"] = f"{winner['symbol']}_{winner['logic']}_{winner['direction']}"
 
 
-def _empty_streams(context: Context) -> None:
-    context.save(layout.SYNTHETIC, context.table(layout.SYNTHETIC).head(0))
+def _empty_streams(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.head(0)
 
 
-def _edit_ledger(context: Context) -> None:
-    path = context.path(layout.LEDGER)
+def _edit_ledger(run: Run) -> Made:
+    path = run.folder / layout.LEDGER
     path.write_bytes(path.read_bytes().replace(b'"head":1', b'"head":2', 1))
+    return {}
 
 
-def _cut_ledger(context: Context) -> None:
-    path = context.path(layout.LEDGER)
+def _cut_ledger(run: Run) -> Made:
+    path = run.folder / layout.LEDGER
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-3]))
+    return {}
 
 
 def _anothers_artifact(sandbox: Sandbox) -> Mutation:
-    def mutate(context: Context) -> None:
-        shutil.copy(sandbox.sealed(LONG) / layout.FLATTENED, context.path(layout.FLATTENED))
+    def mutate(run: Run) -> Made:
+        shutil.copy(sandbox.sealed(LONG) / layout.FLATTENED, run.folder / layout.FLATTENED)
+        return {}
 
     return mutate
 
@@ -134,13 +136,10 @@ STEP_MUTANTS: dict[str, StepMutant] = {
     "swap two columns": _mutant(
         "strategy_synthesis", _table(layout.SYNTHETIC, _swap_two), "SIGNTEST_SHORT_NOT_INVERTED"
     ),
-    "empty the synthetic returns": _mutant("strategy_synthesis", _empty_streams, "SIGNTEST_EMPTY_SYNTHETIC"),
-    "move the synthetic dates": _mutant(
-        "sign_test_pre_opt",
-        _table(layout.SYNTHETIC, _move_a_date),
-        "SIGNTEST_SHORT_NOT_INVERTED",
-        "ATOMIC_CALENDAR",
+    "empty the synthetic returns": _mutant(
+        "strategy_synthesis", _table(layout.SYNTHETIC, _empty_streams), "SIGNTEST_EMPTY_SYNTHETIC"
     ),
+    "move the synthetic dates": _mutant("sign_test_pre_opt", _table(layout.SYNTHETIC, _move_a_date), "NOT_AS_DECIDED"),
     "move the walk-forward's dates": _mutant(
         "capital_preservation", _table(layout.WALK_RETURNS, _move_a_date), "ATOMIC_CALENDAR"
     ),

@@ -1,0 +1,275 @@
+"""The steps of a portfolio of sleeves: each opens artifacts of its run and of its sleeves' runs, which are sealed.
+
+What it opens of a sleeve needs no hash of its own in the ledger: the manifest pins the seal, and gates check it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from assay.base.domain import format_instant
+from assay.base.environment import environment
+from assay.base.errors import GateError, RunFailed
+from assay.base.files import as_json
+from assay.gates import eligibility
+from assay.gates import portfolio as gates
+from assay.gates.portfolio_signs import meta_sign_test
+from assay.gates.returns import check_l0, check_l3
+from assay.gates.validation import validate
+from assay.gates.weights import check_l4
+from assay.meta import alignment, allocate, flatten, walk
+from assay.meta.analysis import analyse
+from assay.pipeline.context import Checked, Gate, GivenPortfolio, Said, event
+from assay.pipeline.sleeve_steps import deflated_by_trials, signs, solved, validated
+from assay.report.html import render_page
+from assay.report.index import render_meta_index
+from assay.report.meta import render_meta
+from assay.runs import artifacts as layout
+from assay.runs.documents import (
+    Analysis,
+    Contributors,
+    Event,
+    Flattened,
+    MetaOptimized,
+    Refusal,
+    SleeveFacts,
+    Sleeves,
+)
+from assay.runs.run import Run
+
+if TYPE_CHECKING:
+    from assay.risk.regime import RegimeName
+
+NO_WALK_FORWARD = "META_NO_WALK_FORWARD"
+
+
+# --- 1 to 4: what goes in ---------------------------------------------------------------------------------------------
+
+
+def preflight(given: GivenPortfolio) -> Iterator[Said]:
+    """Write down every value, sleeve and version that the run will use."""
+    request = given.request
+    yield {layout.MANIFEST: request.manifest() | {"environment": environment()}}
+    heads = {one.sleeve: one.head for one in request.pins}
+    yield event("META_PINNED", "sleeves pinned by their ledger heads", heads)
+
+
+def check_eligibility(given: GivenPortfolio) -> Iterator[Said]:
+    """Judge every pinned sleeve; refuse the portfolio where one is refused, or go on where the profile allows it."""
+    request, profile = given.request, given.profile
+    terms = eligibility.Terms(request.runs, profile, given.as_of, request.lake)
+    judged = [eligibility.examine(terms, one, validate) for one in request.pins]
+    accepted = [one for one in judged if isinstance(one, SleeveFacts)]
+    refused = [one for one in judged if isinstance(one, Refusal)]
+    passed = [Refusal.model_validate(dict(one)) for one in request.passed_over]
+    document = Sleeves(as_of=format_instant(given.as_of), accepted=accepted, refused=[*refused, *passed])
+    yield {layout.META_SLEEVES: document}
+    for one in document.refused:
+        yield event(one.code, one.reason, {"sleeve": one.sleeve, "run_id": one.run_id})
+    few = not eligibility.enough(profile, len(accepted))
+    bad = [f"{one.code} {one.reason}" for one in refused] if profile.require_all or few else []
+    checked = sum(facts.checked for facts in accepted) + len(refused)  # a refusal is the outcome of a comparison too
+    yield Gate("eligibility", not bad and not few, checked, bad, _ineligible(profile.name, len(accepted), refused, bad))
+
+
+def _ineligible(name: str, n_accepted: int, refused: list[Refusal], bad: list[str]) -> GateError:
+    if bad:
+        hint = "run that sleeve again, or set meta.require_all=false to go on without it"
+        return GateError(refused[0].reason, where=refused[0].sleeve, hint=hint, code=refused[0].code)
+    what, hint = f"{n_accepted} sleeve is no portfolio of sleeves", "name another sleeve, or set meta.allow_single=true"
+    return GateError(what, where=name, hint=hint, code=eligibility.TOO_FEW_SLEEVES)
+
+
+def meta_returns(given: GivenPortfolio) -> Iterator[Said]:
+    """Align the sleeves' walk-forward returns on the days that all share."""
+    profile, records = given.profile, _records(given)
+    aligned: dict[str, alignment.Aligned] = {
+        name: alignment.align({sleeve: own[name] for sleeve, own in records.items()}, profile.min_days, name)
+        for name in profile.risk_profiles
+    }
+    document = alignment.alignment(format_instant(given.as_of), aligned, profile.train)
+    yield {layout.META_ALIGNMENT: document}
+    yield from document.shortfalls
+    frame = alignment.returns_frame(aligned, list(records))
+    for name, one in aligned.items():
+        moving = [sleeve for sleeve, on in zip(records, alignment.varying(one.returns), strict=True) if on]
+        own = frame.filter(frame["risk_profile"] == name).select("date", *moving)
+        if moving:
+            yield Checked(check_l0(own, benchmark=moving[0], floor=profile.min_days))
+    yield {layout.META_RETURNS: frame}
+
+
+def sign_test_pre_opt(given: GivenPortfolio) -> Iterator[Said]:
+    """Check every sleeve's streams against its coins, and test the signs of all sleeves."""
+    for name, run in _leaf_runs(given):
+        atoms = [winner.atom for winner in run.atoms]
+        if atoms:
+            direction = run.sleeve.profile.direction
+            yield Checked(check_l3(run[layout.SYNTHETIC], run[layout.RETURNS], atoms, direction), sleeve=name)
+    yield from signs(meta_sign_test(given.run, "pre_opt"))
+
+
+# --- 5 to 7: weights --------------------------------------------------------------------------------------------------
+
+
+def optimization(given: GivenPortfolio) -> Iterator[Said]:
+    """Weigh the sleeves in five ways, from the last days that all share."""
+    facts = given.run[layout.META_SLEEVES].accepted
+    sleeves, directions = [one.sleeve for one in facts], [one.direction for one in facts]
+    regime = cast("RegimeName", alignment.live_regime(list(given.sleeves.values())))
+    weights = {}
+    for name, one in _aligned(given).items():
+        yield from _left_out(given, one, name)
+        weights[name] = allocate.document(_decide(given, one, name, regime), sleeves, directions, regime)
+    yield {layout.META_OPTIMIZED: MetaOptimized(as_of=format_instant(given.as_of), profiles=weights)}
+    for name, made in weights.items():
+        gates.refuse_faults(name, made, given.profile)
+        yield from solved(name, made)
+
+
+def _idle(given: GivenPortfolio, one: alignment.Aligned) -> list[str]:
+    on = alignment.varying(one.returns[-given.profile.train :])
+    return [sleeve for sleeve, moves in zip(one.sleeves, on, strict=True) if not moves]
+
+
+def _left_out(given: GivenPortfolio, one: alignment.Aligned, name: str) -> Iterator[Event]:
+    """Name the sleeves in cash where too few are left; the decision names them where enough are."""
+    idle = _idle(given, one)
+    if not eligibility.enough(given.profile, len(one.sleeves) - len(idle)):
+        for sleeve in idle:
+            what = f"{name}: {sleeve} has no variance and is left out"
+            yield event(alignment.SLEEVE_IN_CASH, what, {"sleeve": sleeve})
+
+
+def _decide(given: GivenPortfolio, one: alignment.Aligned, name: str, regime: RegimeName) -> allocate.SleeveDecision:
+    made = allocate.decide(one.returns, one.sleeves, name, given.profile, regime)
+    n_on = 0 if made is None else int(made.on.sum())
+    if made is None or not eligibility.enough(given.profile, n_on):
+        raise RunFailed(
+            f"{n_on} of {len(one.sleeves)} sleeves vary: that is no portfolio",
+            where=name,
+            hint=f"in cash: {', '.join(_idle(given, one))}; choose another date, or set meta.allow_single=true",
+            code=eligibility.TOO_FEW_SLEEVES,
+        )
+    return made
+
+
+def weight_flattening(given: GivenPortfolio) -> Iterator[Said]:
+    """Net the sleeves' atoms to physical coins, and give to cash what exceeds the limit per coin."""
+    profile, as_of = given.profile, format_instant(given.as_of)
+    optimized = given.run[layout.META_OPTIMIZED]
+    for name, made in optimized.profiles.items():
+        gates.refuse_faults(name, made, profile)
+    held = {name: flatten.read_books(run, name, profile.risk_profiles) for name, run in given.sleeves.items()}
+    books = {
+        name: flatten.flatten(made, {sleeve: book[name] for sleeve, book in held.items()}, profile.max_coin)
+        for name, made in optimized.profiles.items()
+    }
+    flattened = Flattened(as_of=as_of, profiles={name: flatten.flattened_profile(book) for name, book in books.items()})
+    if any(flat.assets for flat in flattened.profiles.values()):
+        atoms = flatten.as_optimized(as_of, flattened.profiles, profile.max_coin)
+        yield Checked(check_l4(atoms, flattened, _symbols(given), profile.risk_profiles))
+    contributors = Contributors(as_of=as_of, max_coin=profile.max_coin, profiles=books)
+    yield {layout.META_CONTRIBUTORS: contributors, layout.FLATTENED: flattened}
+    for name, book in books.items():
+        yield from flatten.events(name, book, profile.max_coin)
+
+
+def sign_test_post_opt(given: GivenPortfolio) -> Iterator[Said]:
+    """Test, over all sleeves and risk profiles, that coins carry the contributors' signs and weights."""
+    yield from signs(meta_sign_test(given.run, "post_opt"))
+
+
+# --- 8 and 9: evidence ------------------------------------------------------------------------------------------------
+
+
+def walk_forward(given: GivenPortfolio) -> Iterator[Said]:
+    """Decide again every few days from the days before, and hold what was decided."""
+    walks = _walks(given)
+    yield {f"{layout.WALK}{name}.parquet": frame for name, frame in walk.frames(walks, tuple(given.sleeves)).items()}
+    yield {layout.WALK_STATISTICS: as_json(walk.statistics(walks))}
+    short = [name for name, one in walks.items() if not len(one.days)]
+    if short:
+        what = f"the shared days suffice for the decision only: no day is left to walk forward for {', '.join(short)}"
+        yield event(NO_WALK_FORWARD, what, {"train": given.profile.train})
+
+
+def analysis(given: GivenPortfolio) -> Iterator[Said]:
+    """Measure concentration, bets, correlation, and what each sleeve adds."""
+    profile, run = given.profile, given.run
+    shorts = [one.sleeve for one in run[layout.META_SLEEVES].accepted if one.direction == "SHORT"]
+    walks, regime = _walks(given), _regime_of(given)
+    profiles = {}
+    for name, one in _aligned(given).items():
+        made = _decide(given, one, name, cast("RegimeName", run[layout.META_OPTIMIZED].profiles[name].regime))
+        decided = (made, run[layout.META_CONTRIBUTORS].profiles[name])
+        profiles[name] = analyse(one, name, profile, decided, walks[name], regime, shorts)
+    yield {layout.META_ANALYSIS: Analysis(as_of=format_instant(given.as_of), profiles=profiles)}
+
+
+def _walks(given: GivenPortfolio) -> dict[str, walk.Walk]:
+    aligned = _aligned(given)
+    key = "walks", given.run.read[layout.META_RETURNS]
+    if key not in given.memory:
+        regime = _regime_of(given)
+        given.memory[key] = {name: walk.walk(one, name, given.profile, regime) for name, one in aligned.items()}
+    walks: dict[str, walk.Walk] = given.memory[key]
+    return walks
+
+
+def _regime_of(given: GivenPortfolio) -> walk.RegimeOf:
+    """Return a function that tells the gravest regime that the sleeves' last decisions had found."""
+    told = [alignment.regimes(run) for run in given.sleeves.values()]
+
+    def at(instant: np.datetime64) -> RegimeName:
+        last = [[name for moment, name in one if moment <= instant][-1:] for one in told]
+        return cast("RegimeName", alignment.gravest([name for names in last for name in names]))
+
+    return at
+
+
+# --- 10 and 11: verdict and report ------------------------------------------------------------------------------------
+
+
+def meta_validation(given: GivenPortfolio) -> Iterator[Said]:
+    """Check all artifacts against each other and against the sleeves."""
+    yield from validated("meta_validation", given, validate(given.run))
+
+
+def reporting(given: GivenPortfolio) -> Iterator[Said]:
+    """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
+    yield {layout.TRIALS: deflated_by_trials(given, given.profile.risk_profiles)}
+    yield {layout.REPORT: render_meta(given.run.folder), layout.PAGE: render_page(given.run.folder)}
+    yield {layout.INDEX: render_meta_index(given.run.folder)}
+
+
+# --- what steps share -------------------------------------------------------------------------------------------------
+
+
+def _records(given: GivenPortfolio) -> dict[str, dict[str, alignment.SleeveRecord]]:
+    names = given.profile.risk_profiles
+    return {sleeve: alignment.read_sleeve(run, names) for sleeve, run in given.sleeves.items()}
+
+
+def _aligned(given: GivenPortfolio) -> dict[str, alignment.Aligned]:
+    """Return the meta returns of step 3 with the sleeves' exposures and holdings."""
+    frame, records = given.run[layout.META_RETURNS], _records(given)
+    return {name: alignment.rejoin(frame, records, name) for name in given.profile.risk_profiles}
+
+
+def _leaf_runs(given: GivenPortfolio) -> list[tuple[str, Run]]:
+    """Return the sleeves of coins behind all sleeves, each run once, by the name that its portfolio gives it."""
+    found: dict[Path, tuple[str, Run]] = {}
+    for one in given.run.accepted:
+        for leaf, run in eligibility.leaves(given.run, one, (given.profile.name,)):
+            found.setdefault(run.folder, (leaf.sleeve, run))
+    return [(name, run) for name, run in found.values() if run.kind == "run"]
+
+
+def _symbols(given: GivenPortfolio) -> list[str]:
+    """Return every coin of any sleeve's returns matrix."""
+    return sorted({name for _, run in _leaf_runs(given) for name in run[layout.RETURNS].columns} - {"date"})
