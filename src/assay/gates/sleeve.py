@@ -418,7 +418,6 @@ def _sign(stage: StageName, artifact: Artifact[SignTest], code: str) -> CheckFun
     return check
 
 
-_SIGN_PRE, _SIGN_POST = "ATOMIC_SIGN_TEST_PRE", "ATOMIC_SIGN_TEST_POST"
 CHECKS: tuple[Family, ...] = (
     same("ATOMIC_MISSING_ARTIFACTS", check_artifacts),
     same("ATOMIC_LEDGER_BROKEN", check_ledger),
@@ -428,8 +427,8 @@ CHECKS: tuple[Family, ...] = (
     same("ATOMIC_EMPTY_RETURNS", _returns_hold),
     same("ATOMIC_CALENDAR", _calendar),
     same("ATOMIC_FUNNEL", _funnel),
-    (f"{_SIGN_PRE}_FAIL", f"{_SIGN_PRE}_PASS", _sign("pre_opt", SIGN_PRE, _SIGN_PRE)),
-    (f"{_SIGN_POST}_FAIL", f"{_SIGN_POST}_PASS", _sign("post_opt", SIGN_POST, _SIGN_POST)),
+    ("ATOMIC_SIGN_TEST_PRE_FAIL", "ATOMIC_SIGN_TEST_PRE_PASS", _sign("pre_opt", SIGN_PRE, "ATOMIC_SIGN_TEST_PRE")),
+    ("ATOMIC_SIGN_TEST_POST_FAIL", "ATOMIC_SIGN_TEST_POST_PASS", _sign("post_opt", SIGN_POST, "ATOMIC_SIGN_TEST_POST")),
     same("ATOMIC_OPT_PARSE", _optimized),
     same("ATOMIC_PROFILE_MISSING", _profiles),
     ("ATOMIC_EMPTY_HRP", "ATOMIC_HRP_PRESENT", _hrp),
