@@ -40,7 +40,7 @@ def test_a_line_is_what_the_design_says(path: Path) -> None:
         head = ledger.event(3, "CAP_RAISED", "a cap", {"to": 0.5, "n": 3})
     first, second = lines(path)
     assert first.decode() == (
-        '{"body":{"profile":"p","run_id":"r"},"kind":"genesis","prev":"' + "0" * 64 + '","seq":0,'
+        '{"body":{"format":2,"profile":"p","run_id":"r"},"kind":"genesis","prev":"' + "0" * 64 + '","seq":0,'
         '"time":"2024-04-01T00:00:01.000250Z"}'
     )
     assert json.loads(second) == {

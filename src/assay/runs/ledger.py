@@ -16,7 +16,7 @@ from typing import IO, Any, Literal, Self
 from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import DiskError, InternalError, LedgerError, UsageError
-from assay.runs.verify import LEDGER_KINDS, ZERO, Body, Chain, Entry, Problem, Story, parse_line, read_chain
+from assay.runs.verify import FORMAT, LEDGER_KINDS, ZERO, Body, Chain, Entry, Problem, Story, parse_line, read_chain
 
 Clock = Callable[[], dt.datetime]
 State = Literal["ok", "failed"]
@@ -107,7 +107,7 @@ class Ledger:
             _lock(folder, path)
             if path.exists():
                 raise UsageError("ledger exists", where=str(path), hint="resume the run, or name another")
-            files.write(path, chain_line([], format_time(clock()), "genesis", body))
+            files.write(path, chain_line([], format_time(clock()), "genesis", {"format": FORMAT, **body}))
             return cls.open(path, clock=clock)
         finally:
             os.close(folder)
@@ -323,6 +323,13 @@ def _refuse(path: Path, chain: Chain, story: Story) -> None:
 
 def broken(path: Path, problem: Problem) -> LedgerError:
     """Return the error that names a wrong line of a chained file."""
+    if problem.code == "NEWER_FORMAT":
+        return LedgerError(
+            f"{problem.where}: {problem.what}",
+            where=str(path),
+            hint="install the version that wrote it",
+            code=problem.code,
+        )
     return LedgerError(
         f"tampering: {problem.where}: {problem.what}", where=str(path), hint="run: assay verify", code=problem.code
     )

@@ -13,7 +13,7 @@ from typing import Any, Self
 from assay.base import files
 from assay.base.errors import IntegrityError, LedgerError
 from assay.runs.ledger import Clock, broken, chain_line, format_time, read_ledger, utc_now
-from assay.runs.verify import REGISTRY_KINDS, Chain, Entry, Problem, parse_line, read_chain, registration
+from assay.runs.verify import REGISTRY_KINDS, Chain, Entry, Problem, newer, parse_line, read_chain, registration
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Registration:
         When the run was sealed.
     performance : dict
         Risk profile to annual Sharpe ratio of the walk-forward, None where there is none.
+    format : int
+        Of the run; a line of format 1 does not tell it.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class Registration:
     verdict: str
     time: str
     performance: dict[str, float | None] = field(default_factory=dict)
+    format: int = 1
 
     @classmethod
     def sealed(cls, entries: list[Entry]) -> Self:
@@ -61,6 +64,9 @@ class Registration:
     @classmethod
     def entered(cls, entry: Entry) -> Self:
         """Read a line of the registry."""
+        if fault := newer(entry.body):
+            line = Problem("NEWER_FORMAT", f"registry line {entry.seq + 1}", fault)
+            raise broken(Path(str(entry.body.get("run_id"))), line)
         try:
             return cls(**entry.body, time=entry.time)
         except TypeError as error:
@@ -70,7 +76,8 @@ class Registration:
     @property
     def body(self) -> dict[str, Any]:
         """Fields of the line but its time, which every line has."""
-        return {key: value for key, value in asdict(self).items() if key != "time"}
+        told = asdict(self)
+        return {key: value for key, value in told.items() if key != "time" and (key, value) != ("format", 1)}
 
 
 def append(path: Path, run: Registration, *, clock: Clock = utc_now) -> str:

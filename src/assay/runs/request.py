@@ -15,6 +15,8 @@ from assay.runs.artifacts import LEDGER, MANIFEST
 from assay.runs.documents import Pin as Pin
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
+from assay.runs.run import Run
+from assay.runs.verify import FORMAT
 from assay.settings.model import MetaProfile, Profile, Scanner
 
 KIND = "meta"
@@ -63,6 +65,7 @@ class Job:
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
         return {
+            "format": FORMAT,
             "run_id": self.run.name,
             "profile": self.profile.model_dump(mode="json"),
             "provenance": dict(self.provenance),
@@ -79,9 +82,9 @@ class Job:
         Raises
         ------
         IntegrityError
-            If the manifest is missing or incomplete.
+            If the manifest is missing, incomplete, or of a newer format.
         """
-        manifest = files.read_json(run / MANIFEST)
+        manifest = Run(run)[MANIFEST]
         try:
             shared = {name: manifest[name] for name in ("provenance", "source", "trials")}
             where = {"home": home, "run": run, "lake": manifest["lake"]["folder"]}

@@ -16,7 +16,7 @@ from assay.runs import documents as artifacts
 from assay.runs.artifacts import Artifact, Kind
 from assay.runs.documents import Document, Pin, PortfolioManifest, SleeveManifest, Winner
 from assay.runs.ledger import broken, read_ledger
-from assay.runs.verify import Entry, Story
+from assay.runs.verify import Entry, Story, newer
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Run:
         Raises
         ------
         IntegrityError
-            If it is missing, is damaged, or breaks its schema.
+            If it is missing, is damaged, breaks its schema, or is of a newer format (``NEWER_FORMAT``).
         """
         if artifact not in self._held:
             self._held[artifact] = _parse(artifact, self.folder / artifact, self.load(artifact))
@@ -185,6 +185,8 @@ def _parse(artifact: str, path: Path, data: bytes) -> Any:
         value = json.loads(data)
     except ValueError as error:
         raise IntegrityError(f"file is not JSON: {error}", where=str(path), hint="run: assay verify") from error
+    if artifact == layout.MANIFEST and isinstance(value, dict) and (fault := newer(value)):
+        raise IntegrityError(fault, where=str(path), hint="install the version that wrote it", code="NEWER_FORMAT")
     row = layout.describe(artifact)
     schema = schemas()[row] if row is not None else dict
     if isinstance(schema, type) and issubclass(schema, Document):

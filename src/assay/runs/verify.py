@@ -50,6 +50,8 @@ STATUS = "run_status.json"
 REGISTRY = "registry.jsonl"
 UNOWNED = "logs/"  # files here need no step that wrote them: they are noted when a step fails
 ZERO = "0" * 64
+FORMAT = 2
+"""Of runs that this version writes, as genesis, manifest and line of the registry tell it; what does not is of 1."""
 LEDGER_KINDS = frozenset({"genesis", "intent", "outcome", "contract", "gate", "fallback", "resume", "event", "seal"})
 REGISTRY_KINDS = frozenset({"run", "resume"})
 SUMMARY_FIELDS = ("profile", "manifest", "verdict", "performance")
@@ -294,6 +296,8 @@ class Story:
 
     def _read_genesis(self, entry: Entry) -> None:
         self.genesis = entry
+        if fault := newer(entry.body):
+            self._wrong(entry, "NEWER_FORMAT", fault)
 
     def _read_resume(self, _entry: Entry) -> None:
         self.open, self.failed = None, False
@@ -359,7 +363,9 @@ def _is_signature(value: Any) -> bool:
 
 
 _SHAPES: Mapping[str, Callable[[Body], bool]] = {
-    "genesis": lambda body: all(isinstance(body.get(key), str) for key in ("run_id", "profile")),
+    "genesis": lambda body: (
+        all(isinstance(body.get(key), str) for key in ("run_id", "profile")) and type(body.get("format", 1)) is int
+    ),
     "intent": lambda body: set(body) == {"step", "name", "inputs"} and _is_step(body),
     "outcome": _is_outcome,
     "resume": lambda body: True,  # noqa: ARG005 - any words of whoever resumed
@@ -371,6 +377,14 @@ _SHAPES: Mapping[str, Callable[[Body], bool]] = {
 }
 
 
+def newer(body: Body) -> str | None:
+    """Say that a manifest or a line is of a format that this version does not know, or None."""
+    found = body.get("format", 1)
+    if isinstance(found, int) and found <= FORMAT:
+        return None
+    return f"it is of format {found}, this version of Assay reads formats up to {FORMAT}: install a newer one"
+
+
 def seal_message(prev: str, body: Body) -> bytes:
     """Return what a signature signs: the head before the seal, and the seal without its signature."""
     return canonical({"prev": prev, "body": {key: body[key] for key in SEAL_FIELDS - {"signature"}}}).encode()
@@ -380,7 +394,8 @@ def registration(genesis: Entry, seal: Entry) -> Body:
     """Return what the registry must hold about a sealed run."""
     summary = {key: seal.body[key] for key in SUMMARY_FIELDS}
     digest = sha256(seal_message(seal.prev, seal.body))
-    return {"run_id": genesis.body["run_id"], "head": seal.hash, "seal": digest, **summary}
+    told = {"format": genesis.body["format"]} if "format" in genesis.body else {}
+    return {"run_id": genesis.body["run_id"], "head": seal.hash, "seal": digest, **summary, **told}
 
 
 # ---- files
@@ -489,6 +504,9 @@ def verify(
         verdict.signed_by = story.seal.body["signature"]["key"]
     verdict.checked.update(lines=len(chain.entries), outcomes=story.pairs, registry_lines=len(book.entries))
     _judge_ledger(chain, story, verdict)
+    if story.problems and story.problems[0].code == "NEWER_FORMAT":
+        del verdict.problems[1:]  # what it does not know it cannot judge
+        return verdict
     if check_signature is not None:
         _judge_signature(story, check_signature, verdict)  # before the registry, which does not repeat signatures
     _judge_registry(book, story, verdict)
