@@ -158,9 +158,8 @@ def test_a_spool_is_told_unless_its_writer_is_at_work(live):
 
 
 def test_ratings_of_another_edition_are_told_and_made_anew_by_the_command(lake, monkeypatch):
-    import assay.ratings as rules
-
-    monkeypatch.setattr(rules, "EDITION", 2)
+    for module in ("assay.ratings", "assay.lake.ingest"):
+        monkeypatch.setattr(f"{module}.EDITION", 2)
     assert found(lake.folder)["RATINGS_OUTDATED"].severity == "ACTION"
     report = ingest(lake)
     assert report.changed

@@ -9,7 +9,7 @@ from assay.base.errors import DataError, SourceError, UsageError
 from assay.cli import lakes
 from assay.cli.schedule import _did, _work
 from assay.lake.lake import Lake
-from assay.lake.refresh import refresh
+from assay.lake.loader import refresh
 from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.ingestion import bring_up
 from assay.pipeline.runner import execute

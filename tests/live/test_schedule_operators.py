@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from assay.cli import app
 from assay.settings.model import ScanSettings, Schedule
-from assay.sources.clients import TROUBLES
+from assay.sources.http import TROUBLES
 from assay.sources.loading import MEANINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "operators.md"
 SOURCES = [
     *(path for path in (ROOT / "src/assay/sources").glob("*.py") if path.stem not in ("files", "rules")),
     *(ROOT / "src/assay/screening").glob("[prt]*.py"),
-    ROOT / "src/assay/lake/refresh.py",
+    ROOT / "src/assay/lake/loader.py",
     ROOT / "src/assay/report/doctor.py",
 ]
 

@@ -81,7 +81,7 @@ def ingest_once(home: Home, catalog: Catalog, source: str, scan: bool, as_json: 
 def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> int:
     """Refresh the facts of instruments, then consolidate; print unique atoms and invalid records."""
     from assay.lake.lake import Lake
-    from assay.lake.refresh import refresh
+    from assay.lake.loader import refresh
     from assay.pipeline.flow import lay_foundation
     from assay.pipeline.ingestion import counts, missing_symbols
     from assay.runs.documents import as_plain

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from assay.market.schema import BAR_VALUES, BARS
+from assay.ratings import extend, listings
 
 KEY = ("symbol", "open_time")
 
@@ -17,28 +18,19 @@ which the stored state is older than the new bar, and room. A listing that is cu
 
 @dataclass(frozen=True)
 class BarDifference:
-    """Bars as they will be, and how they differ from those of the lake.
-
-    Attributes
-    ----------
-    bars : DataFrame
-        All bars, with ``listing``, sorted by (open_time, symbol).
-    added : DataFrame
-        Those whose key is new, in the same order.
-    repaired, removed : int
-        Bars whose values changed; bars that are gone.
-    appends : bool
-        Nothing changed but that symbols got later bars, or are new.
-    since : DataFrame
-        ``symbol`` and ``since``: the first instant at which a symbol's bars differ.
-    """
+    """Bars as they will be, and how they differ from those of the lake."""
 
     bars: pl.DataFrame
+    """All bars, with ``listing``, sorted by (open_time, symbol)."""
     added: pl.DataFrame
+    """Those whose key is new, in the same order."""
     repaired: int
+    """Bars whose values changed."""
     removed: int
     appends: bool
+    """Nothing changed but that symbols got later bars, or are new."""
     since: pl.DataFrame
+    """``symbol`` and ``since``: the first instant at which a symbol's bars differ."""
 
 
 def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> BarDifference:
@@ -53,8 +45,6 @@ def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> BarDif
     complete : bool
         A bar that is only in ``old`` is gone; otherwise it stays.
     """
-    from assay.ratings import listings
-
     added = fresh.join(old, on=KEY, how="anti").select(KEY)
     changed = _changed(old, fresh)
     gone = (old.join(fresh, on=KEY, how="anti") if complete else old.clear()).select(KEY)
@@ -115,8 +105,6 @@ def rerate(
     tuple of DataFrame
         The previous rows that still hold, and the rows made now.
     """
-    from assay.ratings import extend
-
     marked = previous.join(difference.since, on="symbol", how="left", maintain_order="left")
     holds = pl.col("since").is_null() | (pl.col("open_time") < pl.col("since"))
     kept = marked.filter(holds)

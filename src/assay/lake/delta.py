@@ -60,7 +60,7 @@ def check_path(path: Path) -> Path:
 
 
 def current_version(storage: Storage) -> int | None:
-    """Return the last version of the table at a storage, or None where there is none."""
+    """Return the last version of the table in a storage, or None where there is none."""
     with disk_errors(storage):
         if not DeltaTable.is_deltatable(storage.uri, _options(storage)):
             return None
@@ -69,21 +69,14 @@ def current_version(storage: Storage) -> int | None:
 
 @dataclass(frozen=True)
 class Content:
-    """What a version of a table holds.
-
-    Attributes
-    ----------
-    files : list of str
-        Paths, sorted.
-    schema : Schema
-        Columns in the order in which they were first written.
-    interval : str or None
-        Partition that the files are of.
-    """
+    """What a version of a table holds."""
 
     files: list[str]
+    """Paths, sorted."""
     schema: pl.Schema
+    """Columns in the order in which they were first written."""
     interval: str | None
+    """Partition that the files are of."""
 
     def scan(self) -> pl.LazyFrame:
         """Return a lazy frame over the files; the partition's value, which no file holds, becomes a column."""
@@ -116,7 +109,7 @@ def content(storage: Storage, version: int, interval: str | None = None) -> Cont
 
 
 def write(storage: Storage, rows: pl.DataFrame, *, replace: bool, upon: int | None, interval: str | None = None) -> int:
-    """Append rows to the table at a storage, or replace what it holds; return the new version, durable.
+    """Append rows to the table in a storage, or replace what it holds; return the new version, durable.
 
     Parameters
     ----------
@@ -184,22 +177,15 @@ def _commit(storage: Storage, rows: pl.DataFrame, *, replace: bool, interval: st
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file in a table's folder that no version names yet.
-
-    Attributes
-    ----------
-    name : str
-        Path below the table's folder.
-    rows, size : int
-        Rows, and bytes.
-    interval : str or None
-        Partition that the file is of.
-    """
+    """A file in a table's folder that no version names yet."""
 
     name: str
+    """Path below the table's folder."""
     rows: int
     size: int
+    """Bytes."""
     interval: str | None
+    """Partition that the file is of."""
 
 
 def write_part(path: Path, stem: str, rows: pl.DataFrame, interval: str | None) -> DataFile:

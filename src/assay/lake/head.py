@@ -49,8 +49,8 @@ class Head(Document):
     """Edition of the rules by which the bars are rated, see :data:`assay.ratings.EDITION`."""
 
 
-def read_heads(folder: Path) -> list[Head]:
-    """Return every state of the lake in a folder, oldest first.
+def read_heads(folder: Path, storage: Storage | None = None) -> list[Head]:
+    """Return every state of the lake in a folder, or in a storage that is known already, oldest first.
 
     A last line without its newline is a torn write, and no state.
 
@@ -59,11 +59,7 @@ def read_heads(folder: Path) -> list[Head]:
     IntegrityError
         If a line is not what a writer writes.
     """
-    return heads_of(storage_of(folder))
-
-
-def heads_of(storage: Storage) -> list[Head]:
-    """Return every state in a storage; see :func:`read_heads`."""
+    storage = storage or storage_of(folder)
     return [parse_head(line, number, storage) for number, line in enumerate(storage.heads(), start=1)]
 
 

@@ -11,7 +11,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
@@ -19,12 +19,13 @@ import polars as pl
 from assay.base.domain import INTERVALS, format_instant
 from assay.base.errors import SourceError, UsageError
 from assay.executors import Executor, Serial
-from assay.lake import delta
+from assay.lake import delta, shards
 from assay.lake.compare import BarDifference, compare, rerate, tails
 from assay.lake.head import Head
 from assay.lake.lake import Lake, TableChange, persistently
 from assay.lake.snapshot import Snapshot
 from assay.market.schema import BARS
+from assay.ratings import EDITION, RATING_SCHEMA, rate
 from assay.runs.documents import Finding
 from assay.sources import is_live
 from assay.sources.base import NOTHING, Held, Source, SourceRead
@@ -34,50 +35,38 @@ Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total): ``read``, ``compare``, ``ratings``, ``write``, for which done and total count rows,
 and ``fetch``, for which they count what a live source asks for."""
 
-
 _GONE = "bars that were there before are gone from the source, and from the lake's new state"
+_REVISED = "bars that the lake had have other values at the source now; the new ones hold, ratings were made again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IngestReport:
-    """What one ingestion did.
-
-    Attributes
-    ----------
-    head : int
-        The lake's state now.
-    changed : bool
-        False where the source had nothing new: then nothing was written.
-    source, interval : str
-    rows, symbols : int
-        Bars and symbols in the lake now.
-    added, repaired, removed, quarantined : int
-        Rows; repaired are those whose values changed.
-    first_open, last_close : datetime
-        Span of the bars.
-    findings : tuple of Finding
-        What a reader must know about the data.
-    cost : dict of str to int
-        Requests, and their weight, that a live source was asked.
-    seconds : dict of str to float
-        Duration of each stage, for the terminal; never compared and never part of an artifact.
-    """
+    """What one ingestion did."""
 
     head: int
-    changed: bool
+    """The lake's state now."""
+    changed: bool = False
+    """False where the source had nothing new: then nothing was written."""
     source: str
     interval: str
     rows: int
+    """Bars in the lake now."""
     symbols: int
-    added: int
-    repaired: int
-    removed: int
+    added: int = 0
+    """Bars, as in the next two counts."""
+    repaired: int = 0
+    """Their values changed."""
+    removed: int = 0
     quarantined: int
+    """Rows."""
     first_open: dt.datetime
     last_close: dt.datetime
     findings: tuple[Finding, ...]
+    """What a reader must know about the data."""
     cost: dict[str, int] = field(default_factory=dict)
+    """Requests, and their weight, that a live source was asked."""
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    """Duration of each stage, for the terminal; never compared and never part of an artifact."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON values, without durations."""
@@ -184,7 +173,7 @@ class _Clock:
 
 @dataclass(frozen=True)
 class _Ingestion:
-    """One ingestion, under the lock."""
+    """One ingestion of a whole reading, under the lock."""
 
     lake: Lake
     snapshot: Snapshot | None
@@ -193,19 +182,19 @@ class _Ingestion:
     clock: _Clock
 
     def run(self) -> IngestReport:
-        base = self._base()
-        rows = self.read.bars.height
+        read, base, rows = self.read, self._base(), self.read.bars.height
         with self.clock.stage("compare", rows):
-            difference = compare(self._held(base), self.read.bars, complete=self.read.complete)
+            difference = compare(self._held(base), read.bars, complete=read.complete)
         side = self._side_changes()
-        if base is not None and self._is_nothing(difference, side):
-            return _report(base.record, self.clock, None, self.read)
+        if base is not None and not read.complete and difference.since.is_empty() and not side:
+            return _report(base.record, self.clock, findings=read.findings, cost=dict(read.cost))
         with self.clock.stage("ratings", rows):
-            changes = _first_load(difference, self.read) if base is None else self._update(base, difference)
+            changes = self._first_load(difference) if base is None else self._update(base, difference)
         upon = self.snapshot.head if self.snapshot is not None else 0
         with self.clock.stage("write", rows):
             head = self.lake.commit([*changes, *side], upon=upon, **self._facts(difference))
-        return _report(head, self.clock, difference, self.read)
+        counts = {"added": difference.added.height, "repaired": difference.repaired, "removed": difference.removed}
+        return _report(head, self.clock, changed=True, cost=dict(read.cost), **counts)
 
     def _base(self) -> Snapshot | None:
         """Return the state that can be built upon: of the same interval, and rated by this version's columns."""
@@ -218,15 +207,16 @@ class _Ingestion:
         snapshot = base if base is not None or self.read.complete else self.snapshot
         return snapshot.bars() if snapshot is not None else pl.DataFrame(schema=BARS)
 
-    def _is_nothing(self, difference: BarDifference, side: list[TableChange]) -> bool:
-        """Tell whether a source that gives news had none."""
-        return not self.read.complete and difference.since.is_empty() and not side
+    def _first_load(self, difference: BarDifference) -> list[TableChange]:
+        rated = rate(difference.bars, self.read.interval)
+        return [TableChange("bars", difference.bars, replace=True), TableChange("ratings", rated, replace=True)]
 
     def _update(self, base: Snapshot, difference: BarDifference) -> list[TableChange]:
         interval = self.read.interval
         tail = tails(difference)
         if difference.appends:
-            previous = base.ratings(since=_time(tail["open_time"].min())) if tail.height else base.ratings().clear()
+            since: Any = tail["open_time"].min()
+            previous = base.ratings(since=since) if tail.height else base.ratings().clear()
             _, new = rerate(difference, tail, previous, interval)
             changes = [TableChange("bars", difference.added), TableChange("ratings", new)]
             return [change for change in changes if change.rows.height]
@@ -255,22 +245,21 @@ class _Ingestion:
         if self.read.complete or self.snapshot is None or rejected.is_empty():
             return rejected
         there = self.snapshot.quarantine()
+        following = 0 if there.is_empty() else there.select(pl.col("row").max()).item() + 1
         new = rejected.join(there, on=["symbol", "open_time", "reason", "raw"], how="anti")
-        return new.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + _next_row(there))
+        return new.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + following)
 
     def _facts(self, difference: BarDifference) -> dict[str, Any]:
-        from assay.ratings import EDITION
-
-        bars = difference.bars
-        return {
-            "edition": EDITION,
-            "source": self.source.name,
-            "fingerprint": self.read.fingerprint,
-            "interval": self.read.interval,
-            "first_open": _time(bars["open_time"].min()),
-            "last_close": _time(bars["open_time"].max()) + INTERVALS[self.read.interval],
+        bars, read = difference.bars, self.read
+        first_open: Any = bars["open_time"].min()
+        last_open: Any = bars["open_time"].max()
+        news = [
+            *_finding("REVISED", _REVISED, 0 if read.complete else difference.repaired),
+            *_finding("VANISHED", _GONE, difference.removed),
+        ]
+        return _head_facts(self.source, read.interval, first_open, last_open, [*read.findings, *news]) | {
+            "fingerprint": read.fingerprint,
             "symbols": bars["symbol"].n_unique(),
-            "findings": [finding.model_dump() for finding in _findings(self.read, difference)],
         }
 
 
@@ -278,9 +267,6 @@ def _by_shards(
     lake: Lake, snapshot: Snapshot | None, source: ParquetSource, executor: Executor, clock: _Clock
 ) -> IngestReport | None:
     """Ingest a large file in which symbols lie together; None for any other, which is to be read whole."""
-    from assay.lake import shards
-    from assay.ratings import EDITION
-
     cuts = shards.plan(source.path)
     if cuts is None:
         return None
@@ -297,87 +283,49 @@ def _by_shards(
         raise SourceError(
             "the file changed while it was read", where=source.name, hint="ingest again", code="SOURCE_CHANGED"
         )
+    findings = [*found.findings, *_finding("VANISHED", _GONE, found.removed)]
     with clock.stage("write", total):
         versions = shards.commit(lake.folder, found)
-        rows = {name: found.rows(name) for name in versions}
         held = ({}, {}) if snapshot is None else (snapshot.versions, snapshot.record.rows)
-        gone = [Finding(code="VANISHED", what=_GONE, count=found.removed)] if found.removed else []
         head = lake.commit(
             [],
             tables=held[0] | versions,
-            rows=held[1] | rows,
-            edition=EDITION,
-            source=source.name,
+            rows=held[1] | {name: found.rows(name) for name in versions},
             fingerprint=fingerprint,
-            interval=found.interval,
-            first_open=found.first_open,
-            last_close=found.last_open + INTERVALS[found.interval],
             symbols=found.symbols,
-            findings=[finding.model_dump() for finding in (*found.findings, *gone)],
+            **_head_facts(source, found.interval, found.first_open, found.last_open, findings),
         )
-    report = _report(head, clock)
-    return replace(report, changed=True, added=found.added, repaired=found.repaired, removed=found.removed)
+    return _report(head, clock, changed=True, added=found.added, repaired=found.repaired, removed=found.removed)
 
 
-def _first_load(difference: BarDifference, read: SourceRead) -> list[TableChange]:
-    from assay.ratings import rate
+def _head_facts(
+    source: Source, interval: str, first_open: dt.datetime, last_open: dt.datetime, findings: list[Finding]
+) -> dict[str, Any]:
+    return {
+        "edition": EDITION,
+        "source": source.name,
+        "interval": interval,
+        "first_open": first_open,
+        "last_close": last_open + INTERVALS[interval],
+        "findings": [finding.model_dump() for finding in findings],
+    }
 
-    rated = rate(difference.bars, read.interval)
-    return [TableChange("bars", difference.bars, replace=True), TableChange("ratings", rated, replace=True)]
+
+def _finding(code: str, what: str, count: int) -> list[Finding]:
+    return [Finding(code=code, what=what, count=count)] if count else []
 
 
 def _is_rated(snapshot: Snapshot) -> bool:
     """Tell whether the ratings have the columns, and are by the rules, of this version of the package."""
-    from assay.ratings import EDITION, RATING_SCHEMA
-
     version = snapshot.versions.get("ratings")
     if version is None or snapshot.record.edition != EDITION:
         return False
     return dict(delta.content(snapshot.storage.table("ratings"), version).schema) == dict(RATING_SCHEMA)
 
 
-def _next_row(quarantine: pl.DataFrame) -> int:
-    """Return the number of the next row, after all that are there."""
-    return 0 if quarantine.is_empty() else int(quarantine.select(pl.col("row").max()).item()) + 1
-
-
-def _findings(read: SourceRead, difference: BarDifference) -> list[Finding]:
-    """Return what the reading found, and what its comparison with the lake shows."""
-    revised = 0 if read.complete else difference.repaired
-    what = "bars that the lake had have other values at the source now; the new ones hold, ratings were made again"
-    news = [Finding(code="REVISED", what=what, count=revised)] if revised else []
-    return [*read.findings, *news, *_vanished(difference)]
-
-
-def _vanished(difference: BarDifference) -> list[Finding]:
-    if not difference.removed:
-        return []
-    return [Finding(code="VANISHED", what=_GONE, count=difference.removed)]
-
-
-def _time(value: Any) -> dt.datetime:
-    assert isinstance(value, dt.datetime)
-    return value
-
-
-def _report(
-    head: Head, clock: _Clock, difference: BarDifference | None = None, read: SourceRead | None = None
-) -> IngestReport:
-    found = head.findings if difference is not None or read is None else read.findings
-    return IngestReport(
-        head=head.head,
-        changed=difference is not None,
-        source=head.source,
-        interval=head.interval,
-        rows=head.rows["bars"],
-        symbols=head.symbols,
-        added=difference.added.height if difference else 0,
-        repaired=difference.repaired if difference else 0,
-        removed=difference.removed if difference else 0,
-        quarantined=head.rows.get("quarantine", 0),
-        first_open=head.first_open,
-        last_close=head.last_close,
-        findings=tuple(found),
-        cost=dict(read.cost) if read is not None else {},
-        seconds=clock.seconds,
-    )
+def _report(head: Head, clock: _Clock, **more: Any) -> IngestReport:
+    of_head = {
+        name: getattr(head, name) for name in ("head", "source", "interval", "symbols", "first_open", "last_close")
+    }
+    rows = {"rows": head.rows["bars"], "quarantined": head.rows.get("quarantine", 0)}
+    return IngestReport(**of_head | rows | {"findings": tuple(head.findings), "seconds": clock.seconds} | more)

@@ -23,7 +23,7 @@ import polars as pl
 from assay.base import files
 from assay.base.errors import ConflictError
 from assay.lake import delta
-from assay.lake.head import FORMAT, Head, heads_of, parse_head
+from assay.lake.head import FORMAT, Head, parse_head, read_heads
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import LOCK, SOURCE, Storage, conflict, introduce, settle
 from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
@@ -47,24 +47,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TableChange:
-    """New rows of one table.
-
-    Attributes
-    ----------
-    table : str
-        Name of a table.
-    rows : DataFrame
-        With all of the table's columns.
-    replace : bool
-        The rows take the place of what the table holds, else they are added to it.
-    interval : str, optional
-        Interval to replace; all where None.
-    """
+    """New rows of one table, with all of its columns."""
 
     table: str
     rows: pl.DataFrame
     replace: bool = False
+    """The rows take the place of what the table holds, else they are added to it."""
     interval: str | None = None
+    """Interval to replace; all where None."""
 
 
 class Lake:
@@ -80,13 +70,6 @@ class Lake:
     at : str, optional
         Where the tables shall lie if not in the folder: ``s3://bucket/prefix``. Asked for once; the folder remembers.
 
-    Attributes
-    ----------
-    folder : Path
-        ``<home>/lake/<kind>-<sha8>``, absolute.
-    storage : Storage
-        Where the tables lie: the folder, or a bucket.
-
     Examples
     --------
     >>> Lake("/srv/assay-home", "sample").folder.name
@@ -95,6 +78,7 @@ class Lake:
 
     def __init__(self, home: Path | str, source: Source | str, at: str | None = None) -> None:
         self.source: Source = open_source(source) if isinstance(source, str) else source
+        # <home>/lake/<kind>-<sha8>; the tables lie there, or in a bucket.
         self.folder = delta.check_path(Path(home).expanduser().resolve() / "lake" / lake_name(self.source))
         self.storage: Storage = settle(self.folder, at)
         self._mutex = threading.RLock()
@@ -105,12 +89,12 @@ class Lake:
 
     def heads(self) -> list[Head]:
         """Return every state; see :func:`read_heads`."""
-        return heads_of(self.storage)
+        return read_heads(self.folder, self.storage)
 
     def latest_head(self) -> Head | None:
         """Return the last state, or None where nothing was ingested."""
-        lines = self.storage.heads()
-        return parse_head(lines[-1], len(lines), self.storage) if lines else None
+        count = self.storage.count()
+        return parse_head(self.storage.line(count), count, self.storage) if count else None
 
     def latest(self) -> Snapshot:
         """Pin the last state.

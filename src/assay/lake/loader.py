@@ -1,35 +1,25 @@
-"""The loader of live data: the lake is brought up to date, and what was stored is returned."""
+"""The lake of an exchange: bars are brought up to date and what was stored is returned, or the facts alone are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from assay.base.errors import UsageError
-from assay.lake.ingest import ingest
-from assay.lake.lake import Lake
+from assay.lake.ingest import IngestReport, ingest
+from assay.lake.lake import Lake, TableChange
+from assay.runs.documents import Finding
+from assay.sources import facts
 from assay.sources.archive import ArchiveSource
 from assay.sources.exchange import ExchangeSource
-
-if TYPE_CHECKING:
-    from assay.lake.ingest import IngestReport
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What one synchronisation brought.
-
-    Attributes
-    ----------
-    report : IngestReport
-        Counts and findings.
-    bars : DataFrame
-        Bars that were added to the lake, in its columns.
-    """
+    """What one synchronisation brought: counts and findings, and the bars that were added to the lake."""
 
     report: IngestReport
     bars: pl.DataFrame
@@ -48,10 +38,9 @@ class PersistentDataLoader:
 
     def __init__(self, home: Path | str, source: ExchangeSource | ArchiveSource | str = "binance") -> None:
         self.lake = Lake(home, source)
-        if not isinstance(self.lake.source, ExchangeSource):
-            raise UsageError(
-                f"{self.lake.source.name} is no exchange", where="source", hint="write binance or ccxt:NAME"
-            )
+        if not isinstance(self.lake.source, ExchangeSource | ArchiveSource):
+            what = f"{self.lake.source.name} is no exchange"
+            raise UsageError(what, where="source", hint="write binance, archive or ccxt:NAME")
 
     def sync(self, progress: Callable[[str, int, int], None] | None = None) -> SyncResult:
         """Fetch what the lake lacks, repair gaps, rate what is new.
@@ -68,3 +57,45 @@ class PersistentDataLoader:
             old = self.lake.pin(before.head).bars(columns=("symbol", "open_time"))
             bars = bars.join(old, on=("symbol", "open_time"), how="anti", maintain_order="left")
         return SyncResult(report, bars)
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What came of a look at the facts alone."""
+
+    head: int
+    """The lake's state now."""
+    changed: bool
+    """False where every fact is as it was: then nothing was written."""
+    pairs: int
+    """Pairs that the exchange has."""
+    findings: tuple[Finding, ...]
+    """Pairs that changed their status, are gone or cannot be read."""
+
+
+def refresh(lake: Lake) -> Refreshed:
+    """Ask for the pairs of a lake's exchange and bring its ``instruments`` up to date.
+
+    Raises
+    ------
+    UsageError
+        If the lake's source is no exchange.
+    SourceError
+        If the exchange cannot be reached, or gives only a part of its pairs.
+    DataError
+        If the lake is empty: facts are kept beside bars.
+    """
+    source = lake.source
+    if not isinstance(source, ExchangeSource):
+        what = f"{source.name} tells nothing of instruments"
+        raise UsageError(what, where="--facts", hint="give --source binance or ccxt:NAME")
+    with lake.locked():
+        now, book = source.facts()
+        snapshot = lake.latest()
+        held = snapshot.instruments()
+        with_bars = set(snapshot.bars(columns=("symbol",))["symbol"].unique())
+        since = facts.valid_since(now, snapshot.last_close())
+        table, findings = facts.merge(held, book, with_bars, since)
+        changed = held is None or not table.equals(held)
+        head = lake.commit([TableChange("instruments", table, replace=True)]).head if changed else snapshot.head
+    return Refreshed(head, changed, len(book.rules), tuple(findings))

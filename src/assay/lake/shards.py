@@ -43,72 +43,46 @@ _NAMES = 2_000_000
 _CONSTANT = frozenset({"EXTRA_COLUMNS", "NO_QUOTE_VOLUME"})
 """Findings about the file and not about rows: told once."""
 
+SCHEMAS = {"bars": BARS, "ratings": RATING_SCHEMA, "quarantine": QUARANTINE}
+
 Run = tuple[str | None, int, int]
 """Symbol, first row, rows."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows of a file, as it is passed to a worker.
-
-    Attributes
-    ----------
-    path, where, kind : Path, str, str
-        The file, and what messages and the column ``source`` call it.
-    begin, rows : int
-        Which rows.
-    now : datetime
-        Instant of reading.
-    lake, base : Path, int or None
-        The lake's folder, and the head that the bars are compared with.
-    name : str
-        Of the files that the shard becomes.
-    """
+    """Rows of a file, as it is passed to a worker."""
 
     path: Path
     where: str
+    """What messages call the file."""
     kind: str
+    """What the column ``source`` calls it."""
     begin: int
     rows: int
     now: dt.datetime
+    """Instant of reading."""
     lake: Path
     base: int | None
+    """Head that the bars are compared with."""
     name: str
+    """Of the files that the shard becomes."""
 
 
 @dataclass(frozen=True)
 class Sharded:
-    """What became of a shard: files of each table, and counts."""
-
-    files: dict[str, delta.DataFile]
-    interval: str
-    symbols: int
-    added: int
-    repaired: int
-    findings: tuple[Finding, ...]
-    first_open: dt.datetime
-    last_open: dt.datetime
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """All shards of a file together.
-
-    Attributes
-    ----------
-    parts : dict of str to list of DataFile
-        Files of each table, not yet part of it.
-    """
+    """What became of one shard, or of all together: files of each table, not yet part of it, and counts of bars."""
 
     parts: dict[str, list[delta.DataFile]]
     interval: str
     symbols: int
     added: int
     repaired: int
-    removed: int
     findings: tuple[Finding, ...]
     first_open: dt.datetime
     last_open: dt.datetime
+    removed: int = 0
+    """Known of all together."""
 
     def rows(self, table: str) -> int:
         """Return how many rows a table gets."""
@@ -177,7 +151,7 @@ def _shards(runs: Sequence[Run]) -> list[tuple[int, int]]:
     return shards
 
 
-def load(first: Shard, cuts: Sequence[tuple[int, int]], executor: Executor, watch: Watch | None = None) -> Gathered:
+def load(first: Shard, cuts: Sequence[tuple[int, int]], executor: Executor, watch: Watch | None = None) -> Sharded:
     """Bring a file into files of the lake's tables, shard by shard, each wherever the executor has room.
 
     Parameters
@@ -203,20 +177,20 @@ def load(first: Shard, cuts: Sequence[tuple[int, int]], executor: Executor, watc
         raise SourceError(
             f"shards of several intervals: {', '.join(intervals)}", where=first.where, hint="write one file for each"
         )
-    added, kept = sum(shard.added for shard in done), sum(shard.files["bars"].rows for shard in done)
+    added, repaired, symbols = (sum(getattr(one, name) for one in done) for name in ("added", "repaired", "symbols"))
+    together = Sharded(
+        parts={name: [part for one in done for part in one.parts.get(name, [])] for name in SCHEMAS},
+        interval=intervals[0],
+        symbols=symbols,
+        added=added,
+        repaired=repaired,
+        findings=_joined([finding for one in done for finding in one.findings]),
+        first_open=min(one.first_open for one in done),
+        last_open=max(one.last_open for one in done),
+    )
     base = _base(first, intervals[0])
     held = 0 if base is None else base.record.rows["bars"]
-    return Gathered(
-        parts={name: [s.files[name] for s in done if name in s.files] for name in ("bars", "ratings", "quarantine")},
-        interval=intervals[0],
-        symbols=sum(shard.symbols for shard in done),
-        added=added,
-        repaired=sum(shard.repaired for shard in done),
-        removed=held - (kept - added),
-        findings=_joined([finding for shard in done for finding in shard.findings]),
-        first_open=min(shard.first_open for shard in done),
-        last_open=max(shard.last_open for shard in done),
-    )
+    return replace(together, removed=held - (together.rows("bars") - added))
 
 
 def bring(shard: Shard) -> Sharded:
@@ -231,13 +205,18 @@ def bring(shard: Shard) -> Sharded:
     bars = bars.with_columns(listings(bars)).select(list(BARS))
     # Bars are in order of time.
     symbols, first_open, last_open = bars["symbol"].n_unique(), bars["open_time"][0], bars["open_time"][-1]
-    files = {"bars": delta.write_part(shard.lake / "bars", shard.name, bars, interval)}
+
+    def write(table: str, rows: pl.DataFrame, interval: str | None) -> None:
+        parts[table] = [delta.write_part(shard.lake / table, shard.name, rows, interval)]
+
+    parts: dict[str, list[delta.DataFile]] = {}
+    write("bars", bars, interval)
     rated = rate(bars, interval)
     del bars
-    files["ratings"] = delta.write_part(shard.lake / "ratings", shard.name, rated.sort(ORDER["ratings"]), interval)
+    write("ratings", rated.sort(ORDER["ratings"]), interval)
     if rejected.height:
-        files["quarantine"] = delta.write_part(shard.lake / "quarantine", shard.name, rejected, None)
-    return Sharded(files, interval, symbols, added, repaired, checked.findings, first_open, last_open)
+        write("quarantine", rejected, None)
+    return Sharded(parts, interval, symbols, added, repaired, checked.findings, first_open, last_open)
 
 
 def _base(shard: Shard, interval: str) -> Snapshot | None:
@@ -269,13 +248,10 @@ def _joined(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(joined.values(), key=lambda found: last.index(found.code) if found.code in last else -1))
 
 
-SCHEMAS = {"bars": BARS, "ratings": RATING_SCHEMA, "quarantine": QUARANTINE}
-
-
-def commit(lake: Path, gathered: Gathered) -> dict[str, int]:
+def commit(lake: Path, sharded: Sharded) -> dict[str, int]:
     """Make the files of all shards the whole content of their tables; return the tables' new versions."""
     return {
         name: delta.commit_parts(lake / name, parts, SCHEMAS[name])
-        for name, parts in gathered.parts.items()
+        for name, parts in sharded.parts.items()
         if parts or delta.current_version(Folder(lake / name)) is not None
     }

@@ -29,19 +29,12 @@ class Snapshot:
     """A state of the lake that stays as it is; made by :meth:`assay.lake.lake.Lake.pin`.
 
     It holds a path and version numbers, no rows, so that it is cheap to hand to another process.
-
-    Attributes
-    ----------
-    folder : Path
-        The lake's folder.
-    record : Head
-        The line of ``heads.jsonl`` that is pinned.
-    storage : Storage
-        Where the tables lie: the folder, or a bucket.
     """
 
     folder: Path
+    """The lake's."""
     record: Head
+    """The line of ``heads.jsonl`` that is pinned."""
     storage: Storage
 
     @property
@@ -207,15 +200,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class InMemorySnapshot(Snapshot):
-    """A snapshot that reads tables from memory by the code that reads them from the lake.
-
-    Attributes
-    ----------
-    tables : mapping of str to DataFrame
-        In the lake's order; what is not here, the lake does not have.
-    """
+    """A snapshot that reads tables from memory by the code that reads them from the lake."""
 
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """In the lake's order; what is not here, the lake does not have."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, tables: Mapping[str, pl.DataFrame]) -> InMemorySnapshot:
@@ -255,13 +243,13 @@ def pin(folder: Path, head: int | None = None, storage: Storage | None = None) -
         If there is no such state.
     """
     storage = storage or storage_of(folder)
-    lines = storage.heads()
-    if not lines:
+    count = storage.count()
+    if not count:
         raise DataError("the lake is empty", where=storage.uri, hint="run: assay ingest")
-    number = len(lines) if head is None else head
-    if not 1 <= number <= len(lines):
-        raise UsageError(f"the lake has no head {head}", where=storage.uri, hint=f"it has 1 to {len(lines)}")
-    return Snapshot(folder, parse_head(lines[number - 1], number, storage), storage)
+    number = count if head is None else head
+    if not 1 <= number <= count:
+        raise UsageError(f"the lake has no head {head}", where=storage.uri, hint=f"it has 1 to {count}")
+    return Snapshot(folder, parse_head(storage.line(number), number, storage), storage)
 
 
 def resolve_as_of(snapshot: Snapshot, text: str | None) -> dt.datetime:

@@ -15,13 +15,13 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, TypeAlias
 
 from assay.base import files
 from assay.base.errors import ConflictError, DiskError, IntegrityError, UsageError
@@ -33,52 +33,6 @@ POINTER = "location.json"
 _URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*")
 _RETRY = {"max_retries": 3, "retry_timeout": dt.timedelta(seconds=20)}
 _CLIENT = {"connect_timeout": "5s", "timeout": "30s"}
-
-
-class Storage(Protocol):
-    """Where tables lie.
-
-    Attributes
-    ----------
-    uri : str
-        As Delta Lake and Polars write it: an absolute path, or ``s3://bucket/prefix``.
-    folder : Path or None
-        The folder; None for a bucket.
-    """
-
-    @property
-    def uri(self) -> str:
-        """Absolute path, or address."""
-        ...
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder, where it is one."""
-        ...
-
-    def table(self, name: str) -> Storage:
-        """Return where a table of the lake lies."""
-        ...
-
-    def heads(self) -> Sequence[bytes]:
-        """Return the lines of all states, oldest first; a torn last line is none."""
-        ...
-
-    def mend(self) -> None:
-        """Remove what a killed writer left at the end of the list of states; the caller is the only writer."""
-        ...
-
-    def add_head(self, number: int, line: bytes) -> None:
-        """Make a state visible, durably.
-
-        Raises
-        ------
-        ConflictError
-            If another writer made a state of that number.
-        DiskError
-            If it could not be written.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -93,16 +47,24 @@ class Folder:
         return str(self.path)
 
     @property
-    def folder(self) -> Path | None:
-        """The folder."""
+    def folder(self) -> Path:
+        """The path."""
         return self.path
 
     def table(self, name: str) -> Folder:
         """Return the folder of a table."""
         return Folder(self.path / name)
 
-    def heads(self) -> Sequence[bytes]:
-        """Return the whole lines of ``heads.jsonl``."""
+    def count(self) -> int:
+        """Return how many states there are."""
+        return len(self.heads())
+
+    def line(self, number: int) -> bytes:
+        """Return the line of one state, counted from 1."""
+        return self.heads()[number - 1]
+
+    def heads(self) -> list[bytes]:
+        """Return the lines of all states, oldest first; a torn last line is none."""
         data = self._bytes()
         return data[: data.rfind(b"\n") + 1].splitlines()
 
@@ -114,7 +76,7 @@ class Folder:
             files.truncate(self.path / HEADS, whole)
 
     def add_head(self, number: int, line: bytes) -> None:
-        """Append the line; the caller holds the lake's lock, so that ``number`` is the next for certain."""
+        """Make a state visible; the caller holds the lake's lock, so that ``number`` is the next for certain."""
         assert number == len(self.heads()) + 1
         files.append(self.path / HEADS, line + b"\n")
         files.sync_folder(self.path)
@@ -147,16 +109,15 @@ class Bucket:
         return self.url
 
     @property
-    def folder(self) -> Path | None:
-        """None."""
-        return None
+    def folder(self) -> None:
+        """None: writers of a bucket have no lock."""
 
     def table(self, name: str) -> Bucket:
         """Return the prefix of a table."""
         return Bucket(f"{self.url}/{name}")
 
-    def heads(self) -> Sequence[bytes]:
-        """Return the states; each is fetched when it is asked for."""
+    def count(self) -> int:
+        """Return how many states there are."""
         with self._unreachable():
             names = sorted(item["path"] for batch in _obstore().list(self._store, "heads/") for item in batch)
         wanted = [_object(number) for number in range(1, len(names) + 1)]
@@ -167,13 +128,30 @@ class Bucket:
                 where=self.url,
                 hint="restore the bucket's heads/ from a copy, or ingest to a new prefix",
             )
-        return _BucketHeads(self, len(names))
+        return len(names)
+
+    def line(self, number: int) -> bytes:
+        """Return the object of one state, counted from 1."""
+        with self._unreachable():
+            return bytes(_obstore().get(self._store, _object(number)).bytes())
+
+    def heads(self) -> list[bytes]:
+        """Return the objects of all states, oldest first."""
+        return [self.line(number) for number in range(1, self.count() + 1)]
 
     def mend(self) -> None:
         """Do nothing: an object is there or is not."""
 
     def add_head(self, number: int, line: bytes) -> None:
-        """Create the state's object, if nobody has."""
+        """Make a state visible, durably.
+
+        Raises
+        ------
+        ConflictError
+            If another writer made a state of that number.
+        DiskError
+            If it could not be written.
+        """
         obstore = _obstore()
         with self._unreachable():
             try:
@@ -182,11 +160,6 @@ class Bucket:
                 # An answer that was lost on the way is asked for again by the client, and then meets its own object.
                 if self.line(number) != line:
                     raise conflict(self.url, f"state {number} was written by another writer") from None
-
-    def line(self, number: int) -> bytes:
-        """Return the bytes of one state."""
-        with self._unreachable():
-            return bytes(_obstore().get(self._store, _object(number)).bytes())
 
     @cached_property
     def _store(self) -> Any:
@@ -208,24 +181,8 @@ class Bucket:
             ) from error
 
 
-class _BucketHeads(Sequence[bytes]):
-    """The states in a bucket, read one by one: a reader mostly needs only the last."""
-
-    def __init__(self, bucket: Bucket, size: int) -> None:
-        self._bucket, self._size = bucket, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        chosen = range(self._size)[index]
-        return self._bucket.line(chosen + 1) if isinstance(chosen, int) else [self._bucket.line(i + 1) for i in chosen]
+Storage: TypeAlias = Folder | Bucket
+"""Where tables lie; ``uri`` is as Delta Lake and Polars write it, ``folder`` is None for a bucket."""
 
 
 def conflict(where: str, what: str) -> ConflictError:

@@ -68,7 +68,7 @@ def _live(text: str, exchange: str, universe: Universe) -> Source:
 
 def is_live(source: Source) -> bool:
     """Tell whether a source is somewhere else and goes on, other than a file or the sample."""
-    return not isinstance(source, (SampleSource, ParquetSource))
+    return not isinstance(source, ParquetSource)
 
 
 def lake_name(source: Source) -> str:

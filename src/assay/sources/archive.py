@@ -18,12 +18,11 @@ import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from xml.etree import ElementTree
 
 import polars as pl
 
-from assay.base import files
 from assay.base.domain import Instrument
 from assay.base.errors import SourceError, UsageError
 from assay.market.universe import excluded
@@ -31,18 +30,8 @@ from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
 from assay.sources.download_cache import DownloadCache
-from assay.sources.http import (
-    Asker,
-    Exhausted,
-    Limiter,
-    Malformed,
-    Trouble,
-    retry_after,
-    run,
-    trouble_of,
-    work_through,
-)
-from assay.sources.loading import finding, frame, gap_findings, judge, retries
+from assay.sources.http import Asker, Exhausted, Limiter, Malformed, Trouble, run, trouble, work_through
+from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
 from assay.sources.rules import EXCHANGE
 from assay.sources.settings import Access
 
@@ -61,7 +50,6 @@ _COLUMNS = 12
 _LEAST_MICROS = 10**14
 """Stamps from here on are microseconds: as milliseconds they would lie after the year 5000."""
 _IN_A_ROW = 3
-_LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
 
 
 @dataclass(frozen=True)
@@ -82,20 +70,10 @@ class ArchiveSource:
     clock: Callable[[], dt.datetime] = utc_now
     universe: Universe = field(default_factory=Universe)
 
-    @property
-    def name(self) -> str:
-        """``archive``."""
-        return "archive"
-
-    @property
-    def kind(self) -> str:
-        """``binance``: the lake is that of the exchange."""
-        return "binance"
-
-    @property
-    def identity(self) -> str:
-        """That of ``binance``."""
-        return exchange_identity("binance")
+    name: ClassVar[str] = "archive"
+    kind: ClassVar[str] = "binance"
+    identity: ClassVar[str] = exchange_identity("binance")
+    """The lake is that of the exchange."""
 
     def fingerprint(self) -> None:
         """Return None: only a reading tells whether there is something new."""
@@ -113,21 +91,13 @@ class ArchiveSource:
 
 @dataclass(frozen=True, order=True)
 class File:
-    """One file of the archive.
-
-    Attributes
-    ----------
-    symbol : str
-        TradingView notation.
-    period : str
-        ``2024-05`` or ``2024-05-17``.
-    key : str
-        Its name in the bucket.
-    """
+    """One file of the archive."""
 
     symbol: str
     period: str
+    """``2024-05`` or ``2024-05-17``."""
     key: str
+    """Its name in the bucket."""
 
     @property
     def name(self) -> str:
@@ -136,9 +106,9 @@ class File:
 
     def days(self) -> set[dt.date]:
         """Return the days that it can hold."""
-        first = dt.date.fromisoformat(self.period if len(self.period) == 10 else f"{self.period}-01")
         if len(self.period) == 10:
-            return {first}
+            return {dt.date.fromisoformat(self.period)}
+        first = dt.date.fromisoformat(f"{self.period}-01")
         return {day for n in range(31) if (day := first + dt.timedelta(days=n)).month == first.month}
 
 
@@ -178,27 +148,15 @@ class _ArchiveReading:
             raise self._error(f"none of {len(wanted)} files could be used: {', '.join(self.faults)}", "ARCHIVE_EMPTY")
         found = [
             *finding("RESUMED", resumed),
-            *retries(self.asker.traffic.retries),
+            *retries(self.asker.retries),
             *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
             *checked.findings,
             *(gap_findings(checked.bars.select("symbol", "open_time")) if self.held.keys is None else []),
         ]
-        return SourceRead(
-            bars=checked.bars,
-            rejected=checked.rejected,
-            interval="1d",
-            fingerprint=files.content_hash_table(checked.bars, ("symbol", "open_time")),
-            complete=False,
-            findings=tuple(found),
-            instruments=self._instruments(checked.bars, now),
-            cost={"requests": self.asker.traffic.requests, "weight": 0},
-            settle=self.cache.clear,
-        )
-
-    def _instruments(self, bars: pl.DataFrame, now: dt.datetime) -> pl.DataFrame | None:
-        """Say of pairs that the exchange lists no more that nothing is known of them, where the lake has facts."""
         table = self.held.instruments
-        return None if table is None else facts.unseen(table, bars["symbol"].unique().to_list(), midnight(now))
+        if table is not None:  # of pairs that the exchange lists no more nothing is known
+            table = facts.unseen(table, checked.bars["symbol"].unique().to_list(), midnight(now))
+        return news(checked, found, table, self.asker, self.cache)
 
     # --- what there is --------------------------------------------------------------------------------------------
 
@@ -232,10 +190,9 @@ class _ArchiveReading:
 
     async def _files(self, root: str, name: str) -> list[File]:
         prefix = f"{root}{name}/1d/"
+        pages = await self._pages(prefix)
         found = []
-        for key in (
-            item.text or "" for page in await self._pages(prefix) for item in page.iterfind("{*}Contents/{*}Key")
-        ):
+        for key in (item.text or "" for page in pages for item in page.iterfind("{*}Contents/{*}Key")):
             period = key.removeprefix(f"{prefix}{name}-1d-").removesuffix(".zip")
             if key.endswith(".zip") and period.replace("-", "").isdigit() and len(period) in (7, 10):
                 found.append(File(f"{EXCHANGE}:{name}", period, key))
@@ -321,7 +278,7 @@ class _ArchiveReading:
             return b"".join(parts)
 
     def _error(self, what: str, code: str) -> SourceError:
-        return SourceError(what, where=self.access.archive_url, hint=_LATER, code=code)
+        return SourceError(what, where=self.access.archive_url, hint=LATER, code=code)
 
 
 class _Missing(Exception):  # noqa: N818 - never leaves this module
@@ -343,10 +300,10 @@ def _refusal(answer: httpx.Response, address: str) -> Exception:
     if answer.status_code == 404:
         return _Missing(address)
     what = f"HTTP {answer.status_code}"
-    kind = trouble_of(answer.status_code)
-    if kind is not None:
-        return Trouble(kind, what, retry_after(answer.headers, utc_now()))
-    return SourceError(f"the archive refuses: {what}", where=address, hint="check the address", code="SOURCE_REFUSED")
+    refused = SourceError(
+        f"the archive refuses: {what}", where=address, hint="check the address", code="SOURCE_REFUSED"
+    )
+    return trouble(answer.status_code, answer.headers, what) or refused
 
 
 def _xml(data: bytes) -> ElementTree.Element:
@@ -442,13 +399,9 @@ def _row(line: list[str]) -> list[Any]:
         if stamp % 1000:
             raise BadFile("ARCHIVE_FILE", f"a bar opens between two milliseconds: {stamp}")
         stamp //= 1000
-    if any(_number(value) is None for value in (*line[1:6], line[7])):
-        raise BadFile("ARCHIVE_FILE", f"a value is no number: {','.join(line)[:100]}")
-    return [stamp, *line[1:6], line[7]]
-
-
-def _number(text: str) -> float | None:
+    values = [*line[1:6], line[7]]
     try:
-        return float(text)
+        [float(value) for value in values]
     except ValueError:
-        return None
+        raise BadFile("ARCHIVE_FILE", f"a value is no number: {','.join(line)[:100]}") from None
+    return [stamp, *values]

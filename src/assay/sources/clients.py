@@ -12,12 +12,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from assay.base.domain import UTC, Instrument
 from assay.base.errors import SourceError, UsageError
-from assay.sources.base import utc_now
-from assay.sources.http import Asker, Exhausted, Limiter, Malformed, Traffic, Trouble, retry_after, trouble_of
+from assay.sources.http import Asker, Exhausted, Limiter, Malformed, Trouble, trouble
 from assay.sources.rules import RuleBook, parse_exchange_info, rule_book
 from assay.sources.settings import Access
 
@@ -55,28 +54,6 @@ class _Reply:
 _reply: ContextVar[_Reply] = ContextVar("reply")
 
 
-class Exchange(Protocol):
-    """What the loader asks of an exchange; used as an asynchronous context."""
-
-    traffic: Traffic
-
-    async def time(self) -> dt.datetime | None:
-        """Return the exchange's clock, None where it does not tell."""
-        ...
-
-    async def pairs(self) -> RuleBook:
-        """Return every spot pair with its rules."""
-        ...
-
-    async def bars(self, pair: Instrument, since: int, until: int) -> list[Row]:
-        """Return the first :data:`PAGE` bars that open from ``since`` to ``until`` (ms)."""
-        ...
-
-    async def close(self) -> None:
-        """Close connections."""
-        ...
-
-
 def connect(exchange: str, access: Access) -> Exchange:
     """Return the client of an exchange by ccxt's name for it; nothing is asked yet.
 
@@ -100,7 +77,10 @@ def connect(exchange: str, access: Access) -> Exchange:
 class _Client:
     """ccxt's client with our patience around every request."""
 
-    def __init__(self, kind: Any, access: Access, *, paced: bool) -> None:
+    paced: ClassVar[bool]
+    """ccxt holds requests back by itself."""
+
+    def __init__(self, kind: Any, access: Access) -> None:
         class Client(kind):  # type: ignore[misc]  # ccxt ships no types
             """ccxt's client; its hook for answers notes status and headers for the task that asked."""
 
@@ -109,13 +89,11 @@ class _Client:
                 reply.status, reply.headers = int(code), headers
                 return super().on_rest_response(code, reason, url, method, headers, *rest)
 
-        self.client = Client({"enableRateLimit": paced, "timeout": round(access.timeout * 1000)})
+        self.client = Client({"enableRateLimit": self.paced, "timeout": round(access.timeout * 1000)})
         self.client.options["maxRetriesOnFailure"] = 0
         if access.url is not None:
             self.client.urls["api"] = _moved(self.client.urls["api"], access.url)
-        # ccxt holds requests of other exchanges back by itself.
-        self.asker = Asker(str(self.client.id), access, Limiter({} if paced else _FIRST_LIMITS, access.share))
-        self.traffic = self.asker.traffic
+        self.asker = Asker(str(self.client.id), access, Limiter({} if self.paced else _FIRST_LIMITS, access.share))
 
     async def close(self) -> None:
         """Close connections."""
@@ -158,9 +136,10 @@ class _Client:
 
         if isinstance(error, BadSymbol):
             return Gone(str(error))
-        kind = trouble_of(reply.status) or ("RATE_LIMITED" if isinstance(error, RateLimitExceeded) else None)
-        if kind is not None:
-            return Trouble(kind, str(error), retry_after(reply.headers, utc_now()))
+        limited = isinstance(error, RateLimitExceeded) and reply.status != 418
+        met = trouble(429 if limited else reply.status, reply.headers, str(error))
+        if met is not None:
+            return met
         if reply.status in (400, 404) or (reply.status == 200 and isinstance(error, ExchangeError)):
             return Exhausted(f"the exchange refuses {what}: {_short(error)}")
         if reply.status >= 400:
@@ -196,8 +175,7 @@ def _check_type(reply: _Reply) -> None:
 class Binance(_Client):
     """Binance's public endpoints: raw klines with quote volume, exchangeInfo, and limits by request weight."""
 
-    def __init__(self, kind: Any, access: Access) -> None:
-        super().__init__(kind, access, paced=False)
+    paced = False
 
     async def time(self) -> dt.datetime:
         """Return the server's clock."""
@@ -217,19 +195,13 @@ class Binance(_Client):
 
     async def bars(self, pair: Instrument, since: int, until: int) -> list[Row]:
         """Return bars in the exchange's order, whatever it is."""
-        asked = {
-            "symbol": pair.exchange_symbol,
-            "interval": "1d",
-            "startTime": since,
-            "endTime": until,
-            "limit": PAGE,
-        }
-        return await self.ask(
-            f"klines of {pair.exchange_symbol}",
-            _WEIGHTS["klines"],
-            lambda: self.client.publicGetKlines(asked),
-            lambda answer: _klines(answer, pair.exchange_symbol),
-        )
+        name = pair.exchange_symbol
+        asked = {"symbol": name, "interval": "1d", "startTime": since, "endTime": until, "limit": PAGE}
+
+        def send() -> Awaitable[Any]:
+            return self.client.publicGetKlines(asked)  # type: ignore[no-any-return]  # ccxt ships no types
+
+        return await self.ask(f"klines of {name}", _WEIGHTS["klines"], send, lambda answer: _klines(answer, name))
 
     def _obey(self, limits: Any) -> None:
         weights = [limit for limit in limits if limit.get("rateLimitType") == "REQUEST_WEIGHT"]
@@ -296,8 +268,7 @@ def _is_kline(row: Any) -> bool:
 class Unified(_Client):
     """Any exchange that ccxt can ask for daily bars; its own pace, no quote volume."""
 
-    def __init__(self, kind: Any, access: Access) -> None:
-        super().__init__(kind, access, paced=True)
+    paced = True
 
     async def time(self) -> dt.datetime | None:
         """Return the exchange's clock, None where ccxt cannot ask for it."""
@@ -326,3 +297,6 @@ def _ohlcv(answer: Any) -> list[Row]:
     if any(not isinstance(row, list) or len(row) < 6 for row in answer):
         raise Malformed("a bar has less than six columns")
     return [[*row[:6], None] for row in answer]
+
+
+Exchange: TypeAlias = Binance | Unified

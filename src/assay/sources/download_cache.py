@@ -21,18 +21,17 @@ _FORMAT = 1
 
 @dataclass
 class Kept:
-    """What is kept of one symbol, or file of an archive.
-
-    Attributes
-    ----------
-    rows : list
-        Rows, as they were given to :meth:`DownloadCache.keep`.
-    note : any
-        The last one that was given: where to go on.
-    """
+    """What is kept of one symbol, or file of an archive."""
 
     rows: list[Any] = field(default_factory=list)
+    """As they were given to :meth:`DownloadCache.keep`."""
     note: Any = None
+    """The last one that was given: where to go on."""
+
+    def add(self, rows: list[Any], note: Any) -> None:
+        """Take an answer."""
+        self.rows.extend(rows)
+        self.note = note
 
 
 class DownloadCache:
@@ -47,16 +46,17 @@ class DownloadCache:
     """
 
     def __init__(self, path: Path | None, base: str) -> None:
-        self._path, self._base = path, base
+        self._path, self._head = path, {"format": _FORMAT, "base": base}
         self.held = self._read()
 
     def keep(self, key: str, rows: list[Any], note: Any) -> None:
         """Add an answer; a process killed after this returns has not lost it."""
-        kept = self.held.setdefault(key, Kept())
-        kept.rows.extend(rows)
-        kept.note = note
+        self.held.setdefault(key, Kept()).add(rows, note)
         if self._path is not None:
-            self._append([key, rows, note])
+            if not self._path.exists():
+                files.make_folders(self._path.parent)
+                _append(self._path, self._head)
+            _append(self._path, [key, rows, note])
 
     def clear(self) -> None:
         """Remove the file: what it held is in the lake, or was not worth a state."""
@@ -64,32 +64,14 @@ class DownloadCache:
             files.remove(self._path)
         self.held = {}
 
-    def _append(self, value: Any) -> None:
-        assert self._path is not None
-        if not self._path.exists():
-            files.make_folders(self._path.parent)
-            self._write({"format": _FORMAT, "base": self._base})
-        self._write(value)
-
-    def _write(self, value: Any) -> None:
-        assert self._path is not None
-        with files.disk_errors(self._path):
-            descriptor = files.disk.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            try:
-                files.disk.write(descriptor, _line(value))
-            finally:
-                os.close(descriptor)
-
     def _read(self) -> dict[str, Kept]:
         lines = self._lines()
-        if not lines or lines[0] != {"format": _FORMAT, "base": self._base}:
+        if not lines or lines[0] != self._head:
             self.clear()
             return {}
         held: dict[str, Kept] = {}
         for key, rows, note in lines[1:]:
-            kept = held.setdefault(key, Kept())
-            kept.rows.extend(rows)
-            kept.note = note
+            held.setdefault(key, Kept()).add(rows, note)
         return held
 
     def _lines(self) -> list[Any]:
@@ -116,5 +98,11 @@ class DownloadCache:
         return found
 
 
-def _line(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+def _append(path: Path, value: Any) -> None:
+    line = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    with files.disk_errors(path):
+        descriptor = files.disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            files.disk.write(descriptor, line)
+        finally:
+            os.close(descriptor)

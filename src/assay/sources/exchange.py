@@ -9,7 +9,6 @@ from functools import partial
 
 import polars as pl
 
-from assay.base import files
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import SourceError
 from assay.market.bars import Checked
@@ -21,7 +20,7 @@ from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, mid
 from assay.sources.clients import DAY_MS, PAGE, Exchange, Gone, connect
 from assay.sources.download_cache import DownloadCache, Kept
 from assay.sources.http import Exhausted, run, work_through
-from assay.sources.loading import finding, frame, gap_findings, judge, retries
+from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
 from assay.sources.plan import FetchTask, Known, tasks, wanted
 from assay.sources.rules import RuleBook
 from assay.sources.settings import Access
@@ -29,7 +28,6 @@ from assay.sources.settings import Access
 _SKEW = dt.timedelta(seconds=10)
 _IN_A_ROW = 3
 """Pairs that fail one after the other, without a success between: then it is the exchange that fails."""
-_LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
 
 
 @dataclass(frozen=True)
@@ -80,137 +78,111 @@ class ExchangeSource:
             If the exchange cannot be reached or understood, or has nothing new though bars were due
             (``SYNC_EMPTY``). What was fetched stays in the download cache.
         """
-        return run(_ExchangeReading(self, held).run())
 
+        async def work() -> SourceRead:
+            exchange = connect(self.exchange, self.access)
+            try:
+                now, skew, book = await self._look(exchange)
+                reading = _ExchangeReading(self, held, exchange, now, book)
+                await reading.fetch()
+            finally:
+                await exchange.close()
+            return reading.result(skew)
 
-@dataclass(frozen=True)
-class _Look:
-    """What the exchange said of itself, and what follows for this reading."""
+        return run(work())
 
-    now: dt.datetime
-    skew: dt.timedelta
-    book: RuleBook
-    known: Known
-    plan: list[FetchTask]
+    def facts(self) -> tuple[dt.datetime, RuleBook]:
+        """Ask for the pairs alone; return the instant, by the earlier of the two clocks, and their rules."""
 
-    @property
-    def last_open(self) -> dt.datetime:
-        """Opening time of the last bar that has closed."""
-        return midnight(self.now) - DAY
+        async def work() -> tuple[dt.datetime, RuleBook]:
+            exchange = connect(self.exchange, self.access)
+            try:
+                now, _, book = await self._look(exchange)
+            finally:
+                await exchange.close()
+            return now, book
 
+        return run(work())
 
-class _ExchangeReading:
-    """One reading of an exchange."""
-
-    def __init__(self, source: ExchangeSource, held: Held) -> None:
-        self.source, self.held = source, held
-        self.cache = DownloadCache(held.cache(source.exchange), held.version)
-        self.gone: set[str] = set()
-        self.failed: dict[str, str] = {}
-        self.repaired = 0
-        self._in_a_row = 0
-
-    async def run(self) -> SourceRead:
-        exchange = connect(self.source.exchange, self.source.access)
-        try:
-            look = await self._look(exchange)
-            resumed = self.cache.held.keys() & {task.pair.symbol for task in look.plan}
-            await self._fetch(exchange, look)
-        finally:
-            await exchange.close()
-        answers = {task.pair.symbol: self.cache.held.get(task.pair.symbol, Kept()).rows for task in look.plan}
-        fresh = frame(answers)
-        checked = judge(fresh, self.source.name, self.source.kind, look.now, look.known.last.keys())
-        self._check_news(look, checked)
-        table, changes = self._facts(look, checked)
-        found = [
-            *finding("CLOCK_SKEW", count=abs(round(look.skew.total_seconds())) if abs(look.skew) > _SKEW else 0),
-            *finding("RESUMED", resumed),
-            *retries(exchange.traffic.retries),
-            *changes,
-            *checked.findings,
-            *self._arrivals(look, checked),
-        ]
-        return SourceRead(
-            bars=checked.bars,
-            rejected=checked.rejected,
-            interval="1d",
-            fingerprint=files.content_hash_table(checked.bars, ("symbol", "open_time")),
-            complete=False,
-            findings=tuple(found),
-            instruments=table,
-            cost={"requests": exchange.traffic.requests, "weight": exchange.traffic.weight},
-            settle=self.cache.clear,
-        )
-
-    async def _look(self, exchange: Exchange) -> _Look:
-        """Ask for the clock and the pairs, and decide what to fetch."""
+    async def _look(self, exchange: Exchange) -> tuple[dt.datetime, dt.timedelta, RuleBook]:
+        """Ask for the clock and the pairs; return the earlier of the two clocks, their difference, and the rules."""
         try:
             told = await exchange.time()
             book = await exchange.pairs()
         except Exhausted as error:
-            raise self._unreachable(str(error)) from error
-        local = self.source.clock()
-        now = local if told is None else min(told, local)
-        if self.held.last_close is not None and self.held.last_close > now:
+            raise _unreachable(self, str(error)) from error
+        local = self.clock()
+        return (local if told is None else min(told, local)), (told or local) - local, book
+
+
+class _ExchangeReading:
+    """One reading of an exchange, whose earlier clock and pairs are known."""
+
+    def __init__(
+        self, source: ExchangeSource, held: Held, exchange: Exchange, now: dt.datetime, book: RuleBook
+    ) -> None:
+        self.source, self.held, self.exchange, self.now, self.book = source, held, exchange, now, book
+        if held.last_close is not None and held.last_close > now:
             raise SourceError(
                 f"it is {format_instant(now)} by the earlier of the two clocks, before the lake's last bar has closed",
-                where=self.source.name,
+                where=source.name,
                 hint="set this machine's clock, or look at the exchange's; nothing was stored",
                 code="SOURCE_CLOCK",
             )
-        last_open = midnight(now) - DAY
-        known = Known.of(self.held, last_open)
-        pairs = wanted(book, self.source.universe.quotes, known.last.keys(), self.held.named, now.date())
-        plan = tasks(pairs, book, known, last_open, self.source.access.history)
-        return _Look(now, (told or local) - local, book, known, plan)
+        self.last_open = midnight(now) - DAY
+        self.known = Known(held, self.last_open)
+        pairs = wanted(book, source.universe.quotes, self.known.last.keys(), held.named, now.date())
+        found = tasks(pairs, book, self.known, self.last_open, source.access.history)
+        self.tasks = {task.pair.symbol: task for task in found}
+        self.cache = DownloadCache(held.cache(source.exchange), held.version)
+        self.resumed = self.cache.held.keys() & self.tasks.keys()
+        self.gone: set[str] = set()
+        self.failed: set[str] = set()
+        self.repaired = 0
+        self._in_a_row = 0
 
     # --- bars -----------------------------------------------------------------------------------------------------
 
-    async def _fetch(self, exchange: Exchange, look: _Look) -> None:
-        async def fetch(task: FetchTask) -> None:
-            await self._one(exchange, task, look.last_open)
+    async def fetch(self) -> None:
+        tell = partial(self.held.tell, "fetch")
+        await work_through(list(self.tasks.values()), self._one, self.source.access.concurrency, tell)
 
-        await work_through(look.plan, fetch, self.source.access.concurrency, partial(self.held.tell, "fetch"))
-
-    async def _one(self, exchange: Exchange, task: FetchTask, last_open: dt.datetime) -> None:
-        symbol = task.pair.symbol
+    async def _one(self, task: FetchTask) -> None:
         try:
-            await self._pages(exchange, task, last_open)
-            await self._again(exchange, task, last_open)
+            await self._pages(task)
+            await self._again(task)
         except Gone:
-            self.gone.add(symbol)
+            self.gone.add(task.pair.symbol)
         except Exhausted as error:
-            self.failed[symbol] = str(error)
+            self.failed.add(task.pair.symbol)
             self._in_a_row += 1
             if self._in_a_row >= _IN_A_ROW:
-                raise self._unreachable(str(error)) from error
+                raise _unreachable(self.source, str(error)) from error
             return
         self._in_a_row = 0
 
-    async def _pages(self, exchange: Exchange, task: FetchTask, last_open: dt.datetime) -> None:
+    async def _pages(self, task: FetchTask) -> None:
         """Fetch page after page from where the cache ends."""
         kept = self.cache.held.get(task.pair.symbol)
         begin = _ms(task.since) if kept is None else max(kept.note, _ms(task.since))
-        end = _ms(last_open)
+        end = _ms(self.last_open)
         while begin <= end:
-            rows = await exchange.bars(task.pair, begin, end + DAY_MS - 1)
+            rows = await self.exchange.bars(task.pair, begin, end + DAY_MS - 1)
             opened = [row[0] for row in rows]
             begin = max(opened) + DAY_MS if len(rows) >= PAGE else end + DAY_MS
             self.cache.keep(task.pair.symbol, rows, begin)
 
-    async def _again(self, exchange: Exchange, task: FetchTask, last_open: dt.datetime) -> None:
+    async def _again(self, task: FetchTask) -> None:
         """Ask once more for days that are missing, unless the lake lacks them too: then this was the second time."""
         kept = self.cache.held[task.pair.symbol]
         have = {row[0] for row in kept.rows}
-        begin, end = min(have, default=_ms(task.since)), _ms(last_open) if task.due else max(have, default=0)
+        begin, end = min(have, default=_ms(task.since)), _ms(self.last_open) if task.due else max(have, default=0)
         first_new = _ms(task.last) if task.last is not None else 0
         missing = [at for at in range(begin, end + 1, DAY_MS) if at not in have and at > first_new]
         if not missing:
             return
-        rows = await exchange.bars(
-            task.pair, max(missing[0], missing[-1] - (PAGE - 1) * DAY_MS), missing[-1] + DAY_MS - 1
-        )
+        since = max(missing[0], missing[-1] - (PAGE - 1) * DAY_MS)
+        rows = await self.exchange.bars(task.pair, since, missing[-1] + DAY_MS - 1)
         came = [row for row in rows if row[0] not in have]
         if came:
             self.repaired += len(came)
@@ -218,17 +190,36 @@ class _ExchangeReading:
 
     # --- findings -------------------------------------------------------------------------------------------------
 
-    def _check_news(self, look: _Look, checked: Checked) -> None:
+    def result(self, skew: dt.timedelta) -> SourceRead:
+        """Judge what was fetched."""
+        fresh = frame({symbol: self.cache.held.get(symbol, Kept()).rows for symbol in self.tasks})
+        checked = judge(fresh, self.source.name, self.source.kind, self.now, self.known.last.keys())
+        seen = checked.bars.group_by("symbol").agg(first=pl.col("open_time").min(), last=pl.col("open_time").max())
+        oldest, newest = (dict(seen.select("symbol", name).iter_rows()) for name in ("first", "last"))
+        self._check_news(newest)
+        with_bars = self.known.last.keys() | newest.keys()
+        since = facts.valid_since(self.now, self.held.last_close)
+        table, changes = facts.merge(self.held.instruments, self.book, with_bars, since)
+        found = [
+            *finding("CLOCK_SKEW", count=abs(round(skew.total_seconds())) if abs(skew) > _SKEW else 0),
+            *finding("RESUMED", self.resumed),
+            *retries(self.exchange.asker.retries),
+            *changes,
+            *checked.findings,
+            *self._arrivals(oldest, newest),
+            *self._missing_days(checked),
+        ]
+        return news(checked, found, table, self.exchange.asker, self.cache)
+
+    def _check_news(self, newest: dict[str, dt.datetime]) -> None:
         """Refuse a reading without news where bars were due, unless the lake has others of that day already.
 
         Then the exchange is well: what is due is that of a pair that was listed today, or that nobody trades.
         """
-        if self.held.last_close is not None and self.held.last_close > look.last_open:
+        if self.held.last_close is not None and self.held.last_close > self.last_open:
             return
-        due = {task.pair.symbol: task.last for task in look.plan if task.due}
-        newest = dict(checked.bars.group_by("symbol").agg(pl.col("open_time").max()).iter_rows())
-        news = [s for s, last in due.items() if s in newest and (last is None or newest[s] > last)]
-        if due and not news:
+        due = {symbol: task.last for symbol, task in self.tasks.items() if task.due}
+        if due and not any(s in newest and (last is None or newest[s] > last) for s, last in due.items()):
             raise SourceError(
                 f"{len(due)} bars were due and none came",
                 where=self.source.name,
@@ -236,26 +227,21 @@ class _ExchangeReading:
                 code="SYNC_EMPTY",
             )
 
-    def _arrivals(self, look: _Look, checked: Checked) -> list[Finding]:
-        """Tell what came, what did not, and which days are missing."""
-        plan = {task.pair.symbol: task for task in look.plan}
-        asked = plan.keys() - self.gone - self.failed.keys()
-        newest = dict(checked.bars.group_by("symbol").agg(pl.col("open_time").max()).iter_rows())
-        oldest = dict(checked.bars.group_by("symbol").agg(pl.col("open_time").min()).iter_rows())
-        late = [s for s in asked if plan[s].due and newest.get(s, look.now - 9999 * DAY) < look.last_open]
-        cut = [s for s in asked if plan[s].last is not None and oldest.get(s, look.now) > plan[s].since]
-        new = [s for s in newest if plan[s].last is None] if look.known.last else []
+    def _arrivals(self, oldest: dict[str, dt.datetime], newest: dict[str, dt.datetime]) -> list[Finding]:
+        """Tell what came and what did not."""
+        asked = {s: task for s, task in self.tasks.items() if s not in self.gone and s not in self.failed}
+        late = [s for s, task in asked.items() if task.due and newest.get(s, facts.BEGIN) < self.last_open]
+        cut = [s for s, task in asked.items() if task.last is not None and oldest.get(s, self.now) > task.since]
         return [
             *finding("SYMBOL_GONE", self.gone),
-            *finding("SYMBOL_FAILED", self.failed.keys()),
+            *finding("SYMBOL_FAILED", self.failed),
             *finding("BARS_LATE", late),
             *finding("HISTORY_CUT", cut),
-            *finding("NEW_SYMBOL", new),
-            *self._missing_days(plan, checked),
+            *finding("NEW_SYMBOL", [s for s in newest if self.tasks[s].last is None] if self.known.last else []),
         ]
 
-    def _missing_days(self, plan: dict[str, FetchTask], checked: Checked) -> list[Finding]:
-        lasts = [(s, task.last) for s, task in plan.items() if task.last is not None]
+    def _missing_days(self, checked: Checked) -> list[Finding]:
+        lasts = [(s, task.last) for s, task in self.tasks.items() if task.last is not None]
         ends = pl.DataFrame(lasts, schema={"symbol": pl.String, "open_time": INSTANT}, orient="row")
         keys = checked.bars.select("symbol", "open_time")
         return [
@@ -271,16 +257,10 @@ class _ExchangeReading:
         before = keys.join(last, on="symbol").filter(pl.col("open_time") < pl.col("last"))
         return before.join(self.held.keys, on=("symbol", "open_time"), how="anti").height
 
-    def _facts(self, look: _Look, checked: Checked) -> tuple[pl.DataFrame, list[Finding]]:
-        closed = midnight(look.now)
-        decided = self.held.last_close is not None and self.held.last_close >= closed
-        with_bars = look.known.last.keys() | set(checked.bars["symbol"].unique())
-        return facts.merge(self.held.instruments, look.book, with_bars, look.now if decided else closed)
 
-    def _unreachable(self, said: str) -> SourceError:
-        return SourceError(
-            f"the exchange cannot be reached: {said}", where=self.source.name, hint=_LATER, code="SOURCE_UNREACHABLE"
-        )
+def _unreachable(source: ExchangeSource, said: str) -> SourceError:
+    what = f"the exchange cannot be reached: {said}"
+    return SourceError(what, where=source.name, hint=LATER, code="SOURCE_UNREACHABLE")
 
 
 def _ms(instant: dt.datetime) -> int:

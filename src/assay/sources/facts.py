@@ -24,6 +24,7 @@ from assay.base.domain import UTC, Instrument
 from assay.base.errors import SourceError, UsageError
 from assay.market.schema import INSTRUMENTS
 from assay.runs.documents import Finding
+from assay.sources.base import midnight
 from assay.sources.rules import RuleBook
 
 BEGIN = dt.datetime(2009, 1, 1, tzinfo=UTC)
@@ -78,6 +79,12 @@ def merge(
     unseen = _before(old, pairs | {s: p for s in with_bars if s not in pairs and (p := _split(s)) is not None}, since)
     table = pl.concat([kept, started, returned, unseen]).select(list(INSTRUMENTS)).sort("symbol", "valid_from")
     return table, _findings(changed, gone, book)
+
+
+def valid_since(now: dt.datetime, last_close: dt.datetime | None) -> dt.datetime:
+    """Return from when on facts that are seen now are valid, in a lake whose bars end there; see the module."""
+    closed = midnight(now)
+    return now if last_close is not None and last_close >= closed else closed
 
 
 def unseen(held: pl.DataFrame, with_bars: Collection[str], since: dt.datetime) -> pl.DataFrame:

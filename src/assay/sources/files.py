@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from assay.base.errors import SourceError
 from assay.base.files import sha256, sha256_file
@@ -32,6 +33,7 @@ class ParquetSource:
 
     path: Path
     clock: Callable[[], dt.datetime] = utc_now
+    hint: ClassVar[str] = "check the path; the source is written parquet:PATH"
 
     @property
     def name(self) -> str:
@@ -63,19 +65,21 @@ class ParquetSource:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        hint = "check the path; the source is written parquet:PATH"
         try:
             yield
         except FileNotFoundError:
-            raise SourceError("there is no such file", where=self.name, hint=hint, code="SOURCE_MISSING") from None
+            raise SourceError("there is no such file", where=self.name, hint=self.hint, code="SOURCE_MISSING") from None
         except OSError as error:
             what = f"the file cannot be read: {error.strerror or error}"
-            raise SourceError(what, where=self.name, hint=hint, code="SOURCE_UNREADABLE") from error
+            raise SourceError(what, where=self.name, hint=self.hint, code="SOURCE_UNREADABLE") from error
 
 
 @dataclass(frozen=True)
-class SampleSource:
+class SampleSource(ParquetSource):
     """The sample in the package: Binance spot, daily, 2023-01-01 to 2024-01-21; its NOTICE tells where it is from."""
+
+    path: Path = SAMPLE
+    hint: ClassVar[str] = "install the package again: its sample is missing"
 
     @property
     def name(self) -> str:
@@ -91,22 +95,6 @@ class SampleSource:
     def identity(self) -> str:
         """Digest of the content: a release with another sample has another lake."""
         return self.fingerprint()
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the sample's bytes."""
-        return sha256(self._bytes())
-
-    def read(self, held: Held = NOTHING) -> SourceRead:  # noqa: ARG002 - the sample is always read whole
-        """Read and judge the sample like any file."""
-        return _read(self._bytes(), where=self.name, kind=self.kind, now=utc_now())
-
-    def _bytes(self) -> bytes:
-        try:
-            return SAMPLE.read_bytes()
-        except OSError as error:
-            raise SourceError(
-                "the sample is missing from the installation", where=str(SAMPLE), hint="install the package again"
-            ) from error
 
 
 def _read(data: bytes, *, where: str, kind: str, now: dt.datetime) -> SourceRead:

@@ -13,13 +13,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from itertools import accumulate
 from typing import Any, TypeVar
 
 from assay.base.domain import UTC
 from assay.base.errors import SourceError
+from assay.sources.base import utc_now
 from assay.sources.settings import Access
 
 T = TypeVar("T")
@@ -63,6 +63,12 @@ class Exhausted(Exception):  # noqa: N818 - never leaves this room: it becomes a
 def trouble_of(status: int) -> str | None:
     """Return the kind of trouble that a status tells, None where a repetition mends nothing."""
     return {418: "BANNED", 429: "RATE_LIMITED"}.get(status) or ("SERVER_ERROR" if status >= 500 else None)
+
+
+def trouble(status: int, headers: Mapping[str, str], said: str) -> Trouble | None:
+    """Return what an answer means for its request, None where a repetition mends nothing."""
+    kind = trouble_of(status)
+    return None if kind is None else Trouble(kind, said, retry_after(headers, utc_now()))
 
 
 def retry_after(headers: Mapping[str, str], now: dt.datetime) -> float | None:
@@ -186,15 +192,6 @@ class Limiter:
         return max((window.wait(weight, now) for window in self._windows.values()), default=0.0)
 
 
-@dataclass
-class Traffic:
-    """What was asked, for the cost of an ingestion and for findings."""
-
-    requests: int = 0
-    weight: int = 0
-    retries: Counter[str] = field(default_factory=Counter)
-
-
 class Asker:
     """Sends requests at the limiter's pace, each until its answer can be read.
 
@@ -210,7 +207,8 @@ class Asker:
 
     def __init__(self, where: str, access: Access, limiter: Limiter) -> None:
         self.where, self.access, self.limiter = where, access, limiter
-        self.traffic = Traffic()
+        # What was asked, for the cost of an ingestion and for findings.
+        self.requests, self.weight, self.retries = 0, 0, Counter[str]()
 
     async def ask(self, once: Callable[[], Awaitable[T]], weight: int = 0) -> T:
         """Do one request, at most :attr:`Access.attempts` times.
@@ -232,20 +230,20 @@ class Asker:
         last = Trouble("CONNECTION", "nothing was sent")
         for attempt in range(self.access.attempts):
             await self.limiter.take(weight)
-            self.traffic.requests += 1
-            self.traffic.weight += weight
+            self.requests += 1
+            self.weight += weight
             try:
                 return await once()
-            except Trouble as trouble:
-                last = trouble
-            self.traffic.retries[last.kind] += 1
+            except Trouble as failed:
+                last = failed
+            self.retries[last.kind] += 1
             await self._rest(last, attempt)
         raise Exhausted(f"{TROUBLES[last.kind].partition(';')[0]}: {str(last)[:200]}")
 
-    async def _rest(self, trouble: Trouble, attempt: int) -> None:
+    async def _rest(self, met: Trouble, attempt: int) -> None:
         """Wait before the next attempt; who is told to wait, or refused, holds all other requests back too."""
-        told, backoff = trouble.after, min(self.access.backoff * 2**attempt, _LONGEST_BACKOFF)
-        if trouble.kind == "BANNED" and (told is None or told > self.access.patience):
+        told, backoff = met.after, min(self.access.backoff * 2**attempt, _LONGEST_BACKOFF)
+        if met.kind == "BANNED" and (told is None or told > self.access.patience):
             until = "" if told is None else f" for {told:g} s"
             raise SourceError(
                 f"the exchange has banned this address{until}",
@@ -254,7 +252,7 @@ class Asker:
                 "look for other programs at this address that ignore 429",
                 code="SOURCE_BANNED",
             )
-        if told is not None or trouble.kind in ("BANNED", "RATE_LIMITED"):
+        if told is not None or met.kind in ("BANNED", "RATE_LIMITED"):
             self.limiter.pause(min(2.0**attempt if told is None else max(told, backoff), self.access.patience))
         elif attempt + 1 < self.access.attempts:
             await asyncio.sleep(backoff)

@@ -11,12 +11,17 @@ import polars as pl
 
 from assay.base.constants import LISTING_ENDS_AFTER
 from assay.base.errors import SourceError
+from assay.base.files import content_hash_table
 from assay.market.bars import Checked, check
 from assay.market.schema import BARS, QUARANTINE
 from assay.runs.documents import Finding
+from assay.sources.base import SourceRead
 from assay.sources.clients import Row
-from assay.sources.http import TROUBLES
+from assay.sources.download_cache import DownloadCache
+from assay.sources.http import TROUBLES, Asker
 from assay.sources.plan import gaps
+
+LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
 
 MEANINGS = {
     "CLOCK_SKEW": "seconds between the exchange's clock and this machine's; the earlier one tells which bars closed",
@@ -69,13 +74,10 @@ _COLUMNS = ("timestamp", "open", "high", "low", "close", "volume", "quote_volume
 def frame(answers: dict[str, list[Row]]) -> pl.DataFrame:
     """Return answers as one table with the columns of a file of bars, in the order in which they came."""
     names = [symbol for symbol, rows in answers.items() for _ in rows]
-    columns: Sequence[Sequence[Any]] = list(zip(*(row for rows in answers.values() for row in rows), strict=True)) or [
-        ()
-    ] * len(_COLUMNS)
-    data = {"symbol": pl.Series("symbol", names, dtype=pl.String)}
-    for name, values in zip(_COLUMNS, columns, strict=True):
-        data[name] = _typed(name, values)
-    return pl.DataFrame(data)
+    found = zip(*(row for rows in answers.values() for row in rows), strict=True)
+    columns: Sequence[Sequence[Any]] = list(found) or [()] * len(_COLUMNS)
+    symbols = pl.Series("symbol", names, dtype=pl.String)
+    return pl.DataFrame([symbols, *(_typed(name, values) for name, values in zip(_COLUMNS, columns, strict=True))])
 
 
 def _typed(name: str, values: Sequence[Any]) -> pl.Series:
@@ -100,3 +102,20 @@ def judge(fresh: pl.DataFrame, where: str, kind: str, now: dt.datetime, held: Co
         bars = pl.DataFrame(schema={name: dtype for name, dtype in BARS.items() if name != "listing"})
         return Checked(bars, pl.DataFrame(schema=QUARANTINE), "1d", ())
     return check(fresh, where=where, source=kind, now=now, interval="1d", held=held)
+
+
+def news(
+    checked: Checked, findings: Sequence[Finding], instruments: pl.DataFrame | None, asker: Asker, cache: DownloadCache
+) -> SourceRead:
+    """Return what a reading gave that gives only what is new."""
+    return SourceRead(
+        bars=checked.bars,
+        rejected=checked.rejected,
+        interval="1d",
+        fingerprint=content_hash_table(checked.bars, ("symbol", "open_time")),
+        complete=False,
+        findings=tuple(findings),
+        instruments=instruments,
+        cost={"requests": asker.requests, "weight": asker.weight},
+        settle=cache.clear,
+    )

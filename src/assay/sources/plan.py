@@ -8,13 +8,15 @@ thousand days, which asks for the missing days again.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from assay.base.domain import DAY, Instrument
 from assay.market.instruments import TRADING
+from assay.market.schema import INSTANT, INSTRUMENTS
 from assay.market.universe import excluded
 from assay.sources.base import Held
 from assay.sources.rules import RuleBook
@@ -24,23 +26,15 @@ _WINDOW = 999 * DAY
 
 @dataclass(frozen=True)
 class FetchTask:
-    """What to ask of one pair.
-
-    Attributes
-    ----------
-    pair : Instrument
-    since : datetime
-        Opening time of the first bar to ask for.
-    last : datetime or None
-        Opening time of the last bar that the lake has; None for a pair that is new to it.
-    due : bool
-        The pair is trading, and the bar of the last closed day is not in the lake.
-    """
+    """What to ask of one pair; instants are opening times."""
 
     pair: Instrument
     since: dt.datetime
+    """Of the first bar to ask for."""
     last: dt.datetime | None
+    """Of the last bar that the lake has; None for a pair that is new to it."""
     due: bool
+    """The pair is trading, and the bar of the last closed day is not in the lake."""
 
 
 def wanted(
@@ -75,57 +69,39 @@ def tasks(
     """
     found = []
     for pair in pairs:
-        last = known.last.get(pair.symbol)
-        status = book.rules[pair.symbol].status
+        last, status = known.last.get(pair.symbol), book.rules[pair.symbol].status
         trading = status == TRADING
-        if last is None:
-            if trading or known.status.get(pair.symbol) != status or pair.symbol in known.failed:
-                found.append(FetchTask(pair, last_open - (history - 1) * DAY, None, trading))
-        elif last < last_open and (trading or known.status.get(pair.symbol) != status or pair.symbol in known.failed):
-            found.append(FetchTask(pair, known.since(pair.symbol, last_open), last, trading))
+        may_have_news = trading or known.status.get(pair.symbol) != status or pair.symbol in known.failed
+        if may_have_news and (last is None or last < last_open):
+            since = last_open - (history - 1) * DAY if last is None else known.since(pair.symbol, last_open)
+            found.append(FetchTask(pair, since, last, trading))
     return found
 
 
-@dataclass(frozen=True)
 class Known:
-    """What the lake has of each symbol.
+    """What the lake has of each symbol, where the last bar that has closed opened at ``last_open``.
 
-    Attributes
-    ----------
-    last : mapping of str to datetime
-        Opening time of its last bar.
-    gap : mapping of str to datetime
-        Opening time of the last bar before its earliest gap within the last thousand days.
-    status : mapping of str to str
-        Its trading status at the last look.
-    failed : frozenset of str
-        Symbols that could not be fetched the last time.
+    ``last`` is the opening time of its last bar, ``gap`` that of the last bar before its earliest gap within the last
+    thousand days, ``status`` its trading status at the last look; ``failed`` could not be fetched the last time.
     """
 
-    last: Mapping[str, dt.datetime]
-    gap: Mapping[str, dt.datetime]
-    status: Mapping[str, str | None]
-    failed: frozenset[str]
-
-    @classmethod
-    def of(cls, held: Held, last_open: dt.datetime) -> Known:
-        """Look into a state of the lake."""
-        keys = held.keys
-        if keys is None:
-            return cls({}, {}, {}, frozenset())
-        last = keys.group_by("symbol").agg(pl.col("open_time").max())
+    def __init__(self, held: Held, last_open: dt.datetime) -> None:
+        keys = held.keys if held.keys is not None else pl.DataFrame(schema={"symbol": pl.String, "open_time": INSTANT})
         recent = gaps(keys.filter(pl.col("open_time") >= last_open - _WINDOW))
-        first = recent.group_by("symbol").agg(pl.col("before").min())
-        statuses = {} if held.instruments is None else _statuses(held.instruments)
-        return cls(dict(last.iter_rows()), dict(first.iter_rows()), statuses, frozenset(held.failed))
+        table = held.instruments if held.instruments is not None else pl.DataFrame(schema=INSTRUMENTS)
+        current = table.filter(pl.col("valid_to").is_null())
+        self.last: dict[str, dt.datetime] = _map(keys.group_by("symbol").agg(pl.col("open_time").max()))
+        self.gap: dict[str, dt.datetime] = _map(recent.group_by("symbol").agg(pl.col("before").min()))
+        self.status: dict[str, str | None] = _map(current.select("symbol", "status"))
+        self.failed = held.failed
 
     def since(self, symbol: str, last_open: dt.datetime) -> dt.datetime:
         """Return where to begin: the last bar, or the one before the earliest gap."""
         return min(self.last[symbol], self.gap.get(symbol, last_open))
 
 
-def _statuses(instruments: pl.DataFrame) -> dict[str, str | None]:
-    return dict(instruments.filter(pl.col("valid_to").is_null()).select("symbol", "status").iter_rows())
+def _map(table: pl.DataFrame) -> dict[str, Any]:
+    return dict(table.iter_rows())
 
 
 def gaps(keys: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ OFF = Decimal(0)
 MOST_BYTES = 256 << 20
 """Of an answer; the whole exchange has 15 MB."""
 
+_NUMBERS = ("tick_size", "step_size", "min_qty", "min_notional")
+"""Rules that a lake's table has."""
 _HINT = "record it anew: curl -o exchangeInfo.json https://api.binance.com/api/v3/exchangeInfo"
 _EARLIEST = dt.datetime(2009, 1, 1, tzinfo=UTC)  # no coin was traded before
 _LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
@@ -38,51 +41,37 @@ _LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class TradingRules:
-    """What the exchange accepts for one spot pair; a number of 0 switches its rule off.
-
-    Attributes
-    ----------
-    instrument : Instrument
-        Base and quote as the exchange's metadata name them.
-    status : str
-        ``TRADING``, or why not, in the exchange's words.
-    spot_allowed, margin_allowed : bool or None
-        Whether the pair takes spot orders, and orders on margin; None where the source does not say.
-    tick_size, min_price, max_price : Decimal
-        ``PRICE_FILTER``, in quote currency.
-    step_size, min_qty, max_qty : Decimal
-        ``LOT_SIZE``, in base currency.
-    market_step, market_min_qty, market_max_qty : Decimal
-        ``MARKET_LOT_SIZE``: more limits for market orders.
-    min_notional, max_notional : Decimal
-        ``NOTIONAL``, or ``MIN_NOTIONAL`` of older answers, in quote currency.
-    min_to_market, max_to_market : bool
-        Whether these hold for market orders too.
-    max_position : Decimal
-        ``MAX_POSITION``: most of the base that an account may hold.
-    max_orders : int
-        ``MAX_NUM_ORDERS``: most open orders of an account in this pair.
-    """
+    """What the exchange accepts for one spot pair; a number of 0 switches its rule off."""
 
     instrument: Instrument
+    """Base and quote as the exchange's metadata name them."""
     status: str
+    """``TRADING``, or why not, in the exchange's words."""
     spot_allowed: bool | None
+    """Whether the pair takes spot orders, as the next orders on margin; None where the source does not say."""
     margin_allowed: bool | None
     tick_size: Decimal
+    """``PRICE_FILTER``, as the other prices, in quote currency."""
     step_size: Decimal
+    """``LOT_SIZE``, as the other quantities, in base currency."""
     min_qty: Decimal
     min_notional: Decimal
+    """``NOTIONAL``, or ``MIN_NOTIONAL`` of older answers, in quote currency."""
     min_price: Decimal = OFF
     max_price: Decimal = OFF
     max_qty: Decimal = OFF
     market_step: Decimal = OFF
+    """``MARKET_LOT_SIZE``, as the next two: more limits for market orders."""
     market_min_qty: Decimal = OFF
     market_max_qty: Decimal = OFF
     max_notional: Decimal = OFF
     min_to_market: bool = True
+    """Whether the least notional, as next the largest, holds for market orders too."""
     max_to_market: bool = True
     max_position: Decimal = OFF
+    """``MAX_POSITION``: most of the base that an account may hold."""
     max_orders: int = 0
+    """``MAX_NUM_ORDERS``: most open orders of an account in this pair."""
 
     @property
     def symbol(self) -> str:
@@ -92,35 +81,27 @@ class TradingRules:
 
 @dataclass(frozen=True)
 class RuleBook:
-    """Rules of every pair at one instant.
-
-    Attributes
-    ----------
-    rules : mapping of str to TradingRules
-        By TradingView notation, sorted.
-    valid_from : datetime
-        Since when they are known: the answer's ``serverTime``, or the latest row of a lake's table.
-    unreadable : mapping of str to str
-        Pairs, in TradingView notation, whose entry cannot be used, with the reason.
-    complete : bool
-        Whether upper limits and the rules of market orders are known; a lake's table has none of them.
-    """
+    """Rules of every pair at one instant."""
 
     rules: Mapping[str, TradingRules]
+    """By TradingView notation, sorted."""
     valid_from: dt.datetime
+    """Since when they are known: the answer's ``serverTime``, or the latest row of a lake's table."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Pairs, in TradingView notation, whose entry cannot be used, with the reason."""
     complete: bool = True
+    """Whether upper limits and the rules of market orders are known; a lake's table has none of them."""
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _names(self) -> dict[str, str]:
         names: dict[str, str] = {}
         for symbol, rule in self.rules.items():
             names |= dict.fromkeys((symbol, rule.instrument.exchange_symbol, rule.instrument.ccxt), symbol)
-        self.__dict__["_names"] = names
+        return names
 
     def symbol(self, text: str) -> str | None:
         """Return the TradingView notation of a pair in any of the three, or None where there is no such pair."""
-        names: dict[str, str] = self.__dict__["_names"]
-        return names.get(text)
+        return self._names.get(text)
 
     def frame(self) -> pl.DataFrame:
         """Return the rules in the columns of the lake's ``instruments`` table, sorted by symbol; open-ended."""
@@ -131,23 +112,10 @@ class RuleBook:
         return pl.DataFrame([self._row(rule) for rule in self.rules.values()], schema=INSTRUMENTS)
 
     def _row(self, rule: TradingRules) -> dict[str, Any]:
-        return {
-            "symbol": rule.symbol,
-            "base": rule.instrument.base,
-            "quote": rule.instrument.quote,
-            "status": rule.status,
-            "tick_size": _or_none(rule.tick_size),
-            "step_size": _or_none(rule.step_size),
-            "min_qty": _or_none(rule.min_qty),
-            "min_notional": _or_none(rule.min_notional),
-            "margin_allowed": rule.margin_allowed,
-            "valid_from": self.valid_from,
-            "valid_to": None,
-        }
-
-
-def _or_none(number: Decimal) -> float | None:
-    return float(number) if number else None
+        pair = {"symbol": rule.symbol, "base": rule.instrument.base, "quote": rule.instrument.quote}
+        numbers = {name: float(number) if (number := getattr(rule, name)) else None for name in _NUMBERS}
+        facts = {"status": rule.status, "margin_allowed": rule.margin_allowed, "valid_from": self.valid_from}
+        return pair | numbers | facts
 
 
 # --- a recorded answer ------------------------------------------------------------------------------------------------
@@ -329,20 +297,9 @@ def rules_from_instruments(table: pl.DataFrame, as_of: dt.datetime) -> RuleBook:
 
 
 def _of_row(row: Mapping[str, Any]) -> TradingRules:
-    def number(name: str) -> Decimal:
-        return OFF if row[name] is None else Decimal(repr(row[name]))
-
-    exchange = row["symbol"].partition(":")[0]
-    return TradingRules(
-        instrument=Instrument(exchange, row["base"], row["quote"]),
-        status=row["status"],
-        spot_allowed=None,
-        margin_allowed=row["margin_allowed"],
-        tick_size=number("tick_size"),
-        step_size=number("step_size"),
-        min_qty=number("min_qty"),
-        min_notional=number("min_notional"),
-    )
+    numbers: dict[str, Any] = {name: OFF if row[name] is None else Decimal(repr(row[name])) for name in _NUMBERS}
+    pair = Instrument(row["symbol"].partition(":")[0], row["base"], row["quote"])
+    return TradingRules(pair, row["status"], None, row["margin_allowed"], **numbers)
 
 
 # --- ccxt's markets ---------------------------------------------------------------------------------------------------
