@@ -264,13 +264,13 @@ def test_a_run_that_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mo
 
     a_status(tmp_path, "one")
     a_status(tmp_path, "two")
-    real = runs.read_ledger_view
+    real = runs.LedgerView
 
     def vanish(path: Path) -> object:
         shutil.rmtree(path.parent, ignore_errors=True)
         return real(path)
 
-    monkeypatch.setattr(runs, "read_ledger_view", vanish)
+    monkeypatch.setattr(runs, "LedgerView", vanish)
     with empty(tmp_path) as client:
         assert client.get("/runs/one").status_code in (200, 400, 404)
         assert client.get("/runs/one").status_code == 404

@@ -281,7 +281,7 @@ def test_a_sleeve_in_cash_has_a_page(tmp_path):
 def test_a_broken_table_costs_its_figure_only(run, path):
     (run / path).write_bytes(b"no table")
     page = read(render_page(run))
-    assert "not a table of this kind" in page.one("main").text
+    assert "table cannot be read" in page.one("main").text
     assert page.one("figure", id="figure-equity")
 
 

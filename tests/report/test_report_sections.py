@@ -26,7 +26,7 @@ from report_run import (
 
 from assay.base.files import read_json
 from assay.report.audit_report import render
-from assay.report.findings import notices
+from assay.report.findings import findings
 from assay.report.markdown import sparkline
 from assay.report.view import open_run
 
@@ -533,7 +533,7 @@ def test_each_rule_fires_on_its_own_fault_only(tmp_path, path, change, code):
     for target in content["as_run"].values() if path == "statistics" else [content]:
         target |= change
     put(run, files[path], content)
-    assert [notice.code for notice in notices(open_run(run))] == [code]
+    assert [found.code for found in findings(open_run(run))] == [code]
 
 
 def test_a_beta_at_little_gross_is_no_sign_of_anything(tmp_path):

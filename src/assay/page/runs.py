@@ -12,7 +12,7 @@ from assay.base.domain import UTC
 from assay.page.lookup import files_below, not_found
 from assay.page.run_list import Row
 from assay.report.findings import contract_status, verdict
-from assay.report.view import LedgerView, in_order, open_run, read_ledger_view
+from assay.report.view import LedgerView, in_order, open_run
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import STEP_NAMES, describe
@@ -28,7 +28,7 @@ LEDGER_PAGE = 200
 
 def run_facts(folder: Path, row: Row) -> dict[str, Any]:
     """Return what is known of a run, by its directory and its status, whether it is going, finished or broken."""
-    ledger = read_ledger_view(folder / layout.LEDGER)
+    ledger = LedgerView(folder / layout.LEDGER)
     faults: list[str] = [ledger.fault] if ledger.fault else []
     facts: dict[str, Any] = {
         "run": asdict(row) | {"seconds": row.seconds(dt.datetime.now(UTC))},
@@ -142,7 +142,7 @@ def files(folder: Path) -> list[dict[str, Any]]:
 
 def ledger_facts(folder: Path, row: Row, start: int) -> dict[str, Any]:
     """Return a page of a run's ledger from an entry's number on."""
-    ledger = read_ledger_view(folder / layout.LEDGER)
+    ledger = LedgerView(folder / layout.LEDGER)
     chosen = ledger.entries[start : start + LEDGER_PAGE]
     following = start + LEDGER_PAGE
     return {

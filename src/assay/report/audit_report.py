@@ -5,39 +5,13 @@ Neither the clock nor the environment is read: the same run directory gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from assay.report import report_allocation as allocation
-from assay.report import report_closing as closing
-from assay.report import report_funnel as funnel
-from assay.report import report_performance as performance
-from assay.report import report_preserved as preserved
-from assay.report import report_quality as quality
-from assay.report import report_summary as summary
-from assay.report import sections as checks
-from assay.report.joint import joint_report
-from assay.report.markdown import Safe
+from assay.base.errors import UsageError
+from assay.report import sections
+from assay.report.findings import verdict
 from assay.report.view import RunView, open_run
-
-Section = Callable[[RunView], Safe]
-
-SECTIONS: tuple[Section, ...] = (
-    summary.title,
-    summary.executive_summary,
-    checks.contracts,
-    checks.gates,
-    funnel.funnel,
-    funnel.winners,
-    allocation.allocation,
-    performance.performance,
-    preserved.preservation,
-    quality.quality,
-    closing.recommendations,
-    closing.run_times,
-    closing.ledger,
-)
-"""Sections in the order of the report."""
 
 
 def render(run_dir: Path) -> str:
@@ -58,7 +32,7 @@ def render(run_dir: Path) -> str:
 
 def compose(view: RunView) -> str:
     """Return the audit report of a run that has been read."""
-    return "\n\n".join(section(view) for section in SECTIONS) + "\n"
+    return sections.render("audit_report.md.j2", view=view)
 
 
 def render_joint(run_dirs: Sequence[Path]) -> str:
@@ -74,4 +48,19 @@ def render_joint(run_dirs: Sequence[Path]) -> str:
     UsageError
         If there is no run, or a folder does not exist.
     """
-    return joint_report([open_run(folder) for folder in run_dirs])
+    return compose_joint(labelled([open_run(folder) for folder in run_dirs]))
+
+
+def compose_joint(runs: sections.Labelled) -> str:
+    """Return the joint report of runs that have been read."""
+    if not runs:
+        raise UsageError("no run to report on", hint="name at least one run: assay audit-report RUN RUN")
+    return sections.render("joint_report.md.j2", runs=runs, verdicts=[verdict(view).word for _, view in runs])
+
+
+def labelled(views: Sequence[RunView]) -> sections.Labelled:
+    """Give runs short names: profiles where they differ, else run ids, else run ids with a number."""
+    for names in ([view.name for view in views], [view.run_id for view in views]):
+        if len(set(names)) == len(views):
+            return list(zip(names, views, strict=True))
+    return [(f"{view.run_id} ({i})", view) for i, view in enumerate(views, start=1)]

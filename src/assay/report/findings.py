@@ -7,14 +7,12 @@ wrote under codes of their own are passed on; :data:`ADVICE` holds what follows 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from assay.report.markdown import NOISE, count, finite, integer, names, percent, plain, ratio
-from assay.report.small_book import causes, guarded_book, small_books
-from assay.report.view import RunView, ending
+from assay.report.small_book import SMALL, all_holdings, causes, small_books
+from assay.report.view import RunView
 from assay.risk import solve as events
-from assay.risk.flatten import FEWEST_COINS, LEAST_SHARE
 from assay.runs.artifacts import LAST_EVIDENCE_STEP
 from assay.runs.run import STAND_ASIDE
 from assay.runs.verify import Entry
@@ -38,24 +36,15 @@ BETA_GROSS = 0.3
 PASSED_ACTIONS = frozenset({"", "pass", "passed", "ok", "none"})
 
 
-@dataclass(frozen=True)
-class AuditFinding:
-    """One thing that a reader must know.
+class AuditFinding(NamedTuple):
+    """One thing that a reader must know."""
 
-    Attributes
-    ----------
-    weight : int
-        Order of importance: 90 and more is about validity, 60 about evidence, 40 about the book, 20 about the data.
-    code, what : str
-        Stable name, and what happened with its numbers.
-    advice : str
-        What to do; empty where nothing follows.
-    """
-
-    weight: int
+    severity: int
+    """Order of importance: 90 and more is about validity, 60 about evidence, 40 about the book, 20 about the data."""
     code: str
     what: str
     advice: str = ""
+    """What to do; empty where nothing follows."""
 
 
 ADVICE: dict[str, str] = {
@@ -77,8 +66,7 @@ ADVICE: dict[str, str] = {
 """Recommendation for codes that other rooms write."""
 
 
-@dataclass(frozen=True)
-class RunVerdict:
+class RunVerdict(NamedTuple):
     """One word and its reason."""
 
     word: Literal["VALID", "FAILED", "INCOMPLETE"]
@@ -89,7 +77,7 @@ def verdict(view: RunView) -> RunVerdict:
     """Return VALID only if atomic validation passed and nothing before it failed."""
     failure = view.ledger.failure
     if failure is not None and failure.error is not None:
-        return RunVerdict("FAILED", f"{ending(view.ledger)}: {error_text(failure.error)}")
+        return RunVerdict("FAILED", f"{view.ledger.ending}: {error_text(failure.error)}")
     refused = [entry for entry in view.ledger.current("gate") if not gate_ok(view, entry)]
     if refused:
         return RunVerdict("FAILED", f"the gate {plain(refused[0].body.get('gate'))} refused the run")
@@ -102,16 +90,12 @@ def verdict(view: RunView) -> RunVerdict:
         return RunVerdict("INCOMPLETE", view.ledger.fault)
     finished = view.ledger.outcomes.get(LAST_EVIDENCE_STEP)
     if view.atomic is None or finished is None or not finished.finished:
-        return RunVerdict("INCOMPLETE", ending(view.ledger))
+        return RunVerdict("INCOMPLETE", view.ledger.ending)
     contracts = count(len(list(view.ledger.current("contract"))), "contract check")
     gates = count(len(list(view.ledger.current("gate"))), "gate")
+    checks = count(len(view.atomic.checks), "atomic check")
     aside = "the sleeve stood aside and is empty; " if view.stood_aside else ""
-    return RunVerdict("VALID", f"{aside}no fatal fault in {contracts}, {gates} and {checks(view)}")
-
-
-def checks(view: RunView) -> str:
-    """Return how many checks atomic validation made."""
-    return count(len(view.atomic.checks) if view.atomic else 0, "atomic check")
+    return RunVerdict("VALID", f"{aside}no fatal fault in {contracts}, {gates} and {checks}")
 
 
 def error_text(error: Any) -> str:
@@ -144,10 +128,9 @@ def violations(entry: Entry) -> int:
     return found if isinstance(found, int) else 0
 
 
-def notices(view: RunView) -> list[AuditFinding]:
-    """Return all notices, the gravest first; equals keep the order of the rules."""
-    found = [notice for rule in RULES for notice in rule(view)]
-    return sorted(found, key=lambda notice: -notice.weight)
+def findings(view: RunView) -> list[AuditFinding]:
+    """Return all findings, the gravest first; equals keep the order of the rules."""
+    return sorted((found for rule in RULES for found in rule(view)), key=lambda found: -found.severity)
 
 
 def _failure(view: RunView) -> Iterator[AuditFinding]:
@@ -155,7 +138,7 @@ def _failure(view: RunView) -> Iterator[AuditFinding]:
     if failure is not None and failure.error is not None:
         error = failure.error
         advice = str(error.get("hint") or "mend the cause that it names, then resume the run")
-        yield AuditFinding(100, plain(error.get("code")), f"{ending(view.ledger)}: {error_text(error)}", advice)
+        yield AuditFinding(100, plain(error.get("code")), f"{view.ledger.ending}: {error_text(error)}", advice)
 
 
 def _ledger(view: RunView) -> Iterator[AuditFinding]:
@@ -257,8 +240,7 @@ def _books(view: RunView) -> Iterator[AuditFinding]:
         yield AuditFinding(
             50,
             "SMALL_BOOK",
-            f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold fewer than {FEWEST_COINS} coins "
-            f"or less than {percent(LEAST_SHARE, 0)} of the account ({'; '.join(parts)}); "
+            f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold {SMALL} ({'; '.join(parts)}); "
             f"causes: {_cause_codes(view, list(small))}",
             "read the book without the guard beside it in the optimization section before sizing the sleeve",
         )
@@ -269,7 +251,7 @@ def _concentration(view: RunView) -> Iterator[AuditFinding]:
     cap = finite(view.setting("profile.caps.atom"))
     if cap is None:
         return
-    held = {name: book.largest for name in view.risk_profiles if (book := guarded_book(view, name)) is not None}
+    held = {name: book.largest for name, book in all_holdings(view).items()}
     over = [f"{name} {percent(top[1])} in {top[0]}" for name, top in held.items() if top and abs(top[1]) > cap + NOISE]
     if over:
         yield AuditFinding(

@@ -11,27 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.base.constants import Floats
 from assay.report.attribution import Attribution
-from assay.report.audit_report import compose
+from assay.report.audit_report import compose, compose_joint, labelled
 from assay.report.compare import BookChange, Comparison
 from assay.report.comparison import to_markdown
 from assay.report.figures import bars, lines, maps
 from assay.report.figures.figure import Figure, colours
-from assay.report.figures.lines import Floats
 from assay.report.figures.of_run import RunFigures, run_times
 from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of
 from assay.report.findings import verdict
-from assay.report.joint import Labelled, joint_report, labels, risk_profiles, shared_returns
 from assay.report.markdown import NOISE, count, integer, percent, ratio, visible
-from assay.report.meta import compose_meta, validation_of
+from assay.report.meta import compose_meta, profiles_of, validation_of
 from assay.report.prose import Passage, passages
-from assay.report.report_allocation import by_size
-from assay.report.report_summary import sentence, span
-from assay.report.small_book import guarded_book
+from assay.report.sections import Labelled, risk_profiles, sentence, shared_returns, span
+from assay.report.small_book import by_size, holdings
 from assay.report.templating import Banner, Block, document, environment
-from assay.report.view import MetaView, RunView, open_run, read_ledger_view
+from assay.report.view import LedgerView, RunView, open_run
 from assay.runs import artifacts as layout
 from assay.runs.request import is_meta
+from assay.runs.run import Run
 
 Pictures = Mapping[str, Sequence[Drawn]]
 """Title of a section to its figures, or the reasons why there are none."""
@@ -150,21 +149,21 @@ def render_meta_page(run_dir: Path) -> str:
     IntegrityError
         If an artifact of its steps is missing or broken.
     """
-    view = MetaView(run_dir)
-    return report_page(compose_meta(view), _meta_pictures(view), _meta_head(view))
+    run = Run(run_dir)
+    return report_page(compose_meta(run), _meta_pictures(run), _meta_head(run))
 
 
-def _meta_head(view: MetaView) -> Banner:
-    found = validation_of(view)
+def _meta_head(run: Run) -> Banner:
+    found = validation_of(run)
     ok = found is not None and found.ok
     checks = count(0 if found is None else len(found.checks), "check")
-    days = [profile.days for profile in view.alignment.profiles.values()]
-    coins = [profile.coins for profile in view.analysis.profiles.values()]
-    cash = [book.cash for book in view.contributors.profiles.values()]
+    days = [profile.days for profile in run[layout.META_ALIGNMENT].profiles.values()]
+    coins = [profile.coins for profile in run[layout.META_ANALYSIS].profiles.values()]
+    cash = [book.cash for book in run[layout.META_CONTRIBUTORS].profiles.values()]
     facts = [
-        ("Run", str(view.manifest["run_id"])),
-        ("As of", str(view.manifest["as_of"])),
-        ("Sleeves", integer(len(view.sleeves.accepted))),
+        ("Run", str(run[layout.MANIFEST]["run_id"])),
+        ("As of", str(run[layout.MANIFEST]["as_of"])),
+        ("Sleeves", integer(len(run[layout.META_SLEEVES].accepted))),
         ("Shared days", f"{integer(min(days))} to {integer(max(days))}"),
         ("Coins", f"{integer(min(coins))} to {integer(max(coins))}"),
         ("Cash", f"{percent(min(cash))} to {percent(max(cash))}"),
@@ -173,12 +172,12 @@ def _meta_head(view: MetaView) -> Banner:
     return Banner("VALID" if ok else "NOT VALID", why, "good" if ok else "bad", facts)
 
 
-def _meta_pictures(view: MetaView) -> Pictures:
-    figures = WalkFigures(view.folder, view.names, _measured(view))
+def _meta_pictures(run: Run) -> Pictures:
+    figures = WalkFigures(run, profiles_of(run), _measured(run))
     return {
-        "Allocation by sleeve": [_sleeve_weights(view)],
-        "Allocation by coin": [_coin_weights(view)],
-        "Correlation of sleeves": [_meta_correlation(view)],
+        "Allocation by sleeve": [_sleeve_weights(run)],
+        "Allocation by coin": [_coin_weights(run)],
+        "Correlation of sleeves": [_meta_correlation(run)],
         "Performance": [
             figures.equity(),
             figures.drawdown(),
@@ -186,26 +185,29 @@ def _meta_pictures(view: MetaView) -> Pictures:
             figures.monthly(),
             figures.turnover(),
         ],
-        "Events": [run_times(read_ledger_view(view.folder / layout.LEDGER))],
+        "Events": [run_times(LedgerView(run.folder / layout.LEDGER))],
     }
 
 
-def _measured(view: MetaView) -> Path | None:
+def _measured(run: Run) -> Run | None:
     """Return a sleeve that knows Bitcoin and all coins on these days; a portfolio has no such table of its own."""
-    runs = (view.folder.parent / sleeve.run_id for sleeve in view.sleeves.accepted)
-    return next((run for run in runs if (run / layout.WALK_YARDSTICKS).is_file()), None)
+    sleeves = (Run(run.folder.parent / sleeve.run_id) for sleeve in run[layout.META_SLEEVES].accepted)
+    return next((sleeve for sleeve in sleeves if sleeve.has(layout.WALK_YARDSTICKS)), None)
 
 
-def _sleeve_weights(view: MetaView) -> Drawn:
-    columns = {name: {one.Sleeve: one.Weight for one in view.optimized.profiles[name].sleeves} for name in view.names}
-    rows = [sleeve.sleeve for sleeve in view.sleeves.accepted]
+def _sleeve_weights(run: Run) -> Drawn:
+    columns = {
+        name: {one.Sleeve: one.Weight for one in run[layout.META_OPTIMIZED].profiles[name].sleeves}
+        for name in profiles_of(run)
+    }
+    rows = [sleeve.sleeve for sleeve in run[layout.META_SLEEVES].accepted]
     return bars.weights(rows, columns, "weights-sleeves", "Weights of sleeves")
 
 
-def _coin_weights(view: MetaView) -> Drawn:
+def _coin_weights(run: Run) -> Drawn:
     columns = {
-        name: {coin.Symbol: coin.Net for coin in view.contributors.profiles[name].coins if coin.Net}
-        for name in view.names
+        name: {coin.Symbol: coin.Net for coin in run[layout.META_CONTRIBUTORS].profiles[name].coins if coin.Net}
+        for name in profiles_of(run)
     }
     rows = by_size(columns.values())
     if not rows:
@@ -213,10 +215,11 @@ def _coin_weights(view: MetaView) -> Drawn:
     return bars.weights(rows, columns, "weights-coins", "Net weights on coins")
 
 
-def _meta_correlation(view: MetaView) -> Drawn:
+def _meta_correlation(run: Run) -> Drawn:
     """Draw the first risk profile's; the tables have all."""
-    name = "hrp" if "hrp" in view.names else view.names[0]
-    found = view.analysis.profiles[name].correlation
+    names = profiles_of(run)
+    name = SHOWN if SHOWN in names else names[0]
+    found = run[layout.META_ANALYSIS].profiles[name].correlation
     if len(found) < 2:
         return "one sleeve has no correlation"
     cells = np.array([[np.nan if row[other] is None else row[other] for other in found] for row in found.values()])
@@ -235,10 +238,9 @@ def render_joint_page(run_dirs: Sequence[Path]) -> str:
     UsageError
         If there is no run, or a folder does not exist.
     """
-    views = [open_run(folder) for folder in run_dirs]
-    text = joint_report(views)
-    runs = list(zip(labels(views), views, strict=True))
-    words = [verdict(view).word for view in views]
+    runs = labelled([open_run(folder) for folder in run_dirs])
+    text = compose_joint(runs)
+    words = [verdict(view).word for _, view in runs]
     valid = words.count("VALID")
     kind = "good" if valid == len(words) else "bad" if "FAILED" in words else "open"
     head = Banner(f"{valid} of {len(words)} VALID", f"{count(len(words), 'run')} side by side.", kind)
@@ -251,7 +253,7 @@ def _joint_pictures(runs: Labelled) -> Pictures:
         return {}
     name = SHOWN if SHOWN in names else names[0]
     found: dict[str, list[Drawn]] = {
-        "Verdicts": [growth([(label, view) for label, view in runs], name)],
+        "Verdicts": [growth(runs, name)],
         "Holdings side by side": [_holdings(runs, name)],
     }
     if len(runs) > 1:
@@ -261,7 +263,7 @@ def _joint_pictures(runs: Labelled) -> Pictures:
 
 def growth(runs: Labelled, name: str, key: str = "equity") -> Drawn:
     """Draw the growth of 1 of one risk profile in several runs, with what the first of them is held against."""
-    walks = [(label, WalkFigures(view.folder, [name])) for label, view in runs]
+    walks = [(label, WalkFigures(view.run, [name])) for label, view in runs]
     known = [(label, walk) for label, walk in walks if not isinstance(walk.walk, str)]
     if not known:
         return f"no run has a walk-forward of {name}"
@@ -281,7 +283,7 @@ def growth(runs: Labelled, name: str, key: str = "equity") -> Drawn:
 
 
 def _holdings(runs: Labelled, name: str) -> Drawn:
-    columns = {label: book.weights for label, view in runs if (book := guarded_book(view, name)) is not None}
+    columns = {label: book.weights for label, view in runs if (book := holdings(view, name)) is not None}
     rows = by_size(columns.values())
     return bars.weights(rows, columns, "weights-coins", f"Net weights on coins, {name}") if rows else "nothing is held"
 

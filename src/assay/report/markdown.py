@@ -118,7 +118,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], limit: int |
         raise ValueError(f"every row must have the {len(columns)} cells of its header")
     shown = body if limit is None else body[:limit]
     right = [column.startswith(">") for column in columns]
-    head = [escape(column.removeprefix(">")) for column in columns]
+    head = [escape(type(column)(column.removeprefix(">"))) for column in columns]
     widths = [
         max(3, len(name), *(len(row[i]) for row in shown if len(row[i]) <= PAD_LIMIT), 0) for i, name in enumerate(head)
     ]

@@ -1,4 +1,4 @@
-"""Why a risk profile holds little: causes by name, each with its numbers.
+"""What a risk profile holds, and why it holds little: causes by name, each with its numbers.
 
 A small book is not a fault, but a reader must learn what kept it small: few candidates, vetoes, the guard, caps, or the
 optimizer's own choice.
@@ -7,21 +7,23 @@ optimizer's own choice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from assay.base.constants import TOLERANCE
 from assay.report.markdown import count, integer, names, percent
 from assay.report.view import RunView
-from assay.risk.flatten import is_small
+from assay.risk.flatten import FEWEST_COINS, LEAST_SHARE, is_small
 from assay.risk.solve import ALL_LOSS_MAKERS, NO_POSITIVE_EXPECTED_RETURN
 from assay.runs.documents import OptimizedProfile, Stage
 from assay.runs.run import STAND_ASIDE
 
+SMALL = f"fewer than {FEWEST_COINS} coins, or less than {percent(LEAST_SHARE, 0)} of the account"
+"""When a book is small, in words."""
+
 HOLDING_BACK = frozenset({NO_POSITIVE_EXPECTED_RETURN, ALL_LOSS_MAKERS})
 """Events after which an optimizer holds less than it might; caps and guard have causes with numbers of their own."""
-
-TOLERANCE = 1e-9
-"""Of weights, as in the contract of the allocation layer."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ class Holdings:
     @property
     def largest(self) -> tuple[str, float] | None:
         """The coin of the largest absolute net weight; of equals the first by name."""
-        held = sorted((-abs(weight), symbol) for symbol, weight in self.weights.items())
-        return (held[0][1], self.weights[held[0][1]]) if held else None
+        return min(self.weights.items(), key=lambda pair: (-abs(pair[1]), pair[0]), default=None)
 
     @property
     def small(self) -> bool:
@@ -50,16 +51,15 @@ class Holdings:
         return is_small(self.coins, self.gross)
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """One thing that kept a book small."""
 
     code: str
     what: str
 
 
-def guarded_book(view: RunView, name: str) -> Holdings | None:
-    """Return the flattened book of a risk profile."""
+def holdings(view: RunView, name: str) -> Holdings | None:
+    """Return what a risk profile holds as run."""
     profile = view.holding(name)
     if profile is None:
         return None
@@ -67,7 +67,7 @@ def guarded_book(view: RunView, name: str) -> Holdings | None:
     return Holdings(weights, profile.gross, profile.net, profile.cash)
 
 
-def unguarded_book(view: RunView, name: str) -> Holdings | None:
+def unguarded_holdings(view: RunView, name: str) -> Holdings | None:
     """Return the same decision with the guard off, netted to coins."""
     profile = view.optimized.unguarded.get(name) if view.optimized else None
     if profile is None:
@@ -80,10 +80,23 @@ def unguarded_book(view: RunView, name: str) -> Holdings | None:
     return Holdings(held, gross, math.fsum(held.values()), profile.cash)
 
 
+def all_holdings(view: RunView) -> dict[str, Holdings]:
+    """Return what each risk profile holds, where the run came so far."""
+    return {name: book for name in view.risk_profiles if (book := holdings(view, name)) is not None}
+
+
+def by_size(columns: Iterable[Mapping[str, float]]) -> list[str]:
+    """Return all coins, the largest sum of absolute weights first, equals by name."""
+    total: dict[str, float] = {}
+    for weights in columns:
+        for symbol, weight in weights.items():
+            total[symbol] = total.get(symbol, 0.0) + abs(weight)
+    return sorted(total, key=lambda symbol: (-total[symbol], symbol))
+
+
 def small_books(view: RunView) -> dict[str, Holdings]:
     """Risk profiles whose book is small."""
-    books = ((name, guarded_book(view, name)) for name in view.risk_profiles)
-    return {name: book for name, book in books if book is not None and book.small}
+    return {name: book for name, book in all_holdings(view).items() if book.small}
 
 
 def shared_causes(view: RunView) -> list[Cause]:
@@ -119,11 +132,13 @@ def _supply(view: RunView) -> Iterator[Cause]:
         what = f"the scan gave {count(candidates, 'candidate')}, {wanted} winners are wanted"
         scan = stages.get("discovery")
         yield Cause("FEW_CANDIDATES", f"{what}; {_dropped(scan)}" if scan and scan.dropped else what)
-    for name in ("normalization", "deduplication"):
+    for code, name in (
+        ("DROPPED_EARLY", "normalization"),
+        ("DROPPED_EARLY", "deduplication"),
+        ("VETOES", "selection"),
+    ):
         if name in stages and stages[name].dropped:
-            yield Cause("DROPPED_EARLY", _dropped(stages[name]))
-    if "selection" in stages and stages["selection"].dropped:
-        yield Cause("VETOES", _dropped(stages["selection"]))
+            yield Cause(code, _dropped(stages[name]))
     if view.enrichment is not None and view.enrichment.dropped:
         dropped = [f"{drop.name} ({drop.reason})" for drop in view.enrichment.dropped]
         yield Cause("ENRICHMENT", f"enrichment dropped {count(len(dropped), 'winner')}: {names(dropped)}")
@@ -139,7 +154,7 @@ def _guard(view: RunView) -> Iterator[Cause]:
     risk = view.risk
     if risk is None or not risk.loss_makers or not view.guarded:
         return
-    losers, atoms = len(risk.loss_makers), _atoms(view)
+    losers, atoms = len(risk.loss_makers), view.atoms
     yield Cause(
         "GUARD",
         f"{losers} of {count(atoms, 'atom')} ({percent(losers / atoms if atoms else None)}) are loss makers; "
@@ -173,18 +188,11 @@ def _choice(view: RunView, optimized: OptimizedProfile) -> Iterator[Cause]:
         if event.code in HOLDING_BACK:
             yield Cause(event.code, event.what)
     losers = len(view.risk.loss_makers) if view.risk and view.guarded else 0
-    allowed = _atoms(view) - losers
+    allowed = view.atoms - losers
     held = sum(asset.Weight > 0.0 for asset in optimized.assets)
-    if 0 <= held < allowed:
+    if held < allowed:
         yield Cause(
             "OPTIMIZER_CHOICE",
             f"{optimized.solver.name} ({optimized.solver.status}) gave weight to {held} of {count(allowed, 'atom')} "
             f"that it might hold, at most {percent(optimized.atom_cap)} each",
         )
-
-
-def _atoms(view: RunView) -> int:
-    """Atoms that the optimizers saw."""
-    if view.clusters is not None:
-        return sum(len(atoms) for atoms in view.clusters.clusters.values())
-    return len(view.winners.winners) if view.winners else 0

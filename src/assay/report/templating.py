@@ -1,56 +1,84 @@
-"""Templates and the page that they make, with everything from outside escaped, always."""
+"""Templates of pages and of Markdown: what comes from outside is escaped, always, and a missing name is an error."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from assay.report import markdown
 from assay.report.figures.palette import DARK, LIGHT, declarations
-from assay.report.markdown import visible
+from assay.report.markdown import Safe, escape, table, visible
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = "templates"
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 )
+FILTERS = ("bullets", "integer", "names", "number", "percent", "plain", "ratio", "seconds", "yes")
+"""Functions of :mod:`assay.report.markdown` that templates know by their own names."""
 
 
-@lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Return the templates' environment.
+@lru_cache(maxsize=32)
+def asset(name: str) -> str:
+    """Return a file of the templates' folder as text: a template, the style sheet, a script."""
+    return (files("assay.report") / "templates" / name).read_text(encoding="utf-8")
 
-    Everything that is not markup of this package is escaped, and loses its invisible characters, in every template; a
-    name that is missing is an error.
-    """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+def _environment(finalize: Callable[[Any], Any], **settings: Any) -> Environment:
     return Environment(
         loader=FunctionLoader(asset),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
-        finalize=_seen,
+        finalize=lambda value: value if isinstance(value, Markup) else finalize(value),
+        **settings,
     )
 
 
-def _seen(value: Any) -> Any:
-    """Return text from outside as one visible line."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+# --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=16)
-def asset(name: str) -> str:
-    """Return a file of the templates' folder as text: a template, the style sheet, a script."""
-    return (files("assay.report") / TEMPLATES / name).read_text(encoding="utf-8")
+@lru_cache(maxsize=1)
+def markdown_environment() -> Environment:
+    """Return the environment of Markdown templates.
+
+    A block in ``{% filter table %}`` is a table: cells between `` | ``, the first row is its header, and a header that
+    begins with ``>`` is aligned to the right.
+    """
+    made = _environment(lambda value: Markup(escape(value)), lstrip_blocks=True)  # noqa: S704 - escaped as Markdown
+    made.filters |= {name: getattr(markdown, name) for name in FILTERS}
+    made.filters |= {"counted": markdown.count, "table": _table, "cells": _cells}
+    return made
+
+
+def _table(block: str, limit: int | None = None, more: str = "") -> Safe:
+    rows = [[Safe(cell.strip()) for cell in line.split(" | ")] for line in block.split("\n") if line.strip()]
+    return Safe(table(rows[0], rows[1:], limit, more) + "\n")
+
+
+def _cells(row: Sequence[object]) -> Safe:
+    return markdown.join(row, " | ")
+
+
+def tidy(text: str) -> Safe:
+    """Return what a template made, with one empty line where it left several."""
+    return Safe(re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n")
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Return the environment of HTML templates; texts lose their invisible characters."""
+    return _environment(lambda value: visible(value) if isinstance(value, str) else value)
 
 
 @lru_cache(maxsize=1)

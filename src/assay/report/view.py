@@ -1,79 +1,52 @@
-"""A run directory read once, for every section of a report: its artifacts, and its ledger as the report reads it.
+"""A run as its reports see it: what is missing is None, what cannot be read is None with its reason in ``faults``.
 
-What is missing is None, what cannot be read is None with its reason in ``faults``: a report is needed most when a run
-failed.
+A report is needed most when a run failed, so nothing here raises for what a run directory lacks, and the ledger is
+read as far as it goes.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from assay.base.domain import UTC
-from assay.base.errors import IntegrityError, UsageError
-from assay.base.files import read_json
+from assay.base.errors import UsageError
 from assay.report.markdown import finite
 from assay.runs import artifacts as layout
-from assay.runs.artifacts import LAST_EVIDENCE_STEP, describe, step_title
-from assay.runs.documents import (
-    Alignment,
-    Analysis,
-    AtomicValidation,
-    CapitalPreservation,
-    Clusters,
-    Contributors,
-    DataHealth,
-    Document,
-    Enriched,
-    Enrichment,
-    Flattened,
-    FlattenedProfile,
-    MetaOptimized,
-    Optimized,
-    RawCandidates,
-    RiskAnalysis,
-    SelectionAudit,
-    SignTest,
-    Sleeves,
-    Winners,
-    load,
-)
-from assay.runs.ledger import read_ledger
-from assay.runs.run import STAND_ASIDE
+from assay.runs.artifacts import LAST_EVIDENCE_STEP, Artifact, describe, step_title
+from assay.runs.documents import AtomicValidation, Enriched, FlattenedProfile
+from assay.runs.run import STAND_ASIDE, Run
 from assay.runs.verify import LEDGER_KINDS, Body, Entry, read_chain
 from assay.settings.model import RISK_PROFILES
 
-D = TypeVar("D", bound=Document)
 Metrics = Mapping[str, Mapping[str, float | None]]
 """Risk profile to metric to value."""
 Split = Mapping[str, Metrics]
 """Risk profile to label (a year, a regime) to metric to value."""
+Columns = Mapping[str, pl.DataType]
+"""Columns that are read, as the types that are wanted."""
 
-RETURN_COLUMNS: Mapping[str, pl.DataType] = {
+RETURN_COLUMNS: Columns = {
     "date": pl.Date(),
     "risk_profile": pl.String(),
     "nav": pl.Float64(),
     "ret": pl.Float64(),
 }
-DECISION_COLUMNS: Mapping[str, pl.DataType] = {"held": pl.Int64(), "loss_makers": pl.Int64()}
-SUMMARY_COLUMNS: Mapping[str, pl.DataType] = {"winners": pl.Int64(), "relaxed": pl.Int64(), "reason": pl.String()}
-"""Columns that the report reads, as the types that it wants; summaries are there where any decision tells them."""
+DECISION_COLUMNS: Columns = {"held": pl.Int64(), "loss_makers": pl.Int64()}
+SUMMARY_COLUMNS: Columns = {"winners": pl.Int64(), "relaxed": pl.Int64(), "reason": pl.String()}
+"""Columns of decisions that are there only where any of them tells it."""
+_BAD_STATES = frozenset({"failed", "interrupted", "error", "timeout"})
 
 
-def step_of(entry: Entry) -> int | None:
-    """Return the step that an entry belongs to."""
-    step = entry.body.get("step")
-    return step if type(step) is int else None
+# --- the ledger -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class StepRecord:
+class StepRecord(NamedTuple):
     """How the last attempt of a step went."""
 
     step: int
@@ -85,11 +58,6 @@ class StepRecord:
     attempts: int
 
     @property
-    def failed(self) -> bool:
-        """Whether the attempt ended with an error."""
-        return self.error is not None
-
-    @property
     def finished(self) -> bool:
         """Whether the attempt ended well."""
         return self.ended is not None and self.error is None
@@ -97,14 +65,11 @@ class StepRecord:
     @property
     def seconds(self) -> float | None:
         """Seconds from intent to outcome."""
-        if self.started is None or self.ended is None:
-            return None
-        return (self.ended - self.started).total_seconds()
+        return (self.ended - self.started).total_seconds() if self.started and self.ended else None
 
 
-@dataclass(frozen=True)
 class LedgerView:
-    """A ledger read once.
+    """A ledger read up to its first fault; what is wrong with the rest is for ``assay verify`` to say.
 
     Attributes
     ----------
@@ -114,8 +79,21 @@ class LedgerView:
         Why the file cannot be read to its end.
     """
 
-    entries: tuple[Entry, ...]
-    fault: str | None
+    def __init__(self, path: Path) -> None:
+        self.entries: tuple[Entry, ...] = ()
+        self.fault: str | None = None
+        try:
+            chain = read_chain(path.read_bytes(), path.name, LEDGER_KINDS)
+        except OSError as error:
+            self.fault = f"the ledger cannot be read: {error.strerror or error}"
+            return
+        self.entries = tuple(chain.entries)
+        if chain.fault is not None:
+            self.fault = f"the ledger is broken at {chain.fault.where}: {chain.fault.what}"
+        elif chain.torn:
+            self.fault = f"the last line of the ledger, after {len(chain.entries)} whole ones, is torn"
+        elif not chain.entries:
+            self.fault = "the ledger is empty"
 
     @property
     def head(self) -> str | None:
@@ -167,12 +145,30 @@ class LedgerView:
     @property
     def failure(self) -> StepRecord | None:
         """The step whose last attempt failed."""
-        return next((outcome for outcome in self.outcomes.values() if outcome.failed), None)
+        return next((outcome for outcome in self.outcomes.values() if outcome.error is not None), None)
 
     @property
     def reached(self) -> int:
         """The furthest step that ended well; 0 where none did."""
         return max((outcome.step for outcome in self.outcomes.values() if outcome.finished), default=0)
+
+    @property
+    def ending(self) -> str:
+        """Where the run ended, in words."""
+        failure = self.failure
+        if failure is not None and failure.error is not None:
+            return f"the run ended at {step_title(failure.step)} with {failure.error.get('code') or 'an unnamed error'}"
+        if not self.outcomes:
+            return "the ledger holds no step"
+        last = max(self.outcomes)
+        state = "finished" if self.outcomes[last].finished else "begun"
+        return f"the ledger ends with {step_title(last)} {state}"
+
+
+def step_of(entry: Entry) -> int | None:
+    """Return the step that an entry belongs to."""
+    step = entry.body.get("step")
+    return step if type(step) is int else None
 
 
 def _error(body: Body) -> Mapping[str, Any] | None:
@@ -186,9 +182,6 @@ def _error(body: Body) -> Mapping[str, Any] | None:
     return {"code": state.upper(), "what": f"the step ended {state}"} if state.lower() in _BAD_STATES else None
 
 
-_BAD_STATES = frozenset({"failed", "interrupted", "error", "timeout"})
-
-
 def parse_time(text: object) -> dt.datetime | None:
     """Read an instant as the ledger writes it; None for anything else."""
     try:
@@ -198,51 +191,54 @@ def parse_time(text: object) -> dt.datetime | None:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def read_ledger_view(path: Path) -> LedgerView:
-    """Read a ledger up to its first fault; what is wrong with the rest is for ``assay verify`` to say."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return LedgerView((), f"the ledger cannot be read: {error.strerror or error}")
-    chain = read_chain(data, path.name, LEDGER_KINDS)
-    fault = None if chain.entries else "the ledger is empty"
-    if chain.torn:
-        fault = f"the last line of the ledger, after {len(chain.entries)} whole ones, is torn"
-    if chain.fault is not None:
-        fault = f"the ledger is broken at {chain.fault.where}: {chain.fault.what}"
-    return LedgerView(tuple(chain.entries), fault)
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class RunView:
-    """Everything that a report says about one run comes from here."""
+    """Everything that a report says about one run comes from here; all of it is read at once.
 
-    folder: Path
-    ledger: LedgerView
-    manifest: Mapping[str, Any]
-    raw: RawCandidates | None
-    health: DataHealth | None
-    selection: SelectionAudit | None
-    winners: Winners | None
-    enrichment: Enrichment | None
-    sign_pre: SignTest | None
-    clusters: Clusters | None
-    risk: RiskAnalysis | None
-    optimized: Optimized | None
-    flattened: Flattened | None
-    sign_post: SignTest | None
-    returns: pl.DataFrame | None
-    unguarded_returns: pl.DataFrame | None
-    decisions: pl.DataFrame | None
-    statistics: Metrics
-    unguarded_statistics: Metrics
-    by_year: Split
-    survivorship: Split
-    by_regime: Split
-    preservation: CapitalPreservation | None
-    atomic: AtomicValidation | None
-    faults: Mapping[str, str] = field(default_factory=dict)
-    """Path to the reason why it cannot be read."""
+    Attributes
+    ----------
+    run : Run
+        The reader of the directory.
+    ledger : LedgerView
+    faults : dict of str to str
+        Path to the reason why it cannot be read.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.folder, self.faults = run, run.folder, run.faults
+        self.ledger = LedgerView(run.folder / layout.LEDGER)
+        self.manifest: Mapping[str, Any] = run.get(layout.MANIFEST) or {}
+        self.raw = run.get(layout.RAW)
+        self.health = run.get(layout.HEALTH)
+        self.selection = run.get(layout.SELECTION)
+        self.winners = run.get(layout.WINNERS)
+        self.enrichment = run.get(layout.ENRICHED)
+        self.sign_pre = run.get(layout.SIGN_PRE)
+        self.clusters = run.get(layout.CLUSTERS)
+        self.risk = run.get(layout.RISK)
+        self.optimized = run.get(layout.OPTIMIZED)
+        self.flattened = run.get(layout.FLATTENED)
+        self.sign_post = run.get(layout.SIGN_POST)
+        self.returns = table_of(run, layout.WALK_RETURNS, RETURN_COLUMNS)
+        self.unguarded_returns = table_of(run, layout.WALK_UNGUARDED, RETURN_COLUMNS)
+        self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS)
+        statistics = run.get(layout.WALK_STATISTICS) or {}
+        self.statistics = _deflated(_metrics(statistics.get("as_run")), run.get(layout.TRIALS) or {})
+        self.unguarded_statistics = _metrics(statistics.get("unguarded"))
+        self.by_year = _split(run.get(layout.WALK_BY_YEAR))
+        self.survivorship = _split((run.get(layout.WALK_SURVIVORSHIP) or {}).get("profiles"))
+        self.by_regime = _split(run.get(layout.WALK_BY_REGIME))
+        self.preservation = run.get(layout.PRESERVATION)
+        self.atomic = self._validation()
+
+    def _validation(self) -> AtomicValidation | None:
+        """Read the run's own validation; the first one found, where that is missing."""
+        own = f"atomic_validation_{self.setting('profile.name')}_{self.manifest.get('run_id')}.json"
+        found = sorted(path.name for path in (self.folder / layout.VALIDATION).glob("atomic_validation_*.json"))
+        name = own if own in found else next(iter(found), None)
+        return None if name is None else self.run.get(layout.VALIDATION.below(name))
 
     @cached_property
     def lost(self) -> tuple[str, ...]:
@@ -301,17 +297,22 @@ class RunView:
         return None if wanted is None else int(wanted)
 
     @cached_property
-    def risk_profiles(self) -> tuple[str, ...]:
+    def risk_profiles(self) -> list[str]:
         """Risk profiles that any artifact speaks of, the canon's order first."""
-        found: set[str] = set(self.statistics)
-        found |= set(self.optimized.profiles) if self.optimized else set()
-        found |= set(self.flattened.profiles) if self.flattened else set()
-        return tuple(in_order(found))
+        documents = (self.optimized, self.flattened)
+        return in_order({*self.statistics, *(name for one in documents if one is not None for name in one.profiles)})
 
     @cached_property
     def enriched(self) -> dict[str, Enriched]:
         """Enriched winners by atom id."""
         return {winner.atom_id: winner for winner in self.enrichment.winners} if self.enrichment else {}
+
+    @property
+    def atoms(self) -> int:
+        """Atoms that the optimizers saw."""
+        if self.clusters is not None:
+            return sum(map(len, self.clusters.clusters.values()))
+        return len(self.winners.winners) if self.winners else 0
 
     @cached_property
     def days(self) -> int | None:
@@ -332,23 +333,11 @@ class RunView:
         step = (artifact and artifact.step("run")) or LAST_EVIDENCE_STEP
         if self.ledger.reached >= step:
             return f"missing: {path}, although {step_title(step)} was reached"
-        return f"not reached: {ending(self.ledger)}; {path} is written by {step_title(step)}"
-
-
-def ending(ledger: LedgerView) -> str:
-    """Say where a run ended."""
-    failure = ledger.failure
-    if failure is not None and failure.error is not None:
-        return f"the run ended at {step_title(failure.step)} with {failure.error.get('code') or 'an unnamed error'}"
-    if not ledger.outcomes:
-        return "the ledger holds no step"
-    last = max(ledger.outcomes)
-    state = "finished" if ledger.outcomes[last].finished else "begun"
-    return f"the ledger ends with {step_title(last)} {state}"
+        return f"not reached: {self.ledger.ending}; {path} is written by {step_title(step)}"
 
 
 def open_run(folder: Path) -> RunView:
-    """Read a run directory.
+    """Read the directory of a sleeve's run: complete, failed, half-written or damaged.
 
     Raises
     ------
@@ -357,36 +346,24 @@ def open_run(folder: Path) -> RunView:
     """
     if not folder.is_dir():
         raise UsageError("no such run", where=str(folder), hint="list the runs with: assay status")
-    reader = _Reader(folder.resolve())
-    manifest = reader.mapping(layout.MANIFEST) or {}
-    statistics = reader.mapping(layout.WALK_STATISTICS) or {}
-    return RunView(
-        folder=reader.folder,
-        ledger=read_ledger_view(folder / layout.LEDGER),
-        manifest=manifest,
-        raw=reader.document(RawCandidates, layout.RAW),
-        health=reader.document(DataHealth, layout.HEALTH),
-        selection=reader.document(SelectionAudit, layout.SELECTION),
-        winners=reader.document(Winners, layout.WINNERS),
-        enrichment=reader.document(Enrichment, layout.ENRICHED),
-        sign_pre=reader.document(SignTest, layout.SIGN_PRE),
-        clusters=reader.document(Clusters, layout.CLUSTERS),
-        risk=reader.document(RiskAnalysis, layout.RISK),
-        optimized=reader.document(Optimized, layout.OPTIMIZED),
-        flattened=reader.document(Flattened, layout.FLATTENED),
-        sign_post=reader.document(SignTest, layout.SIGN_POST),
-        returns=reader.table(layout.WALK_RETURNS, RETURN_COLUMNS),
-        unguarded_returns=reader.table(layout.WALK_UNGUARDED, RETURN_COLUMNS),
-        decisions=reader.table(layout.WALK_DECISIONS, DECISION_COLUMNS),
-        statistics=_deflated(_metrics(statistics.get("as_run")), reader.mapping(layout.TRIALS) or {}),
-        unguarded_statistics=_metrics(statistics.get("unguarded")),
-        by_year=_split(reader.mapping(layout.WALK_BY_YEAR)),
-        survivorship=_split((reader.mapping(layout.WALK_SURVIVORSHIP) or {}).get("profiles")),
-        by_regime=_split(reader.mapping(layout.WALK_BY_REGIME)),
-        preservation=reader.document(CapitalPreservation, layout.PRESERVATION),
-        atomic=reader.document(AtomicValidation, reader.validation(manifest)),
-        faults=reader.faults,
-    )
+    return RunView(Run(folder.resolve()))
+
+
+def table_of(run: Run, artifact: Artifact[pl.DataFrame], columns: Columns) -> pl.DataFrame | None:
+    """Return a table with these columns; None where it is missing or unlike that, with the reason in ``run.faults``."""
+    frame = run.get(artifact)
+    if frame is None:
+        return None
+    missing = sorted(set(columns) - set(frame.columns))
+    if missing:
+        run.faults[artifact] = f"the table lacks {', '.join(missing)}"
+        return None
+    known = {name: kind for name, kind in SUMMARY_COLUMNS.items() if name in frame.columns}
+    try:
+        return frame.with_columns(pl.col(name).cast(kind) for name, kind in {**columns, **known}.items())
+    except pl.exceptions.PolarsError as error:
+        run.faults[artifact] = f"not a table of this kind ({type(error).__name__})"
+        return None
 
 
 def _deflated(statistics: Metrics, trials: Mapping[str, Any]) -> Metrics:
@@ -420,128 +397,3 @@ def _split(value: Any) -> Split:
     """Keep what is a table of numbers for each label."""
     tables = value if isinstance(value, Mapping) else {}
     return {name: _metrics(tables[name]) for name in in_order(str(name) for name in tables)}
-
-
-def read_table(folder: Path, path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFrame | str | None:
-    """Return a table of a run with these columns; None where it is missing, a text where something is wrong with it."""
-    if not (folder / path).is_file():
-        return None
-    try:
-        frame = pl.read_parquet(folder / path)
-        missing = sorted(set(columns) - set(frame.columns))
-        if missing:
-            return f"the table lacks {', '.join(missing)}"
-        known = {name: kind for name, kind in SUMMARY_COLUMNS.items() if name in frame.columns}
-        return frame.with_columns(pl.col(name).cast(kind) for name, kind in {**columns, **known}.items())
-    except (pl.exceptions.PolarsError, OSError) as error:
-        return f"not a table of this kind ({type(error).__name__})"
-
-
-class _Reader:
-    """Reads files of a run and remembers which could not be read."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults: dict[str, str] = {}
-
-    def document(self, kind: type[D], path: str) -> D | None:
-        if not (self.folder / path).is_file():
-            return None
-        try:
-            return load(kind, self.folder / path)
-        except IntegrityError as error:
-            self.faults[path] = error.what
-        except OSError as error:
-            self.faults[path] = error.strerror or type(error).__name__
-        return None
-
-    def mapping(self, path: str) -> Mapping[str, Any] | None:
-        if not (self.folder / path).is_file():
-            return None
-        try:
-            value = read_json(self.folder / path)
-        except IntegrityError as error:
-            self.faults[path] = error.what
-        except OSError as error:
-            self.faults[path] = error.strerror or type(error).__name__
-        else:
-            if isinstance(value, Mapping):
-                return value
-            self.faults[path] = "not a JSON object"
-        return None
-
-    def table(self, path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
-        found = read_table(self.folder, path, columns)
-        if isinstance(found, str):
-            self.faults[path] = found
-            return None
-        return found
-
-    def validation(self, manifest: Mapping[str, Any]) -> str:
-        """Path of the run's own atomic validation; the first one found, where that is missing."""
-        profile = manifest.get("profile")
-        name = profile.get("name") if isinstance(profile, Mapping) else ""
-        own = f"{layout.VALIDATION}atomic_validation_{name}_{manifest.get('run_id')}.json"
-        found = sorted((self.folder / layout.VALIDATION).glob("atomic_validation_*.json"))
-        relative = [path.relative_to(self.folder).as_posix() for path in found]
-        if own in relative:
-            return own
-        return relative[0] if relative else layout.VALIDATION
-
-
-@dataclass(frozen=True)
-class MetaView:
-    """The directory of a meta-portfolio, each artifact read once."""
-
-    folder: Path
-
-    def read(self, kind: type[D], name: str) -> D:
-        """Read a document; IntegrityError if it is missing or breaks its schema."""
-        return load(kind, self.folder / name)
-
-    @cached_property
-    def manifest(self) -> Mapping[str, Any]:
-        """Every value that the run used."""
-        found: Mapping[str, Any] = read_json(self.folder / layout.MANIFEST)
-        return found
-
-    @cached_property
-    def sleeves(self) -> Sleeves:
-        """Sleeves that were accepted, and runs that were refused."""
-        return self.read(Sleeves, layout.META_SLEEVES)
-
-    @cached_property
-    def alignment(self) -> Alignment:
-        """Shared days."""
-        return self.read(Alignment, layout.META_ALIGNMENT)
-
-    @cached_property
-    def optimized(self) -> MetaOptimized:
-        """Weights of sleeves."""
-        return self.read(MetaOptimized, layout.META_OPTIMIZED)
-
-    @cached_property
-    def contributors(self) -> Contributors:
-        """Contributors and netting."""
-        return self.read(Contributors, layout.META_CONTRIBUTORS)
-
-    @cached_property
-    def analysis(self) -> Analysis:
-        """Concentration, correlation, leave one out."""
-        return self.read(Analysis, layout.META_ANALYSIS)
-
-    @cached_property
-    def statistics(self) -> Mapping[str, Mapping[str, float | None]]:
-        """Walk-forward metrics by risk profile."""
-        found: Mapping[str, Mapping[str, float | None]] = read_json(self.folder / layout.WALK_STATISTICS)["as_run"]
-        return found
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """What the ledger holds of the steps before this report."""
-        return read_ledger(self.folder / layout.LEDGER)
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Risk profiles in the order of the settings."""
-        return list(self.manifest["profile"]["risk_profiles"])

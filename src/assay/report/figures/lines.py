@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from assay.base.constants import Days, Floats
 from assay.report.figures.canvas import Canvas, Ticks, colour, dashes, drawing, shortened
 from assay.report.figures.figure import Figure, spread, thinned
 from assay.report.figures.palette import style_of
@@ -17,8 +17,6 @@ from assay.report.markdown import finite, percent, ratio
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Floats = npt.NDArray[np.float64]
-Days = npt.NDArray[np.datetime64]
 Lines = Mapping[str, Floats]
 """Name of a series to one value a day, NaN where there is none."""
 Show = Callable[[float | None], str]

@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from assay.base.constants import Floats
 from assay.report.figures.canvas import Canvas, Outline, box, drawing, label_room
 from assay.report.figures.canvas import labels as short_labels
 from assay.report.figures.figure import Figure
 from assay.report.figures.lines import label_of
 from assay.report.figures.palette import DEEP, STEPS
 from assay.report.markdown import ABSENT, percent, ratio
-
-Floats = npt.NDArray[np.float64]
 
 CORRELATION_EDGES = (-0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7)
 MONTH_EDGES = (-0.2, -0.1, -0.05, -0.01, 0.01, 0.05, 0.1, 0.2)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
+from assay.base.constants import Floats
 from assay.base.domain import rating_column
 from assay.base.errors import UsageError
 from assay.ratings.votes import VOTES
 from assay.report.figures import bars, lines, maps
-from assay.report.figures.lines import Floats
 from assay.report.figures.of_walk import Drawn, WalkFigures
-from assay.report.report_allocation import by_size
-from assay.report.small_book import guarded_book
-from assay.report.view import LedgerView, RunView
+from assay.report.small_book import all_holdings, by_size
+from assay.report.view import Columns, LedgerView, RunView
 from assay.runs import artifacts as layout
 
 RATINGS = {"all": "rating_all", "ma": "rating_ma", "other": "rating_other"}
-WEIGHT_COLUMNS: Mapping[str, pl.DataType] = {
+WEIGHT_COLUMNS: Columns = {
     "as_of": pl.Datetime("us", "UTC"),
     "risk_profile": pl.String(),
     "net_weight": pl.Float64(),
     "loss_maker": pl.Boolean(),
 }
-FEATURE_COLUMNS: Mapping[str, pl.DataType] = {
+FEATURE_COLUMNS: Columns = {
     "symbol": pl.String(),
     **{rating_column(logic): pl.Float64() for logic in RATINGS.values()},
     **{f"vote_{name}": pl.Int8() for name in VOTES},
@@ -42,7 +39,7 @@ class RunFigures(WalkFigures):
     """
 
     def __init__(self, view: RunView) -> None:
-        super().__init__(view.folder, view.risk_profiles)
+        super().__init__(view.run, view.risk_profiles)
         self.view = view
 
     def absent(self, path: str) -> str:
@@ -122,7 +119,7 @@ class RunFigures(WalkFigures):
     def _coins(self) -> Drawn:
         if self.view.flattened is None:
             return self.view.absent(layout.FLATTENED)
-        books = {name: book for name in self.names if (book := guarded_book(self.view, name)) is not None}
+        books = all_holdings(self.view)
         rows = by_size(book.weights for book in books.values())
         if not rows:
             return "every risk profile is all cash"

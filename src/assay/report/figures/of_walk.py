@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from assay.backtest.statistics import drawdowns
+from assay.base.constants import Days, Floats
 from assay.report.figures import lines, maps
 from assay.report.figures.figure import Figure
-from assay.report.figures.lines import Days, Floats
-from assay.report.view import RETURN_COLUMNS, read_table
+from assay.report.view import RETURN_COLUMNS, Columns, table_of
 from assay.runs import artifacts as layout
+from assay.runs.artifacts import Artifact
+from assay.runs.run import Run
 
 Drawn = Figure | str
 """A figure, or why there is none."""
 
-COST_COLUMNS: Mapping[str, pl.DataType] = {
+COST_COLUMNS: Columns = {
     **RETURN_COLUMNS,
     "turnover": pl.Float64(),
     "cost": pl.Float64(),
     "borrow": pl.Float64(),
 }
-YARDSTICK_COLUMNS: Mapping[str, pl.DataType] = {
+YARDSTICK_COLUMNS: Columns = {
     "date": pl.Date(),
     "benchmark": pl.Float64(),
     "universe": pl.Float64(),
@@ -38,27 +39,27 @@ class WalkFigures:
 
     Parameters
     ----------
-    folder : Path
-        Run directory.
+    run : Run
+        Reader of the run's directory.
     names : sequence of str
         Risk profiles in their order.
-    measured : Path, optional
-        Run directory that holds the yardsticks of the same days; default: the run's own.
+    measured : Run, optional
+        The run that holds the yardsticks of the same days; default: the run itself.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], measured: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, run: Run, names: Sequence[str], measured: Run | None = None) -> None:
+        self.run = run
         self.names = tuple(names)
-        self.measured = measured or folder
+        self.measured = measured or run
 
-    def table(self, path: str, columns: Mapping[str, pl.DataType]) -> pl.DataFrame | str:
+    def table(self, artifact: Artifact[pl.DataFrame], columns: Columns) -> pl.DataFrame | str:
         """Return a table of the run, or why there is none."""
-        found = read_table(self.folder, path, columns)
-        return self.absent(path) if found is None else f"{path}: {found}" if isinstance(found, str) else found
+        found = table_of(self.run, artifact, columns)
+        return self.absent(artifact) if found is None else found
 
     def absent(self, path: str) -> str:
         """Say why a file is not there."""
-        return f"{path} is not there"
+        return f"{path}: {self.run.faults[path]}" if path in self.run.faults else f"{path} is not there"
 
     @cached_property
     def walk(self) -> pl.DataFrame | str:
@@ -83,10 +84,8 @@ class WalkFigures:
     @cached_property
     def yardsticks(self) -> dict[str, Floats]:
         """Daily returns of benchmark and universe; none where the run has no such table."""
-        found = read_table(self.measured, layout.WALK_YARDSTICKS, YARDSTICK_COLUMNS)
-        if not isinstance(found, pl.DataFrame):
-            return {}
-        return {name: on_days(found, name, self.days) for name in YARDSTICKS}
+        found = table_of(self.measured, layout.WALK_YARDSTICKS, YARDSTICK_COLUMNS)
+        return {} if found is None else {name: on_days(found, name, self.days) for name in YARDSTICKS}
 
     @cached_property
     def returns(self) -> dict[str, Floats]:
