@@ -73,7 +73,7 @@ def test_delisted_coin_leaves_at_last_close_less_haircut(weight: float, left: fl
     book = run([[100.0], [100.0], [NAN], [NAN], [NAN], [NAN]], [(0, [weight])], costs)
     np.testing.assert_allclose(book.nav, [1, 1, 1, 1, left, left], rtol=0, atol=1e-15)
     np.testing.assert_allclose(book.gross, [abs(weight)] * 4 + [0, 0], atol=1e-15)
-    assert book.trades.reason == ("rebalance", "delisting")
+    assert book.trades.reason.tolist() == ["rebalance", "delisting"]
     assert book.trades.row.tolist() == [0, 4]
     assert book.trades.price[1] == pytest.approx(90.0 if weight > 0 else 110.0)
 
@@ -111,7 +111,7 @@ def test_margin_call_closes_everything_and_keeps_the_debt():
     debt = 1.0 - entry - 2.0 - 3.0 * (0.0005 + 0.001 * 1.0005)
     np.testing.assert_allclose(book.nav[1:], debt, atol=1e-15)
     assert book.liquidated == 1
-    assert book.trades.reason == ("rebalance", "liquidation")
+    assert book.trades.reason.tolist() == ["rebalance", "liquidation"]
     assert book.returns[1] < -1.0  # not clipped
     assert book.returns[2:].tolist() == [0.0, 0.0]
     assert not book.gross[1:].any()

@@ -22,7 +22,7 @@ from planted_leaks import (
 from typer.testing import CliRunner
 
 from assay.backtest.book import simulate
-from assay.backtest.causality import VOID, Verdict, World, choose_dates, probe
+from assay.backtest.causality import VOID, Probes, World, choose_dates, probe
 from assay.backtest.equality import difference, leaves, panel_difference
 from assay.backtest.perturbations import KINDS, changed_bytes, perturb, perturb_market
 from assay.base import files
@@ -100,7 +100,7 @@ def test_clean_run_raises_no_alarm(case: str):
     stage, rehearsal = ground().rehearse(**CLEAN[case])
     seed = CLEAN[case].get("seed", 0)
     dates = choose_dates(rehearsal.result, 2, seed)
-    verdict = Verdict(tuple(trials(stage, rehearsal, dates)))
+    verdict = Probes(tuple(trials(stage, rehearsal, dates)))
     assert verdict.violations == []
     assert len(verdict.trials) == len(dates) * len(KINDS)
     for trial in verdict.trials:
@@ -112,7 +112,7 @@ def test_clean_run_raises_no_alarm(case: str):
 
 def test_every_table_is_changed():
     stage, rehearsal = ground().rehearse(settings=TWO_PROFILES)
-    verdict = Verdict(tuple(trials(stage, rehearsal, [DECISION])))
+    verdict = Probes(tuple(trials(stage, rehearsal, [DECISION])))
     report = verdict.as_dict()
     assert report["ok"]
     assert report["tables"] == ["bars", "candidates", "instruments", "quarantine", "ratings"]
@@ -123,7 +123,7 @@ def test_every_table_is_changed():
 # ---- the gate ---------------------------------------------------------------------------------------------------
 
 
-def probed(settings: tuple[str, ...] = TWO_PROFILES) -> Verdict:
+def probed(settings: tuple[str, ...] = TWO_PROFILES) -> Probes:
     _, rehearsal = ground().rehearse(settings=settings)
     market = ground().snapshot.market()
     return probe(rehearsal.result, market, rehearsal.profile, rehearsal.decide, rehearsal.result.frames())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ def test_coins_that_died_before_the_walk_forward_could_look_are_not_counted():
 
 def test_the_document_is_json():
     found = compare(riser_and_dying(), 1.0, profile())
-    document = json.loads(json.dumps(found.as_dict()))
+    document = json.loads(json.dumps(asdict(found)))
     assert set(document["profiles"]) == set(RISK_PROFILES)
     assert document["dead"] == ["BINANCE:ABUSDT"]
     assert document["profiles"]["hrp"]["error"]["final_wealth"] == found.profiles["hrp"].error.final_wealth

@@ -24,8 +24,9 @@ fill day is not traded: its order is cancelled and recorded, what was held stays
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,7 @@ class Trades:
     fee: Floats
     slippage: Floats
     """(n_trades,): in account currency, both >= 0; a delisting's haircut is its slippage."""
-    reason: tuple[str, ...]
+    reason: npt.NDArray[np.str_]
     """``rebalance``, ``delisting`` or ``liquidation``."""
 
 
@@ -187,20 +188,6 @@ def _read_bars(open_: Floats, close: Floats, listing: npt.NDArray[np.int32]) -> 
     )
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Trades of one moment: row and columns count from the first fill and among the held columns."""
-
-    row: int
-    column: Ints
-    quantity: Floats
-    price: Floats
-    reference: Floats
-    fee: Floats
-    slippage: Floats
-    reason: str
-
-
 def _total(values: Floats) -> Floats:
     """Sum over the last axis from left to right.
 
@@ -212,15 +199,20 @@ def _total(values: Floats) -> Floats:
     return np.asarray(np.cumsum(values, axis=-1)[..., -1])
 
 
-def _floats(parts: Iterable[Floats]) -> Floats:
-    return np.concatenate([np.empty(0), *parts])
+Moments = TypeVar("Moments", Trades, Cancelled)
+_NOWHERE = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+_NONE = np.empty(0)
+_NO_TRADES = Trades(*_NOWHERE, _NONE, _NONE, _NONE, _NONE, _NONE, np.empty(0, dtype=np.str_))
+_NOT_CANCELLED = Cancelled(*_NOWHERE, _NONE, _NONE)
 
 
-def _ints(parts: Iterable[Ints]) -> Ints:
-    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+def _joined(parts: Sequence[Moments], first: int, columns: Ints) -> Moments:
+    """Put what happened at several moments together, with rows and columns of the caller's bars."""
+    whole = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(parts[0])}
+    return replace(parts[0], **whole | {"row": whole["row"] + first, "column": columns[whole["column"]]})
 
 
-class _Book:
+class _Account:
     """The account while it is being simulated."""
 
     def __init__(self, bars: _Bars, costs: Costs, initial: float, n_fills: int) -> None:
@@ -236,8 +228,8 @@ class _Book:
         self.pnl = np.zeros((n_fills, n_held))
         self.period = 0
         self.basis = np.zeros(n_held)  # prices up to which profits are booked
-        self.blocks: list[_Block] = []
-        self.cancelled: list[tuple[int, Ints, Floats, Floats]] = []
+        # Rows count from the first fill, columns among those that are held.
+        self.trades, self.cancelled = [_NO_TRADES], [_NOT_CANCELLED]
 
     def rebalance(self, day: int, fill: int, weights: Floats) -> None:
         """Fill the orders of one decision at the open."""
@@ -257,7 +249,7 @@ class _Book:
         self.pnl[fill] -= np.where(leaves, 0.0, cost)
         lost = np.flatnonzero(~has_bar & ((weights != 0.0) | (self.quantity != 0.0)))
         if lost.size:
-            self.cancelled.append((day, lost, weights[lost], self.quantity[lost]))
+            self.cancelled.append(Cancelled(np.full(lost.size, day), lost, weights[lost], self.quantity[lost]))
         self.short = bool((self.quantity < 0.0).any())
 
     def carry(self, begin: int, end: int) -> int:
@@ -318,36 +310,14 @@ class _Book:
         self.cost[day] += _total(cost)
         at = np.flatnonzero(delta)
         if at.size:
-            self.blocks.append(_Block(day, at, delta[at], price[at], reference[at], fees[at], slipped[at], reason))
+            when, why = np.full(at.size, day), np.full(at.size, reason)
+            self.trades.append(Trades(when, at, delta[at], price[at], reference[at], fees[at], slipped[at], why))
         return cost
 
     def settle(self, price: Floats) -> None:
         """Book the profits of price moves since the last settlement."""
         self.pnl[self.period] += self.quantity * (price - self.basis)
         self.basis = price
-
-    def trades(self, first: int, columns: Ints) -> Trades:
-        """Return the trades with rows and columns of the caller's bars."""
-        blocks = self.blocks
-        return Trades(
-            row=_ints(np.full(len(b.column), b.row + first) for b in blocks),
-            column=columns[_ints(b.column for b in blocks)],
-            quantity=_floats(b.quantity for b in blocks),
-            price=_floats(b.price for b in blocks),
-            reference=_floats(b.reference for b in blocks),
-            fee=_floats(b.fee for b in blocks),
-            slippage=_floats(b.slippage for b in blocks),
-            reason=tuple(b.reason for b in blocks for _ in b.column),
-        )
-
-    def cancellations(self, first: int, columns: Ints) -> Cancelled:
-        """Return the cancelled orders with rows and columns of the caller's bars."""
-        return Cancelled(
-            row=_ints(np.full(len(at), day + first) for day, at, _, _ in self.cancelled),
-            column=columns[_ints(at for _, at, _, _ in self.cancelled)],
-            weight=_floats(weights for _, _, weights, _ in self.cancelled),
-            quantity=_floats(held for _, _, _, held in self.cancelled),
-        )
 
 
 def _check(shape: tuple[int, ...], others: Sequence[tuple[int, ...]], targets: Sequence[tuple[int, Floats]]) -> None:
@@ -406,7 +376,7 @@ def simulate(
     first = targets[0][0]
     columns = np.flatnonzero(np.any([weights != 0.0 for _, weights in targets], axis=0)).astype(np.int64)
     bars = _read_bars(open_[first:, columns], close[first:, columns], listing[first:, columns])
-    book = _Book(bars, costs, initial, len(targets))
+    book = _Account(bars, costs, initial, len(targets))
     fills = {row - first: (fill, weights[columns]) for fill, (row, weights) in enumerate(targets)}
     relisted = set(np.flatnonzero(bars.relisted.any(axis=1)).tolist())
     ended = np.flatnonzero(bars.ended.any(axis=1)).tolist()
@@ -436,7 +406,7 @@ def simulate(
         marks=bars.mark,
         fills=np.array([row for row, _ in targets], dtype=np.int64),
         holding_pnl=book.pnl,
-        trades=book.trades(first, columns),
-        cancelled=book.cancellations(first, columns),
+        trades=_joined(book.trades, first, columns),
+        cancelled=_joined(book.cancelled, first, columns),
         liquidated=None if book.liquidated is None else book.liquidated + first,
     )

@@ -62,7 +62,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Probe:
     """One date and one kind of change."""
 
     as_of: dt.datetime
@@ -92,10 +92,10 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Probes:
     """All trials of a walk-forward."""
 
-    trials: tuple[Trial, ...]
+    trials: tuple[Probe, ...]
 
     @property
     def ok(self) -> bool:
@@ -171,7 +171,7 @@ class Rehearsal:
         self.decided = {rebalance.as_of: rebalance.targets for rebalance in result.rebalances}
         self._values: dict[dt.datetime, dict[str, bytes]] = {}
 
-    def trial(self, as_of: dt.datetime, kind: Kind, world: World, since: dt.datetime | None = None) -> Trial:
+    def trial(self, as_of: dt.datetime, kind: Kind, world: World, since: dt.datetime | None = None) -> Probe:
         """Decide and hold again in another world, and compare everything up to a date.
 
         Parameters
@@ -219,7 +219,7 @@ class Rehearsal:
             values, found = self._decision(instant, taken[instant])
             rows["decided_values"] = rows.get("decided_values", 0) + values
             faults += found
-        trial = Trial(as_of, kind, world.changed, world.coins, len(taken), rows, tuple(faults))
+        trial = Probe(as_of, kind, world.changed, world.coins, len(taken), rows, tuple(faults))
         _refuse_void(trial)
         return trial
 
@@ -263,7 +263,7 @@ class Rehearsal:
         return len(mine), [f"decision of {format_instant(instant)}: {apart.lstrip('.')}: {change}"]
 
 
-def _refuse_void(trial: Trial) -> None:
+def _refuse_void(trial: Probe) -> None:
     missing = [
         what
         for what, count in (
@@ -328,7 +328,7 @@ def probe(
     profile: Profile,
     decide: Decide,
     frames: Mapping[str, pl.DataFrame] | None = None,
-) -> Verdict:
+) -> Probes:
     """Try a walk-forward that has just been made, cheaply, on the market in memory: around its middle decision.
 
     Two trials. On that decision's day every later row is replaced and joined by new coins, and the decision is taken
@@ -356,7 +356,7 @@ def probe(
         rng = np.random.default_rng(as_of.toordinal())
         other, changed, coins = perturb_market(seen, as_of, rng, keep_open=kind == "open")
         trials.append(rehearsal.trial(as_of, kind, World(other, {"market": changed}, coins), since=eve))
-    return Verdict(tuple(trials))
+    return Probes(tuple(trials))
 
 
 def _probes(eve: dt.datetime, middle: dt.datetime, held_since: dt.datetime) -> list[tuple[dt.datetime, Kind]]:

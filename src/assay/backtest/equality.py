@@ -149,9 +149,10 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, bytes]]:
 def _parts(value: object) -> list[tuple[str, object]]:
     if isinstance(value, Mapping):
         return sorted((str(name), part) for name, part in value.items())
-    if is_dataclass(value):
-        return [(part.name, getattr(value, part.name)) for part in fields(value)]
-    return sorted(vars(value).items())
+    if isinstance(value, Estimator):  # what it learned stands beside its parameters
+        return sorted(vars(value).items())
+    assert is_dataclass(value)
+    return [(part.name, getattr(value, part.name)) for part in fields(value)]
 
 
 def shown(mine: bytes | None, theirs: bytes | None) -> str:

@@ -9,8 +9,7 @@ book that was long of what fell before it went, and wrongs one that was short of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from assay.settings.model import Profile
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrackRecord:
     """What a book came to."""
 
     cagr: float | None
@@ -33,25 +32,25 @@ class Outcome:
     """At most 0."""
 
     @classmethod
-    def of(cls, book: BookResult) -> Outcome:
+    def of(cls, book: BookResult) -> TrackRecord:
         """Measure a book."""
         deepest = max_drawdown(book.returns)
         assert deepest is not None
         return cls(cagr(book.returns), float(book.nav[-1]), deepest)
 
-    def __sub__(self, other: Outcome) -> Outcome:
+    def __sub__(self, other: TrackRecord) -> TrackRecord:
         """Return the differences, figure by figure."""
         growth = None if self.cagr is None or other.cagr is None else self.cagr - other.cagr
-        return Outcome(growth, self.final_wealth - other.final_wealth, self.max_drawdown - other.max_drawdown)
+        return TrackRecord(growth, self.final_wealth - other.final_wealth, self.max_drawdown - other.max_drawdown)
 
 
 @dataclass(frozen=True)
 class Compared:
     """One risk profile's book on everything that was listed, and on survivors only."""
 
-    honest: Outcome
-    survivors: Outcome
-    error: Outcome
+    honest: TrackRecord
+    survivors: TrackRecord
+    error: TrackRecord
     """Survivors less honest: positive figures flatter. A drawdown is at most 0: a positive error is a shallower
     one."""
 
@@ -68,13 +67,9 @@ class Survivorship:
     """Those of them that are no survivors, sorted."""
     held_dead: tuple[str, ...]
     """Dead symbols that a decision of the honest walk-forward, guard on or off, gave weight."""
-    profiles: Mapping[str, Compared]
-    unguarded: Mapping[str, Compared]
+    profiles: dict[str, Compared]
+    unguarded: dict[str, Compared]
     """By risk profile, as run and with the guard off."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(replace(self, profiles=dict(self.profiles), unguarded=dict(self.unguarded)))
 
 
 def survivors(market: Market, benchmark: str) -> Market:
@@ -160,6 +155,6 @@ def _held(result: WalkForwardResult) -> set[str]:
 def _compare(honest: Mapping[str, BookResult], biased: Mapping[str, BookResult]) -> dict[str, Compared]:
     compared = {}
     for name, book in sorted(honest.items()):
-        true, flattered = Outcome.of(book), Outcome.of(biased[name])
+        true, flattered = TrackRecord.of(book), TrackRecord.of(biased[name])
         compared[name] = Compared(true, flattered, flattered - true)
     return compared

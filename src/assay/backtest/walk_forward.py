@@ -80,7 +80,7 @@ class Cash:
 
 
 @dataclass(frozen=True)
-class Rebalance:
+class DatedTargets:
     """One decision on the grid."""
 
     row: int
@@ -99,7 +99,7 @@ class WalkForwardResult:
     """(n_days,): from the first fill to the last bar."""
     symbols: tuple[str, ...]
     """Columns of the market; trades and holdings of a book refer to them."""
-    rebalances: tuple[Rebalance, ...]
+    rebalances: tuple[DatedTargets, ...]
     fill_of: Ints
     """(n_rebalances,): index of each rebalance among a book's fills."""
     books: Mapping[str, BookResult]
@@ -307,13 +307,13 @@ def walk_forward(
     decided = (decide_row(market, profile, decide, row) for row in rows) if each is None else each(rows)
     rebalances = []
     for done, (row, targets) in enumerate(zip(rows, decided, strict=True), start=1):
-        rebalances.append(Rebalance(row, close_of(market.days[row]), targets))
+        rebalances.append(DatedTargets(row, close_of(market.days[row]), targets))
         if progress is not None:
             progress(done, len(rows))
     return hold(market, profile, rebalances)
 
 
-def hold(market: Market, profile: Profile, rebalances: Sequence[Rebalance]) -> WalkForwardResult:
+def hold(market: Market, profile: Profile, rebalances: Sequence[DatedTargets]) -> WalkForwardResult:
     """Hold decisions that were taken already, one book for each risk profile, guard on and off."""
     first = rebalances[0].row + 1
     fills = _fill_rows([rebalance.row for rebalance in rebalances], len(market.days), profile.walk_forward)
@@ -450,7 +450,7 @@ def _trades_table(result: WalkForwardResult) -> pl.DataFrame:
     for name, book in result.books.items():
         trades = book.trades
         own = [
-            pl.Series("reason", trades.reason, dtype=pl.String),
+            pl.Series("reason", trades.reason.tolist(), dtype=pl.String),
             pl.Series("quantity", trades.quantity),
             pl.Series("price", trades.price),
             pl.Series("reference", trades.reference),

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from assay.backtest.causality import Rehearsal, Trial, Verdict, World, choose_dates
+from assay.backtest.causality import Probe, Probes, Rehearsal, World, choose_dates
 from assay.backtest.decision import Decision, decide, history_days
 from assay.backtest.equality import difference, panel_difference
 from assay.backtest.perturbations import KINDS, Kind, perturb
@@ -123,7 +123,7 @@ def stage_run(home: Home, folder: Path, seed: int) -> tuple[PerturbedLake, Rehea
 
 def trials(
     lake: PerturbedLake, rehearsal: Rehearsal, dates: Sequence[dt.datetime], since: dt.datetime | None = None
-) -> Iterator[Trial]:
+) -> Iterator[Probe]:
     """Try every date in every way, from the first to the last; see :mod:`assay.backtest.causality`.
 
     Decisions up to ``since`` are not taken again: another trial did.
@@ -147,7 +147,7 @@ class Search:
     since: dt.datetime | None
 
 
-def try_date(search: Search) -> list[Trial]:
+def try_date(search: Search) -> list[Probe]:
     """Try a date in every way, in a worker."""
     lake, rehearsal = _staged(search.home, search.run, search.seed)
     return list(trials(lake, rehearsal, [search.as_of], search.since))
@@ -175,7 +175,7 @@ def causality(home: Home, run: str, dates: int, seed: int, execution: Execution)
             before = [None, *chosen]
             searches = [Search(home, run, seed, at, since) for since, at in zip(before, chosen, strict=False)]
             found = [trial for tried in executor.map(try_date, searches) for trial in tried]
-    verdict = Verdict(tuple(found))
+    verdict = Probes(tuple(found))
     body = {"run_id": folder.name, "seed": seed, "recorded": recorded(folder, rehearsal)} | verdict.as_dict()
     body["ok"] = verdict.ok and body["recorded"] != "DIFFERENT"
     body["as_of"] = format_instant(request.as_of)

@@ -6,6 +6,7 @@ What is computed lives in the rooms; nothing here decides anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from assay.alpha.enrichment import enrich
@@ -324,7 +325,7 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     yield {
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
         layout.WALK_STATISTICS: as_json(result.statistics()),
-        layout.WALK_SURVIVORSHIP: as_json(alive.as_dict()),
+        layout.WALK_SURVIVORSHIP: as_json(asdict(alive)),
         layout.WALK_BY_YEAR: as_json(result.by_year()),
         layout.WALK_BY_REGIME: as_json(result.by_regime()),
     }

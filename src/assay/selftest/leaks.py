@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from assay.backtest import decision
-from assay.backtest.causality import Verdict, probe
+from assay.backtest.causality import Probes, probe
 from assay.backtest.decision import Decision, history_days
 from assay.backtest.walk_forward import walk_forward
 from assay.base.domain import DAY
@@ -27,7 +27,7 @@ class Remembering(Market):
         return cut
 
 
-def probed(request: Request, *, leaky: bool) -> Verdict:
+def probed(request: Request, *, leaky: bool) -> Probes:
     """Probe a short walk-forward, with the true decision or with one that is taken a day later."""
     profile, scanners = request.profile, request.scanners
     days = history_days(profile, request.as_of)
