@@ -12,7 +12,7 @@ from assay.pipeline.flow import Foundation, joint_report, lay_foundation
 from assay.pipeline.meta_flow import Ground
 from assay.pipeline.runner import Outcome
 from assay.runs.home import Home, claim
-from assay.selftest.crash import Ended, ended, run_problems
+from assay.selftest.crash import Ended, run_problems
 from assay.settings import load
 from assay.settings.model import MetaProfile
 
@@ -41,14 +41,14 @@ class MetaJob:
             )
         except AssayError as error:
             return Ended(error.exit_code, error.code)
-        return ended(outcome)
+        return Ended.of(outcome)
 
     def resume(self) -> Ended:
         if not self.folder.is_dir():
             return self.begin()
         if not meta_flow.is_resumable(self.home, self.run_id):
             return self.begin(again=True)
-        return ended(meta_flow.resume(self.home, self.run_id))
+        return Ended.of(meta_flow.resume(self.home, self.run_id))
 
     def problems(self) -> list[str]:
         expected = None if self.expected is None else dict(self.expected)

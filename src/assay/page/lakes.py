@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,8 @@ def _brief(home: Home, name: str) -> dict[str, Any]:
         heads = read_heads(lake_folder(home, name))
     except AssayError as error:
         return {"name": name, "fault": str(error), "head": None}
-    return {
-        "name": name,
-        "fault": None if heads else "nothing was ingested",
-        "head": _head(heads[-1]) if heads else None,
-    }
+    fault = None if heads else "nothing was ingested"
+    return {"name": name, "fault": fault, "head": _head(heads[-1]) if heads else None}
 
 
 def _head(head: Head) -> dict[str, Any]:
@@ -93,13 +90,8 @@ def lake_facts(home: Home, name: str) -> dict[str, Any]:
     if not heads:
         raise not_found("nothing was ingested into this lake", "run: assay ingest", where=name)
     listed = [_head(head) for head in heads[-HEADS:]][::-1]
-    return {"name": name, "heads": listed, "states": len(heads)} | once(_health, folder, heads[-1].head)
-
-
-def once(compute: Callable[[Path, int], dict[str, Any]], folder: Path, head: int) -> dict[str, Any]:
-    """Compute something about a state of a lake, or give what was computed before."""
     with _one_at_a_time:
-        return compute(folder, head)
+        return {"name": name, "heads": listed, "states": len(heads)} | _health(folder, heads[-1].head)
 
 
 @lru_cache(maxsize=4)
@@ -145,14 +137,7 @@ def _quarantine(snapshot: Snapshot) -> dict[str, Any]:
     rows = snapshot.quarantine()
     reasons = rows["reason"].value_counts(sort=True)
     listed = rows.head(REJECTED_ROWS).select("source", "row", "symbol", "open_time", "reason")
-    return {
-        "rows": rows.height,
-        "reasons": dict(reasons.iter_rows()),
-        "listed": [
-            record | {"open_time": None if record["open_time"] is None else format_instant(record["open_time"])}
-            for record in listed.to_dicts()
-        ],
-    }
+    return {"rows": rows.height, "reasons": dict(reasons.iter_rows()), "listed": _timed(listed)}
 
 
 def coin_facts(home: Home, name: str, symbol: str, as_of: str | None) -> dict[str, Any]:
@@ -195,10 +180,7 @@ def coin_facts(home: Home, name: str, symbol: str, as_of: str | None) -> dict[st
         "date": _date(instant - DAY) if snapshot.interval == "1d" else format_instant(instant),
         "first_bar": format_instant(days[0]),
         "last_bar": format_instant(days[-1]),
-        "bars": [
-            _bar(record)
-            for record in series.select("open_time", "open", "high", "low", "close", "volume", *RATINGS).to_dicts()
-        ],
+        "bars": _timed(series.select("open_time", "open", "high", "low", "close", "volume", *RATINGS)),
     }
 
 
@@ -206,8 +188,10 @@ def _date(instant: dt.datetime) -> str:
     return instant.astimezone(dt.UTC).date().isoformat()
 
 
-def _bar(record: dict[str, Any]) -> dict[str, Any]:
-    return record | {"open_time": format_instant(record["open_time"])}
+def _timed(bars: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return rows as JSON values; a row of the quarantine may have no time."""
+    rows = bars.to_dicts()
+    return [row | {"open_time": row["open_time"] and format_instant(row["open_time"])} for row in rows]
 
 
 # --- charts, drawn as the reports draw theirs -------------------------------------------------------------------------

@@ -63,22 +63,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Update:
-    """What changed since a viewer looked last.
-
-    Attributes
-    ----------
-    mark : str
-        To be given back at the next look.
-    whole : bool
-        ``rows`` are all rows there are, because the viewer's mark is unknown.
-    gone : list of str
-        Runs that are not there any more.
-    """
+    """What changed since a viewer looked last."""
 
     mark: str
+    """To be given back at the next look."""
     whole: bool
+    """``rows`` are all rows there are, because the viewer's mark is unknown."""
     rows: list[Row]
     gone: list[str]
+    """Runs that are not there any more."""
 
     def as_plain(self, now: dt.datetime) -> dict[str, Any]:
         """Return the update as JSON values, with the server's time."""
@@ -160,11 +153,11 @@ class RunList:
 
     @property
     def mark(self) -> str:
-        """Name of the run_list's present state."""
+        """Name of the list's present state."""
         return f"{self._epoch}-{self._version}"
 
     def since(self, mark: str) -> Update:
-        """Return what changed after a mark; everything where the mark is not of this run_list or too old."""
+        """Return what changed after a mark; everything where the mark is not of this list or too old."""
         epoch, _, number = mark.partition("-")
         known = epoch == self._epoch and number.isdecimal() and len(number) < 19 and int(number) >= self._forgotten
         if not known:

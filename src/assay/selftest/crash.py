@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Protocol, Self
 
 from assay.base.errors import AssayError, Exit
 from assay.pipeline.flow import lay_foundation, requests, resumption
@@ -29,7 +29,6 @@ from assay.runs import artifacts as layout
 from assay.runs import registry
 from assay.runs.home import Home, Status
 from assay.runs.ledger import read_ledger
-from assay.runs.request import Request
 from assay.runs.verify import verify
 from assay.selftest.faults import KINDS, Died, Fault, FaultyDisk, Kind, Operation, writing_to
 from assay.settings import load
@@ -44,6 +43,11 @@ class Ended:
 
     exit_code: int
     error: str | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """Return how a run ended."""
+        return cls(outcome.exit_code, None if outcome.error is None else str(outcome.error["code"]))
 
 
 class Workload(Protocol):
@@ -64,23 +68,16 @@ class Workload(Protocol):
 
 @dataclass(frozen=True)
 class Survival:
-    """What became of a workload that met a fault.
-
-    Attributes
-    ----------
-    fault, operation : Fault, Operation or None
-        None where the process died for real: its count died with it.
-    first, resumed : Ended or None
-        How the attempts ended; None for one that died.
-    problems : tuple of str
-        What is wrong; empty if everything held.
-    """
+    """What became of a workload that met a fault."""
 
     fault: Fault
     operation: Operation | None
+    """None where the process died for real: its count died with it."""
     first: Ended | None
+    """None where the first attempt died."""
     resumed: Ended
     problems: tuple[str, ...]
+    """What is wrong; empty if everything held."""
 
 
 def count_writes(workload: Workload) -> list[Operation]:
@@ -142,19 +139,7 @@ def survive(workload: Workload, fault: Fault, operation: Operation | None, first
 
 @dataclass(frozen=True)
 class RunWorkload:
-    """One run of a profile, as ``assay run`` does it, on a source whose lake is there.
-
-    Parameters
-    ----------
-    home : Path
-        Home folder; its lake and its registry stay, the run is removed again.
-    profile, source, as_of, settings
-        As the user gives them.
-    run_id : str
-        Name of the run.
-    expected : dict of str to str, optional
-        Content hashes of the artifacts of an undisturbed twin.
-    """
+    """One run of a profile, as ``assay run`` does it, on a source whose lake is there; only the lake stays."""
 
     home: Path
     profile: str
@@ -163,6 +148,7 @@ class RunWorkload:
     settings: tuple[str, ...] = ()
     run_id: str = "crashed"
     expected: dict[str, str] | None = None
+    """Content hashes of the artifacts of an undisturbed twin."""
     registry: bytes | None = field(init=False)
     """The registry before, to which :meth:`clear` goes back."""
 
@@ -183,18 +169,14 @@ class RunWorkload:
             [request] = requests(home, catalog, foundation, [self.profile], self.run_id)
         except AssayError as error:
             return Ended(error.exit_code, error.code)
-        return self._execute(request)
+        return Ended.of(execute(request))
 
     def resume(self) -> Ended:
         """Resume the run; where not even its directory was claimed, give the command again."""
         if not self.folder.is_dir():
             return self.begin()
         home, catalog = Home(self.home), load(settings=self.settings)
-        return self._execute(resumption(home, catalog, self.profile, self.source, self.as_of, self.run_id))
-
-    def _execute(self, request: Request) -> Ended:
-
-        return ended(execute(request))
+        return Ended.of(execute(resumption(home, catalog, self.profile, self.source, self.as_of, self.run_id)))
 
     def twin(self) -> dict[str, str]:
         """Run undisturbed, and return the content hashes of what came out."""
@@ -218,11 +200,6 @@ class RunWorkload:
             path.write_bytes(self.registry)
         elif path.parent.is_dir() and not Home(self.home).run_ids():
             shutil.rmtree(path.parent)
-
-
-def ended(outcome: Outcome) -> Ended:
-    """Return how a run ended."""
-    return Ended(outcome.exit_code, None if outcome.error is None else str(outcome.error["code"]))
 
 
 def run_problems(home: Home, folder: Path, expected: dict[str, str] | None) -> list[str]:

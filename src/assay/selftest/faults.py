@@ -45,14 +45,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from assay.base import files
 
 Kind = Literal["kill", "tear", "power", "eio", "full"]
 KINDS: tuple[Kind, ...] = ("kill", "tear", "power", "eio", "full")
-CREATING = frozenset({"make_folder", "create", "rename"})
-"""Operations that need room beside writes."""
+FAILING: dict[Kind, frozenset[str]] = {
+    "tear": frozenset({"write"}),
+    "eio": frozenset({"sync", "sync_folder"}),
+    "full": frozenset({"write", "make_folder", "create", "rename"}),
+}
+"""Operations that can fail in a way; the process may die, and the power fail, before any."""
 
 
 class Died(BaseException):
@@ -69,31 +73,17 @@ class Operation:
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, and when.
-
-    Attributes
-    ----------
-    at : int
-        Operation, from 1.
-    kind : str
-        See the module.
-    seed : int
-        Chooses how much of a torn write is left, and what a power cut loses.
-    """
+    """What goes wrong, and when."""
 
     at: int
+    """Operation, from 1."""
     kind: Kind
     seed: int = 0
+    """Chooses how much of a torn write is left, and what a power cut loses."""
 
     def applies(self, operation: Operation) -> bool:
         """Whether an operation can fail in this way."""
-        if self.kind == "tear":
-            return operation.name == "write"
-        if self.kind == "eio":
-            return operation.name in ("sync", "sync_folder")
-        if self.kind == "full":
-            return operation.name == "write" or operation.name in CREATING
-        return True
+        return self.kind not in FAILING or operation.name in FAILING[self.kind]
 
 
 @contextmanager
@@ -276,12 +266,10 @@ class FaultyDisk(files.Disk):
         _restore(there[0], data[:kept] + bytes(zeros))
 
 
-@dataclass(frozen=True)
-class _Change:
-    """A change that a power cut may lose: the file or folder whose sync makes it safe, and how it is undone."""
+class _Change(NamedTuple):
+    """A change that a power cut may lose: the folder or inode whose sync makes it safe, and how it is undone."""
 
     scope: Path | int
-    """A folder, or a file's inode."""
     undo: Callable[[], None]
 
 
