@@ -46,7 +46,7 @@ TESTS = {
     "ratings/votes.py": ["tests/ratings/test_ratings_votes.py", "tests/ratings"],
     "risk/caps.py": ["tests/risk/test_caps.py", "tests/risk"],
     "risk/guard.py": ["tests/risk/test_guard.py", "tests/risk"],
-    "risk/optimizers/": ["tests/risk/test_optimizers.py", "tests/risk"],
+    "risk/optimizers.py": ["tests/risk/test_optimizers.py", "tests/risk"],
     "risk/solve.py": ["tests/risk/test_solve.py", "tests/risk"],
 }
 """Beginning of a mutated file's path, below ``src/assay``, to tests: its own first, then those of its room."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import polars as pl
 import pytest
 from mutants import COMPOSED, GATES, MUTANTS, NO_FAULTS
+from scripts.mutation import TESTS
 
 from assay.pipeline import sleeve_steps as steps
 from assay.runs import artifacts as layout
@@ -203,3 +205,14 @@ def test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run(sandbox,
     monkeypatch.setattr(Ledger, "contract", idle)
     _, outcome = sandbox.run(SHORT)
     assert outcome.error["code"] == "ATOMIC_LEDGER_BROKEN"
+
+
+def test_the_mutation_score_is_of_files_and_tests_that_are_there():
+    """A pattern that meets no file takes its kernel out of the score without a word."""
+    mutated_files = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]["only_mutate"]
+    found = {pattern: sorted(ROOT.glob(pattern)) for pattern in mutated_files}
+    assert all(found.values()), found
+    kernels = {path.relative_to(ROOT / "src/assay").as_posix() for paths in found.values() for path in paths}
+    assert kernels - TESTS.keys() == {"ratings/__init__.py"}
+    assert TESTS.keys() <= kernels
+    assert all((ROOT / test).exists() for tests in TESTS.values() for test in tests)
