@@ -16,7 +16,18 @@ from assay.base.errors import IntegrityError
 from assay.runs.ledger import Ledger
 from assay.runs.registry import Registration
 from assay.runs.signing import Signer
-from assay.runs.verify import SEAL_FIELDS, Body, Problem, Story, file_problems, inventory, seal_message, walk
+from assay.runs.verify import (
+    LEDGER,
+    SEAL_FIELDS,
+    STATUS,
+    Body,
+    Problem,
+    Story,
+    file_problems,
+    inventory,
+    seal_message,
+    walk,
+)
 
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
@@ -87,7 +98,7 @@ def _inventory(run_dir: Path) -> dict[str, Body]:
 def _unfinished(story: Story) -> list[Problem]:
     if story.open is None and not story.failed and story.pairs:
         return []
-    return [Problem("UNPAIRED", "audit.jsonl", "a step has not ended well, or there was none")]
+    return [Problem("UNPAIRED", LEDGER, "a step has not ended well, or there was none")]
 
 
 def _refuse(run_dir: Path, problems: list[Problem]) -> None:
@@ -106,7 +117,7 @@ def _sweep(run_dir: Path, ledger: Ledger) -> None:
         path
         for path in run_dir.rglob(".*.tmp")
         # The status writer of this very process may be between its temporary file and its rename.
-        if (match := _TEMPORARY.fullmatch(path.name)) and match[1] != "run_status.json" and not path.is_symlink()
+        if (match := _TEMPORARY.fullmatch(path.name)) and match[1] != STATUS and not path.is_symlink()
     )
     for path in found:
         files.remove(path)
