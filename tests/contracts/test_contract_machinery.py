@@ -11,10 +11,10 @@ def test_a_rule_that_cannot_read_the_frame_never_passes() -> None:
     def broken(frame: pl.DataFrame) -> list[Violation]:
         raise ValueError("cannot read")
 
-    contract = Contract("L0", "S", {}, {}, {"L0_X": broken}, filters=frozenset({"L0_X"}))
+    contract = Contract("L0", "S", {}, broken, filters=frozenset({"L0_X"}))
     result = contract.check(pl.DataFrame({"a": [1]}), 1)
     assert result.action == "failed"
-    assert [(one.code, one.where) for one in result.violations] == [("L0_CHECK_ERROR", "L0_X")]
+    assert [(one.code, one.where) for one in result.violations] == [("L0_CHECK_ERROR", "S")]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 50])

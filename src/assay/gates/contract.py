@@ -10,18 +10,14 @@ on LazyFrames, so they are refused; and uniqueness by hashing is slow, so sorted
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaError
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 Action = Literal["passed", "filtered", "failed"]
 
 INSTANT = pl.Datetime("us", "UTC")
@@ -82,16 +78,15 @@ class ContractResult:
     def as_event(self) -> dict[str, Any]:
         """Return what the ledger records of a contract, by the names of its parameters."""
         names = ("layer", "schema", "rows", "columns", "checked", "action")
-        told = [{"code": one.code, "where": one.where, "what": one.what} for one in self.violations]
         return {
             **{name: getattr(self, name) for name in names},
-            "violations": len(told),
-            "details": {"violations": told, "dropped": self.dropped},
+            "violations": len(self.violations),
+            "details": {"violations": [asdict(one) for one in self.violations], "dropped": self.dropped},
         }
 
 
-Rule = Callable[[pl.DataFrame], list[Violation]]
-"""Looks at a whole frame and names what is wrong."""
+Rules = Callable[[pl.DataFrame], Iterable[Violation]]
+"""Look at a whole frame and name what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +99,10 @@ class Contract:
         ``L0`` to ``L4``, and the name of the schema.
     columns : mapping of str to Column
         Columns that must be there, with their types; others may be there too.
-    shape : mapping of str to Rule
-        Rules by code that must hold before the others can read the frame: types of columns that have no fixed names.
-    rules : mapping of str to Rule
-        All other rules by code.
+    rules : Rules
+        What a table can answer alone.
+    shape : Rules
+        What must hold before the others can read the frame: types of columns that have no fixed names.
     filters : frozenset of str
         Codes of filter faults; every other fault is fatal.
     keep : callable, optional
@@ -117,16 +112,23 @@ class Contract:
     layer: str
     name: str
     columns: Mapping[str, pa.Column]
-    shape: Mapping[str, Rule]
-    rules: Mapping[str, Rule]
+    rules: Rules
+    shape: Rules = lambda _frame: ()
     filters: frozenset[str] = frozenset()
     keep: Callable[[pl.DataFrame, list[str]], pl.DataFrame] | None = None
 
     def schema(self) -> pa.DataFrameSchema:
-        """Return the whole contract as a Pandera schema."""
-        return _schema(self.name, self.columns, {**self.shape, **self.rules}, None)
+        """Return the whole contract as a Pandera schema; its error tells the code of the first fault."""
 
-    def check(self, frame: pl.DataFrame, values: int, more: Mapping[str, Rule] | None = None) -> ContractResult:
+        def holds(data: Any) -> bool:
+            frame = data.lazyframe.collect()
+            for found in (*self.shape(frame), *self.rules(frame)):
+                raise ValueError(f"{found.code} {found.where}: {found.what}")
+            return True
+
+        return pa.DataFrameSchema(dict(self.columns), checks=pa.Check(holds, name=self.layer), name=self.name)
+
+    def check(self, frame: pl.DataFrame, values: int, rules: Rules | None = None) -> ContractResult:
         """Check a frame and decide what has to happen.
 
         Parameters
@@ -135,8 +137,8 @@ class Contract:
             What to check.
         values : int
             Values that the rules look at; none is fatal.
-        more : mapping of str to Rule, optional
-            Rules that need more than the frame.
+        rules : Rules, optional
+            The contract's own and those that need more than the frame; its own by default.
 
         Raises
         ------
@@ -145,14 +147,14 @@ class Contract:
         """
         if not isinstance(frame, pl.DataFrame):
             raise TypeError(f"{self.name} checks eager frames, not {type(frame).__name__}: lazy ones skip value checks")
-        violations = self._violations(frame, {**self.rules, **(more or {})})
+        violations = self._failures(frame, self.columns, self.shape)
+        violations = violations or self._failures(frame, {}, rules or self.rules)
         fatal = any(violation.code not in self.filters for violation in violations)
         dropped = [] if fatal else list(dict.fromkeys(violation.where for violation in violations))
         rest = self.keep(frame, dropped) if self.keep is not None and dropped else frame
         if not fatal and (not values or (dropped and (rest.height == 0 or rest.width < 2))):
             what = "no row or column is left" if values else "nothing was checked"
             violations, fatal = [*violations, Violation(f"{self.layer}_EMPTY", self.name, what)], True
-        action: Action = "failed" if fatal else "filtered" if dropped else "passed"
         return ContractResult(
             layer=self.layer,
             schema=self.name,
@@ -161,44 +163,31 @@ class Contract:
             checked=values,
             violations=violations,
             dropped=[] if fatal else dropped,
-            action=action,
+            action="failed" if fatal else "filtered" if dropped else "passed",
             frame=None if fatal else rest,
         )
 
-    def _violations(self, frame: pl.DataFrame, rules: Mapping[str, Rule]) -> list[Violation]:
-        for columns, own in ((self.columns, self.shape), ({}, rules)):
-            try:
-                # Not lazily: Pandera fails to put failures of different types into its one table of failures.
-                _schema(self.name, columns, own, frame).validate(frame)
-            except SchemaError as error:
-                return self._told(error, own, frame)
+    def _failures(self, frame: pl.DataFrame, columns: Mapping[str, pa.Column], rules: Rules) -> list[Violation]:
+        """Return all that rules find in a frame whose columns are right; else the first fault of them.
+
+        Pandera hands every check a lazy copy, and collecting it costs more than most rules do: they read the frame. A
+        rule that raises is a fault like any other.
+        """
+        found: list[Violation] = []
+
+        def none_found(_data: Any) -> bool:
+            found.extend(rules(frame))
+            return not found
+
+        try:
+            check = pa.Check(none_found, name=self.layer)
+            pa.DataFrameSchema(dict(columns), checks=check, name=self.name).validate(frame)
+        except SchemaError as error:
+            reason = error.reason_code.name if error.reason_code is not None else "SCHEMA"
+            where = str(getattr(error.schema, "name", None) or self.name)
+            told = Violation(f"{self.layer}_{reason}", where, str(error).strip().split("\n", 1)[0])
+            return found if reason == "DATAFRAME_CHECK" else [told]
         return []
-
-    def _told(self, error: SchemaError, rules: Mapping[str, Rule], frame: pl.DataFrame) -> list[Violation]:
-        """Return all that the rules find once one of them failed; else the fault of shape that Pandera met."""
-        reason = error.reason_code.name if error.reason_code is not None else "SCHEMA"
-        found = [one for rule in rules.values() for one in rule(frame)] if reason == "DATAFRAME_CHECK" else []
-        if found:
-            return found
-        place = error.check if reason == "CHECK_ERROR" else error.schema
-        where = str(getattr(place, "name", None) or self.name)
-        return [Violation(f"{self.layer}_{reason}", where, str(error).strip().split("\n", 1)[0])]
-
-
-def _schema(
-    name: str, columns: Mapping[str, pa.Column], rules: Mapping[str, Rule], frame: pl.DataFrame | None
-) -> pa.DataFrameSchema:
-    """Make a Pandera schema.
-
-    Pandera hands every check a lazy copy, and collecting it costs more than most rules do: a schema made for one frame
-    lets its rules read that frame instead.
-    """
-    checks = [pa.Check(_runner(rule, frame), name=code) for code, rule in rules.items()]
-    return pa.DataFrameSchema(dict(columns), checks=checks, name=name)
-
-
-def _runner(rule: Rule, frame: pl.DataFrame | None) -> Callable[[Any], bool]:
-    return lambda data: not rule(data.lazyframe.collect() if frame is None else frame)
 
 
 def neighbours_equal(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

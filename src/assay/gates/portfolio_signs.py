@@ -14,7 +14,7 @@ import polars as pl
 
 from assay.base.errors import IntegrityError
 from assay.gates.eligibility import leaves
-from assay.gates.sign_test import NETTING, SIGNS, Comparison, StageName, run_sign_test
+from assay.gates.sign_test import NETTING, SIGNS, SignComparison, StageName, run_sign_test
 from assay.runs.artifacts import FLATTENED, META_CONTRIBUTORS, META_RETURNS, WALK_RETURNS, WINNERS
 from assay.runs.documents import Contributor, ContributorBook, Flattened, SignTest
 from assay.runs.run import Run
@@ -26,7 +26,7 @@ CONTRIBUTORS_LOST = "META_CONTRIBUTORS_LOST"
 EMPTY = "META_EMPTY"
 
 
-class _Trial(Comparison):
+class _PortfolioSigns(SignComparison):
     """The test of one portfolio while it runs."""
 
     def __init__(self, run: Run) -> None:
@@ -165,13 +165,13 @@ def meta_sign_test(run: Run, stage: StageName) -> SignTest:
     SignTest
         ``ok`` only if nothing is wrong and something was compared. What is missing or unreadable is a violation.
     """
-    trial = _Trial(run)
+    test = _PortfolioSigns(run)
     try:
-        trial.sleeves(stage)
+        test.sleeves(stage)
         if stage == "pre_opt":
-            trial.streams()
+            test.streams()
         else:
-            trial.holdings()
+            test.holdings()
     except IntegrityError as error:
-        trial.refuse(EMPTY, Path(error.where).name, error.what)
-    return trial.result(stage, compared=trial.values > 0 and (stage == "pre_opt" or trial.weights > 0))
+        test.refuse(EMPTY, Path(error.where).name, error.what)
+    return test.result(stage, compared=test.values > 0 and (stage == "pre_opt" or test.weights > 0))

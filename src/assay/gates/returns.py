@@ -6,21 +6,21 @@ import datetime as dt
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandera.polars as pa
 import polars as pl
 
+from assay.base.constants import LARGEST_RETURN, Bools, Floats
 from assay.base.domain import BENCHMARK, DAY, Atom, Direction
-from assay.gates.contract import INSTANT, Contract, ContractResult, Floats, Mask, Rule, Violation
+from assay.gates.contract import INSTANT, Contract, ContractResult, Violation
 
-LARGEST_RETURN = 5.0
 FLOOR = 252
 
-Test = Callable[[pl.DataFrame], Mask]
-
 _DATED: Mapping[str, pa.Column] = {"date": pa.Column(INSTANT, nullable=False)}
+_FILTERS = frozenset({"L0_NOT_FINITE", "L0_RANGE", "L0_ZERO_VARIANCE", "L0_OBSERVATIONS"})
 
 
 def check_l0(frame: pl.DataFrame, *, benchmark: str = BENCHMARK, floor: int = FLOOR) -> ContractResult:
@@ -39,25 +39,28 @@ def check_l0(frame: pl.DataFrame, *, benchmark: str = BENCHMARK, floor: int = FL
     floor : int
         Observations that a column needs.
     """
-    more = {"L0_OBSERVATIONS": _observations_rule(floor), "L0_BENCHMARK": _benchmark_rule(benchmark, floor)}
-    return _L0.check(frame, _size(frame), more)
+    return _L0.check(frame, _size(frame), partial(_l0_faults, floor=floor, benchmark=benchmark))
 
 
-def _benchmark_rule(benchmark: str, floor: int) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        if benchmark not in frame.columns:
-            return [Violation("L0_BENCHMARK", benchmark, "the benchmark has no column")]
-        narrow = frame.select(benchmark)
-        rules = (*_COLUMN_RULES.values(), _observations_rule(floor))
-        faults = [found for one in rules for found in one(narrow)]
-        return [Violation("L0_BENCHMARK", benchmark, f"the benchmark is at fault: {found.what}") for found in faults]
-
-    return rule
+def _l0_faults(frame: pl.DataFrame, floor: int = FLOOR, benchmark: str | None = None) -> Iterator[Violation]:
+    yield from _index_faults("L0_INDEX", frame)
+    yield from _column_faults(frame, floor)
+    if benchmark is not None and benchmark not in frame.columns:
+        yield Violation("L0_BENCHMARK", benchmark, "the benchmark has no column")
+    elif benchmark is not None:
+        for found in _column_faults(frame.select(benchmark), floor):
+            yield Violation("L0_BENCHMARK", benchmark, f"the benchmark is at fault: {found.what}")
 
 
-def _observations_rule(floor: int) -> Rule:
-    what = f"fewer than {floor} observations"
-    return _column_rule("L0_OBSERVATIONS", what, lambda frame: _counts(frame) < floor)
+def _column_faults(frame: pl.DataFrame, floor: int) -> Iterator[Violation]:
+    values = _matrix(frame)
+    seen = ~np.isnan(values)
+    constant = np.min(values, axis=0, initial=np.inf, where=seen) == np.max(values, axis=0, initial=-np.inf, where=seen)
+    yield from _named("L0_NOT_FINITE", "a return is NaN or infinite", frame, _not_finite(frame))
+    outside = np.any((values <= -1.0) | (values > LARGEST_RETURN), axis=0)
+    yield from _named("L0_RANGE", f"a return is outside (-1, {LARGEST_RETURN:g}]", frame, outside)
+    yield from _named("L0_ZERO_VARIANCE", "every return is the same", frame, constant)
+    yield from _named("L0_OBSERVATIONS", f"fewer than {floor} observations", frame, seen.sum(axis=0) < floor)
 
 
 def _size(frame: pl.DataFrame) -> int:
@@ -71,87 +74,55 @@ def _symbols(frame: pl.DataFrame) -> list[str]:
 
 def _matrix(frame: pl.DataFrame) -> Floats:
     """Return every column but the date, null as NaN, (n_days, n_columns)."""
-    return np.asarray(frame.select(_symbols(frame)).to_numpy(), dtype=np.float64)
+    names = _symbols(frame)
+    return np.asarray(frame.select(names).to_numpy(), dtype=np.float64).reshape(frame.height, len(names))
 
 
-def _column_rule(code: str, what: str, test: Test) -> Rule:
-    """Make a rule of a test that tells for each column whether it is at fault."""
-
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        names = _symbols(frame)
-        return [Violation(code, names[i], what) for i in np.flatnonzero(test(frame))] if names else []
-
-    return rule
+def _named(code: str, what: str, frame: pl.DataFrame, wrong: Bools) -> Iterator[Violation]:
+    """Yield a violation for each column that is wrong, (n_columns,)."""
+    return (Violation(code, name, what) for name, bad in zip(_symbols(frame), wrong, strict=True) if bad)
 
 
-def _not_finite(frame: pl.DataFrame) -> Mask:
+def _not_finite(frame: pl.DataFrame) -> Bools:
     # A null is no observation; a NaN or an infinity is a fault.
     finite = frame.select(pl.col(_symbols(frame)).is_finite().fill_null(True).all())
     return ~finite.to_numpy().reshape(-1).astype(np.bool_)
 
 
-def _outside_l0(frame: pl.DataFrame) -> Mask:
-    values = _matrix(frame)
-    return np.asarray(((values <= -1.0) | (values > LARGEST_RETURN)).any(axis=0))
+def _index_faults(code: str, frame: pl.DataFrame) -> Iterator[Violation]:
+    stamps, day = frame["date"].to_physical().to_numpy(), DAY // dt.timedelta(microseconds=1)
+    steps = np.diff(stamps)
+    if (steps <= 0).any():
+        yield Violation(code, "date", "days are not strictly increasing")
+    elif (steps != day).any() or (stamps % day != 0).any():
+        yield Violation(code, "date", "days are not consecutive midnights of UTC")
 
 
-def _outside_l3(frame: pl.DataFrame) -> Mask:
-    values = _matrix(frame)
-    return np.asarray(((values < -1.0) | (values > LARGEST_RETURN)).any(axis=0))
+def _mistyped(code: str, frame: pl.DataFrame) -> Iterator[Violation]:
+    for name, dtype in frame.schema.items():
+        if name != "date" and dtype != pl.Float64:
+            yield Violation(code, name, f"is {dtype}, not Float64")
 
 
-def _counts(frame: pl.DataFrame) -> Floats:
-    return np.asarray((~np.isnan(_matrix(frame))).sum(axis=0), dtype=np.float64)
+def _l0_shape(frame: pl.DataFrame) -> Iterator[Violation]:
+    """Find columns of another type, and names that are one symbol.
 
-
-def _constant(frame: pl.DataFrame) -> Mask:
-    values = _matrix(frame)
-    seen = ~np.isnan(values)
-    low = np.min(values, axis=0, initial=np.inf, where=seen)
-    return np.asarray(low == np.max(values, axis=0, initial=-np.inf, where=seen))
-
-
-def _index_rule(code: str) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        stamps, day = frame["date"].to_physical().to_numpy(), DAY // dt.timedelta(microseconds=1)
-        steps = np.diff(stamps)
-        if (steps <= 0).any():
-            return [Violation(code, "date", "days are not strictly increasing")]
-        if (steps != day).any() or (stamps % day != 0).any():
-            return [Violation(code, "date", "days are not consecutive midnights of UTC")]
-        return []
-
-    return rule
-
-
-def _dtype_rule(code: str) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        wrong = [(name, dtype) for name, dtype in frame.schema.items() if name != "date" and dtype != pl.Float64]
-        return [Violation(code, name, f"is {dtype}, not Float64") for name, dtype in wrong]
-
-    return rule
-
-
-def _duplicate_columns(frame: pl.DataFrame) -> list[Violation]:
-    """Find names that are one symbol: equal in Unicode's normal form, or renamed by a reader that met a name twice."""
+    Two are one where they are equal in Unicode's normal form, or were renamed by a reader that met a name twice.
+    """
+    yield from _mistyped("L0_DTYPE", frame)
     plain = [re.sub(r"_duplicated_\d+$", "", unicodedata.normalize("NFC", name)) for name in _symbols(frame)]
-    twice = [name for name, count in Counter(plain).items() if count > 1]
-    return [Violation("L0_DUPLICATE_COLUMN", name, "several columns are one symbol") for name in twice]
+    for name, count in Counter(plain).items():
+        if count > 1:
+            yield Violation("L0_DUPLICATE_COLUMN", name, "several columns are one symbol")
 
-
-_COLUMN_RULES: Mapping[str, Rule] = {
-    "L0_NOT_FINITE": _column_rule("L0_NOT_FINITE", "a return is NaN or infinite", _not_finite),
-    "L0_RANGE": _column_rule("L0_RANGE", f"a return is outside (-1, {LARGEST_RETURN:g}]", _outside_l0),
-    "L0_ZERO_VARIANCE": _column_rule("L0_ZERO_VARIANCE", "every return is the same", _constant),
-}
 
 _L0 = Contract(
     layer="L0",
     name="ReturnsMatrixSchema",
     columns=_DATED,
-    shape={"L0_DTYPE": _dtype_rule("L0_DTYPE"), "L0_DUPLICATE_COLUMN": _duplicate_columns},
-    rules={"L0_INDEX": _index_rule("L0_INDEX"), **_COLUMN_RULES, "L0_OBSERVATIONS": _observations_rule(FLOOR)},
-    filters=frozenset({*_COLUMN_RULES, "L0_OBSERVATIONS"}),
+    rules=_l0_faults,
+    shape=_l0_shape,
+    filters=_FILTERS,
     keep=lambda frame, names: frame.drop(names),
 )
 
@@ -179,50 +150,46 @@ def check_l3(
     profile_direction : str
         LONG or SHORT.
     """
-    more: dict[str, Rule] = {
-        "L3_INDEX_DIFFERS": _same_index_rule(returns),
-        "L3_COLUMNS": _columns_rule(atoms),
-        "L3_PHYSICAL_COLUMN": _physical_rule(returns, atoms),
-        "L3_LONG_MISMATCH": _stream_rule("L3_LONG_MISMATCH", Direction.LONG, returns, atoms),
-        "L3_SHORT_NOT_INVERTED": _stream_rule("L3_SHORT_NOT_INVERTED", Direction.SHORT, returns, atoms),
-        "L3_DIRECTION": _direction_rule(atoms, Direction.parse(profile_direction)),
-    }
-    return _L3.check(frame, _size(frame), more)
+    direction = Direction.parse(profile_direction)
+    return _L3.check(frame, _size(frame), lambda own: [*_l3_faults(own), *_atom_faults(own, returns, atoms, direction)])
 
 
-def _same_index_rule(returns: pl.DataFrame) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        same = frame["date"].equals(returns["date"], check_dtypes=True)
-        return [] if same else [Violation("L3_INDEX_DIFFERS", "date", "the index is not the returns matrix's")]
-
-    return rule
-
-
-def _columns_rule(atoms: Sequence[Atom]) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        wanted, found = Counter(atom.id for atom in atoms), Counter(_symbols(frame))
-        wrong = sorted(name for name in wanted.keys() | found.keys() if not wanted[name] == found[name] == 1)
-        return [Violation("L3_COLUMNS", name, f"{wanted[name]} winners, {found[name]} columns") for name in wrong]
-
-    return rule
+def _l3_faults(frame: pl.DataFrame) -> Iterator[Violation]:
+    yield from _index_faults("L3_INDEX", frame)
+    yield from _named("L3_NOT_FINITE", "a return is NaN or infinite", frame, _not_finite(frame))
+    values = _matrix(frame)
+    outside = np.any((values < -1.0) | (values > LARGEST_RETURN), axis=0)
+    yield from _named("L3_RANGE", f"a return is outside [-1, {LARGEST_RETURN:g}]", frame, outside)
 
 
-def _physical_rule(returns: pl.DataFrame, atoms: Sequence[Atom]) -> Rule:
-    missing = [atom for atom in atoms if atom.symbol not in returns.columns]
-    found = [Violation("L3_PHYSICAL_COLUMN", atom.id, f"{atom.symbol} is not in the matrix") for atom in missing]
-    return lambda _frame: found
+def _atom_faults(
+    frame: pl.DataFrame, returns: pl.DataFrame, atoms: Sequence[Atom], direction: Direction
+) -> Iterator[Violation]:
+    if not frame["date"].equals(returns["date"], check_dtypes=True):
+        yield Violation("L3_INDEX_DIFFERS", "date", "the index is not the returns matrix's")
+    wanted, found = Counter(atom.id for atom in atoms), Counter(_symbols(frame))
+    for name in sorted(wanted.keys() | found.keys()):
+        if not wanted[name] == found[name] == 1:
+            yield Violation("L3_COLUMNS", name, f"{wanted[name]} winners, {found[name]} columns")
+    for atom in atoms:
+        if atom.symbol not in returns.columns:
+            yield Violation("L3_PHYSICAL_COLUMN", atom.id, f"{atom.symbol} is not in the matrix")
+    yield from _stream_faults(frame, returns, atoms)
+    for atom in atoms:
+        if atom.direction != direction.name:
+            what = f"points another way than its profile, which is {direction.name}"
+            yield Violation("L3_DIRECTION", atom.id, what)
 
 
-def _stream_rule(code: str, side: Direction, returns: pl.DataFrame, atoms: Sequence[Atom]) -> Rule:
-    formula = "r" if side is Direction.LONG else "-min(r, 1)"
-
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        own = [atom for atom in atoms if atom.direction == side.name]
-        there = [atom for atom in own if atom.id in frame.columns and atom.symbol in returns.columns]
-        wrong = [atom for atom in there if not _is_stream(frame[atom.id], returns[atom.symbol], side)]
-        return [Violation(code, atom.id, f"is not {formula} of {atom.symbol}") for atom in wrong]
-
-    return rule
+def _stream_faults(frame: pl.DataFrame, returns: pl.DataFrame, atoms: Sequence[Atom]) -> Iterator[Violation]:
+    there = [atom for atom in atoms if atom.id in frame.columns and atom.symbol in returns.columns]
+    for side, code, formula in (
+        (Direction.LONG, "L3_LONG_MISMATCH", "r"),
+        (Direction.SHORT, "L3_SHORT_NOT_INVERTED", "-min(r, 1)"),
+    ):
+        for atom in there:
+            if atom.direction == side.name and not _is_stream(frame[atom.id], returns[atom.symbol], side):
+                yield Violation(code, atom.id, f"is not {formula} of {atom.symbol}")
 
 
 def _is_stream(stream: pl.Series, physical: pl.Series, side: Direction) -> bool:
@@ -231,23 +198,12 @@ def _is_stream(stream: pl.Series, physical: pl.Series, side: Direction) -> bool:
     return np.array_equal(stream.to_numpy(), expected, equal_nan=True)
 
 
-def _direction_rule(atoms: Sequence[Atom], direction: Direction) -> Rule:
-    other = [atom for atom in atoms if atom.direction != direction.name]
-    what = f"points another way than its profile, which is {direction.name}"
-    found = [Violation("L3_DIRECTION", atom.id, what) for atom in other]
-    return lambda _frame: found
-
-
 _L3 = Contract(
     layer="L3",
     name="SyntheticReturnsSchema",
     columns=_DATED,
-    shape={"L3_DTYPE": _dtype_rule("L3_DTYPE")},
-    rules={
-        "L3_INDEX": _index_rule("L3_INDEX"),
-        "L3_NOT_FINITE": _column_rule("L3_NOT_FINITE", "a return is NaN or infinite", _not_finite),
-        "L3_RANGE": _column_rule("L3_RANGE", f"a return is outside [-1, {LARGEST_RETURN:g}]", _outside_l3),
-    },
+    rules=_l3_faults,
+    shape=partial(_mistyped, "L3_DTYPE"),
 )
 
 SyntheticReturnsSchema = _L3.schema()

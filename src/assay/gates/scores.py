@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandera.polars as pa
 import polars as pl
 
 from assay.base.domain import INTERVALS, format_instant
-from assay.gates.contract import INSTANT, Contract, ContractResult, Rule, Violation, neighbours_equal
+from assay.gates.contract import INSTANT, Contract, ContractResult, Violation, neighbours_equal
 
 MEAN_TOLERANCE = 1e-12
 OSCILLATOR_TOLERANCE = 1e-9
@@ -46,7 +46,7 @@ def check_l1(frame: pl.DataFrame, as_of: dt.datetime, interval: str = "1d") -> C
         Length of the bars.
     """
     values = (len(RATINGS) + len(OSCILLATORS) + N_VOTES) * _height(frame)
-    return _L1.check(frame, values, {"L1_FUTURE": _future_rule(as_of, interval)})
+    return _L1.check(frame, values, lambda own: [*_l1_faults(own), *_future_faults(own, as_of, interval)])
 
 
 def _height(frame: pl.DataFrame) -> int:
@@ -54,79 +54,57 @@ def _height(frame: pl.DataFrame) -> int:
     return frame.height if isinstance(frame, pl.DataFrame) else 0
 
 
-def _row_rules() -> dict[str, Rule]:
+def _l1_faults(frame: pl.DataFrame) -> Iterator[Violation]:
+    yield from _rows("L1_DUPLICATE_KEY", "stands more than once", neighbours_equal(frame, ["symbol", "open_time"]))
     every, averages, others = (pl.col(name) for name in RATINGS)
-    ratings = pl.any_horizontal(~pl.col(name).is_between(-1.0, 1.0) for name in RATINGS)
     low, high = -OSCILLATOR_TOLERANCE, 100.0 + OSCILLATOR_TOLERANCE
-    oscillators = pl.any_horizontal(~pl.col(name).is_between(low, high) for name in OSCILLATORS)
     # A NaN compares as greater than every number. A null, what is not known, is a fault only where its parts are known.
     mean = (every - (averages + others) / 2.0).abs() > MEAN_TOLERANCE
     parted = every.is_null() != (averages.is_null() | others.is_null())
-    return {
-        "L1_RATING_RANGE": _row_rule("L1_RATING_RANGE", "a rating is outside [-1, 1]", ratings),
-        "L1_VOTE": _vote_rule,
-        "L1_OSCILLATOR_RANGE": _row_rule("L1_OSCILLATOR_RANGE", "an oscillator is outside [0, 100]", oscillators),
-        "L1_MEAN": _row_rule("L1_MEAN", "recommend_all is not the mean of the two", mean.fill_null(False) | parted),
-    }
+    for code, what, fault in (
+        ("L1_RATING_RANGE", "a rating is outside [-1, 1]", _outside(RATINGS, -1.0, 1.0)),
+        ("L1_VOTE", "a vote is not -1, 0 or 1", _outside(_votes(frame), -1, 1)),
+        ("L1_OSCILLATOR_RANGE", "an oscillator is outside [0, 100]", _outside(OSCILLATORS, low, high)),
+        ("L1_MEAN", "recommend_all is not the mean of the two", mean.fill_null(False) | parted),
+    ):
+        yield from _rows(code, what, frame.filter(fault.fill_null(False)))
+
+
+def _outside(names: Iterable[str], low: float, high: float) -> pl.Expr:
+    return pl.any_horizontal(~pl.col(name).is_between(low, high) for name in names)
+
+
+def _future_faults(frame: pl.DataFrame, as_of: dt.datetime, interval: str) -> Iterator[Violation]:
+    late = frame.filter(pl.col("open_time") + INTERVALS[interval] > pl.lit(as_of).cast(INSTANT))
+    return _rows("L1_FUTURE", f"was not known at {format_instant(as_of)}", late)
+
+
+def _rows(code: str, what: str, wrong: pl.DataFrame) -> Iterator[Violation]:
+    return (Violation(code, name, what) for name in wrong.select(_row_names()).to_series())
 
 
 def _row_names() -> pl.Expr:
     return pl.format("{} {}", "symbol", pl.col("open_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
-def _row_rule(code: str, what: str, fault: pl.Expr) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        wrong = frame.filter(fault.fill_null(False))
-        return [Violation(code, name, what) for name in wrong.select(_row_names()).to_series()]
-
-    return rule
-
-
-def _without_rows(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    return frame.filter(~_row_names().is_in(names))
-
-
 def _votes(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if name.startswith("vote_")]
 
 
-def _votes_rule(frame: pl.DataFrame) -> list[Violation]:
-    found = [name for name in _votes(frame) if frame.schema[name].is_integer()]
-    if len(found) == len(_votes(frame)) == N_VOTES:
-        return []
-    what = f"{len(found)} whole votes of {len(_votes(frame))}, {N_VOTES} needed"
-    return [Violation("L1_VOTES", "vote_*", what)]
+def _l1_shape(frame: pl.DataFrame) -> Iterator[Violation]:
+    whole = sum(frame.schema[name].is_integer() for name in _votes(frame))
+    if not whole == len(_votes(frame)) == N_VOTES:
+        yield Violation("L1_VOTES", "vote_*", f"{whole} whole votes of {len(_votes(frame))}, {N_VOTES} needed")
 
-
-def _vote_rule(frame: pl.DataFrame) -> list[Violation]:
-    fault = pl.any_horizontal(~pl.col(name).is_between(-1, 1) for name in _votes(frame))
-    return _row_rule("L1_VOTE", "a vote is not -1, 0 or 1", fault)(frame)
-
-
-def _duplicate_keys(frame: pl.DataFrame) -> list[Violation]:
-    twice = neighbours_equal(frame, ["symbol", "open_time"]).select(_row_names()).to_series()
-    return [Violation("L1_DUPLICATE_KEY", name, "stands more than once") for name in twice]
-
-
-def _future_rule(as_of: dt.datetime, interval: str) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        late = frame.filter(pl.col("open_time") + INTERVALS[interval] > pl.lit(as_of).cast(INSTANT))
-        what = f"was not known at {format_instant(as_of)}"
-        return [Violation("L1_FUTURE", name, what) for name in late.select(_row_names()).to_series()]
-
-    return rule
-
-
-_ROW_RULES = _row_rules()
 
 _L1 = Contract(
     layer="L1",
     name="FeatureStoreSchema",
     columns=_L1_COLUMNS,
-    shape={"L1_VOTES": _votes_rule},
-    rules={"L1_DUPLICATE_KEY": _duplicate_keys, **_ROW_RULES},
-    filters=frozenset(_ROW_RULES),
-    keep=_without_rows,
+    rules=_l1_faults,
+    shape=_l1_shape,
+    filters=frozenset({"L1_RATING_RANGE", "L1_VOTE", "L1_OSCILLATOR_RANGE", "L1_MEAN"}),
+    keep=lambda frame, names: frame.filter(~_row_names().is_in(names)),
 )
 
 FeatureStoreSchema = _L1.schema()
@@ -152,60 +130,43 @@ def check_l2(frame: pl.DataFrame, atoms: Iterable[str]) -> ContractResult:
         Ids of the candidate atoms.
     """
     values = (1 + len(_scores(frame))) * frame.height if isinstance(frame, pl.DataFrame) else 0
-    return _L2.check(frame, values, {"L2_ATOMS": _atoms_rule(list(atoms))})
-
-
-def _without_atoms(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    return frame.filter(~pl.col("atom_id").is_in(names))
+    return _L2.check(frame, values, lambda own: [*_l2_faults(own), *_missing_atoms(own, Counter(atoms))])
 
 
 def _scores(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if name.endswith("_prob")]
 
 
-def _atoms_rule(atoms: list[str]) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        wanted, found = Counter(atoms), Counter(frame["atom_id"].to_list())
-        wrong = sorted(name for name in wanted.keys() | found.keys() if not wanted[name] == found[name] == 1)
-        return [Violation("L2_ATOMS", name, f"{wanted[name]} asked for, {found[name]} there") for name in wrong]
-
-    return rule
+def _missing_atoms(frame: pl.DataFrame, wanted: Counter[str]) -> Iterator[Violation]:
+    found = Counter(frame["atom_id"].to_list())
+    for name in sorted(wanted.keys() | found.keys()):
+        if not wanted[name] == found[name] == 1:
+            yield Violation("L2_ATOMS", name, f"{wanted[name]} asked for, {found[name]} there")
 
 
-def _no_scores(frame: pl.DataFrame) -> list[Violation]:
-    return [] if _scores(frame) else [Violation("L2_NO_SCORES", "*_prob", "there is no score column")]
+def _l2_shape(frame: pl.DataFrame) -> Iterator[Violation]:
+    scores = _scores(frame)
+    if not scores:
+        yield Violation("L2_NO_SCORES", "*_prob", "there is no score column")
+    for name in scores:
+        if name.removesuffix("_prob") not in frame.columns:
+            yield Violation("L2_NO_FEATURE", name, "its raw feature is not in the table")
+    pairs = {name for score in scores for name in (score, score.removesuffix("_prob"))}
+    for name, dtype in frame.schema.items():
+        if name in pairs and dtype != pl.Float64:
+            yield Violation("L2_DTYPE", name, f"is {dtype}, not Float64")
 
 
-def _no_feature(frame: pl.DataFrame) -> list[Violation]:
-    orphans = [name for name in _scores(frame) if name.removesuffix("_prob") not in frame.columns]
-    return [Violation("L2_NO_FEATURE", name, "its raw feature is not in the table") for name in orphans]
-
-
-def _mistyped(frame: pl.DataFrame) -> list[Violation]:
-    pairs = {name for score in _scores(frame) for name in (score, score.removesuffix("_prob"))}
-    wrong = [name for name, dtype in frame.schema.items() if name in pairs and dtype != pl.Float64]
-    return [Violation("L2_DTYPE", name, f"is {frame.schema[name]}, not Float64") for name in wrong]
-
-
-def _score_rule(code: str, what: str, fault: Callable[[pl.Expr], pl.Expr]) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        names = ["alpha_score", *_scores(frame)]
-        faults = frame.select("atom_id", *(fault(pl.col(name)).fill_null(False) for name in names))
-        wrong = faults.filter(pl.any_horizontal(names))
-        return [Violation(code, row[0], f"{_first(names, row[1:])} {what}") for row in wrong.iter_rows()]
-
-    return rule
-
-
-def _first(names: Sequence[str], flags: Sequence[bool]) -> str:
-    return next(name for name, flag in zip(names, flags, strict=True) if flag)
-
-
-def _constant_scores(frame: pl.DataFrame) -> list[Violation]:
-    what = "is constant while its raw feature varies"
-    pairs = [(name, name.removesuffix("_prob")) for name in _scores(frame)]
-    stuck = [score for score, raw in pairs if _stuck(frame[score], frame[raw])]
-    return [Violation("L2_CONSTANT_SCORE", name, what) for name in stuck]
+def _l2_faults(frame: pl.DataFrame) -> Iterator[Violation]:
+    for name in _scores(frame):
+        if _stuck(frame[name], frame[name.removesuffix("_prob")]):
+            yield Violation("L2_CONSTANT_SCORE", name, "is constant while its raw feature varies")
+    names = ["alpha_score", *_scores(frame)]
+    missing = frame.select("atom_id", *(pl.col(name).is_null() | pl.col(name).is_nan() for name in names))
+    outside = frame.select("atom_id", *(~pl.col(name).is_between(0.0, 1.0) for name in names))
+    for code, what, faults in (("L2_NULL", "is missing", missing), ("L2_RANGE", "is outside [0, 1]", outside)):
+        for row in faults.filter(pl.any_horizontal(pl.col(names).fill_null(False))).iter_rows(named=True):
+            yield Violation(code, row["atom_id"], f"{next(name for name in names if row[name])} {what}")
 
 
 def _stuck(score: pl.Series, raw: pl.Series) -> bool:
@@ -221,14 +182,10 @@ _L2 = Contract(
     layer="L2",
     name="InferenceSchema",
     columns=_L2_COLUMNS,
-    shape={"L2_NO_SCORES": _no_scores, "L2_NO_FEATURE": _no_feature, "L2_DTYPE": _mistyped},
-    rules={
-        "L2_CONSTANT_SCORE": _constant_scores,
-        "L2_NULL": _score_rule("L2_NULL", "is missing", lambda score: score.is_null() | score.is_nan()),
-        "L2_RANGE": _score_rule("L2_RANGE", "is outside [0, 1]", lambda score: ~score.is_between(0.0, 1.0)),
-    },
+    rules=_l2_faults,
+    shape=_l2_shape,
     filters=frozenset({"L2_NULL", "L2_RANGE"}),
-    keep=_without_atoms,
+    keep=lambda frame, names: frame.filter(~pl.col("atom_id").is_in(names)),
 )
 
 InferenceSchema = _L2.schema()

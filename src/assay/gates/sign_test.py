@@ -52,7 +52,7 @@ SIGNS = {"LONG": 1, "SHORT": -1, "FLAT": 0}
 
 
 @dataclass
-class Comparison:
+class SignComparison:
     """What a sign test has compared, and what it found wrong."""
 
     values: int = 0
@@ -80,7 +80,7 @@ class Comparison:
 
 
 @dataclass
-class _Trial(Comparison):
+class _SleeveSigns(SignComparison):
     """The test of one sleeve while it runs."""
 
     returns: Streams = field(kw_only=True)
@@ -247,24 +247,24 @@ def sign_test(
     """
     winners = {atom.atom_id: atom for atom in atoms}
     longs = sum(atom.direction == "LONG" for atom in atoms)
-    trial = _Trial(returns=returns, synthetic=synthetic, winners=winners, atoms=len(atoms), longs=longs)
+    test = _SleeveSigns(returns=returns, synthetic=synthetic, winners=winners, atoms=len(atoms), longs=longs)
     if len(winners) != len(atoms):
-        trial.refuse(NO_ATOMS, "winners", "an atom stands twice")
+        test.refuse(NO_ATOMS, "winners", "an atom stands twice")
     for code, where, what in _emptiness(returns, synthetic, atoms, stand_aside):
-        trial.refuse(code, where, what)
-    trial.streams(direction)
+        test.refuse(code, where, what)
+    test.streams(direction)
     if stage == "post_opt":
-        _test_weights(trial, optimized, flattened)
-    return trial.result(stage, stand_aside or trial.values > 0)
+        _test_weights(test, optimized, flattened)
+    return test.result(stage, stand_aside or test.values > 0)
 
 
-def _test_weights(trial: _Trial, optimized: Optimized | None, flattened: Flattened | None) -> None:
+def _test_weights(test: _SleeveSigns, optimized: Optimized | None, flattened: Flattened | None) -> None:
     if optimized is None or flattened is None:
         missing = OPTIMIZED if optimized is None else FLATTENED
-        trial.refuse(OPTIMIZER_NOT_NORMALIZED, missing, "there are no weights to test")
+        test.refuse(OPTIMIZER_NOT_NORMALIZED, missing, "there are no weights to test")
         return
-    trial.optimized(optimized)
-    trial.flattened(flattened, optimized)
+    test.optimized(optimized)
+    test.flattened(flattened, optimized)
 
 
 def _emptiness(
@@ -305,7 +305,7 @@ def run_sign_test(run: Run, stage: StageName, profile_direction: str, stand_asid
         flattened = _attempt(lambda: run[FLATTENED], OPTIMIZER_NOT_NORMALIZED, FLATTENED, faults)
     if faults or returns is None or synthetic is None or atoms is None:
         longs = sum(atom.direction == "LONG" for atom in atoms or ())
-        return Comparison(atoms=len(atoms or ()), longs=longs, violations=faults).result(stage, compared=False)
+        return SignComparison(atoms=len(atoms or ()), longs=longs, violations=faults).result(stage, compared=False)
     return sign_test(returns, synthetic, atoms, profile_direction, stage, optimized, flattened, stand_aside)
 
 

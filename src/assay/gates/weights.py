@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import fsum
@@ -10,13 +10,11 @@ from math import fsum
 import pandera.polars as pa
 import polars as pl
 
+from assay.base.constants import TOLERANCE
 from assay.base.domain import Direction
-from assay.gates.contract import Contract, ContractResult, Rule, Violation, neighbours_equal
+from assay.gates.contract import Contract, ContractResult, Violation, neighbours_equal
 from assay.runs.documents import Contribution, Flattened, FlattenedAsset, Optimized, OptimizedAsset
 from assay.settings.model import RISK_PROFILES
-
-TOLERANCE = 1e-9
-"""Of sums of weights and of caps."""
 
 HOLDINGS: Mapping[str, pl.DataType] = {
     "book": pl.String(),
@@ -71,16 +69,19 @@ def check_l4(
     """
     books = _books(optimized, flattened)
     frame = holdings(books)
-    documents: dict[str, Rule] = {
-        "L4_PROFILE": lambda _frame: _profile_faults(optimized, flattened, risk_profiles),
-        "L4_SUM": lambda _frame: _sum_faults(books),
-        "L4_TOTAL": lambda _frame: _total_faults(flattened),
-        "L4_BUDGET": lambda _frame: _budget_faults(optimized),
-        "L4_ALL_CASH": lambda _frame: _cash_faults(optimized),
-        "L4_PROVENANCE": lambda _frame: _provenance_faults(optimized, flattened),
-        "L4_SYMBOL": _symbol_rule(symbols),
-    }
-    return _L4.check(frame, frame.height * len(NUMBERS) + len(books), documents)
+
+    def faults(table: pl.DataFrame) -> Iterator[Violation]:
+        yield from _row_faults(table)
+        yield from _profile_faults(optimized, flattened, risk_profiles)
+        yield from _sum_faults(books)
+        yield from _total_faults(flattened)
+        yield from _budget_faults(optimized)
+        yield from _cash_faults(optimized)
+        yield from _provenance_faults(optimized, flattened)
+        strange = table.filter(~pl.col("symbol").is_in(sorted(symbols)))
+        yield from _rows("L4_SYMBOL", "is no symbol of the returns matrix", strange)
+
+    return _L4.check(frame, frame.height * len(NUMBERS) + len(books), faults)
 
 
 # --- documents as a table -------------------------------------------------------------------------
@@ -133,54 +134,44 @@ def _signed(part: OptimizedAsset | Contribution) -> float:
 # --- rules on the documents -----------------------------------------------------------------------
 
 
-def _profile_faults(optimized: Optimized, flattened: Flattened, wanted: Sequence[str]) -> list[Violation]:
-    documents = (("optimized", optimized.profiles.keys()), ("flattened", flattened.profiles.keys()))
-    odd = [(name, place) for place, found in documents for name in sorted(found ^ set(wanted))]
-    return [
-        Violation("L4_PROFILE", name, f"is missing from or not asked of the {place} weights") for name, place in odd
-    ]
+def _profile_faults(optimized: Optimized, flattened: Flattened, wanted: Sequence[str]) -> Iterator[Violation]:
+    for place, found in (("optimized", optimized.profiles.keys()), ("flattened", flattened.profiles.keys())):
+        for name in sorted(found ^ set(wanted)):
+            yield Violation("L4_PROFILE", name, f"is missing from or not asked of the {place} weights")
 
 
-def _sum_faults(books: Iterable[Book]) -> list[Violation]:
-    sums = [(book.name, book.gross + book.cash) for book in books]
-    return [
-        Violation("L4_SUM", name, f"gross + cash is {total!r}, not 1")
-        for name, total in sums
-        if not abs(total - 1.0) <= TOLERANCE
-    ]
+def _sum_faults(books: Iterable[Book]) -> Iterator[Violation]:
+    for book in books:
+        total = book.gross + book.cash
+        if _apart(total, 1.0):
+            yield Violation("L4_SUM", book.name, f"gross + cash is {total!r}, not 1")
 
 
-def _total_faults(flattened: Flattened) -> list[Violation]:
-    told = [
-        (name, kind, getattr(book, kind), fsum(getattr(asset, field) for asset in book.assets))
-        for name, book in flattened.profiles.items()
-        for kind, field in (("gross", "Gross_Weight"), ("net", "Net_Weight"))
-    ]
-    wrong = [
-        (name, f"{kind} is told as {says!r} and is {is_!r}") for name, kind, says, is_ in told if _apart(says, is_)
-    ]
-    return [Violation("L4_TOTAL", f"{name}/coin", what) for name, what in wrong]
+def _total_faults(flattened: Flattened) -> Iterator[Violation]:
+    for name, book in flattened.profiles.items():
+        for kind, field in (("gross", "Gross_Weight"), ("net", "Net_Weight")):
+            told, found = getattr(book, kind), fsum(getattr(asset, field) for asset in book.assets)
+            if _apart(told, found):
+                yield Violation("L4_TOTAL", f"{name}/coin", f"{kind} is told as {told!r} and is {found!r}")
 
 
-def _budget_faults(optimized: Optimized) -> list[Violation]:
-    both = chain(optimized.profiles.items(), optimized.unguarded.items())
-    spent = [(name, fsum(asset.Weight for asset in book.assets), book.budget) for name, book in both]
-    over = [(name, gross, budget) for name, gross, budget in spent if not gross <= budget + TOLERANCE]
-    return [Violation("L4_BUDGET", name, f"holds {gross!r} of a budget of {budget!r}") for name, gross, budget in over]
+def _budget_faults(optimized: Optimized) -> Iterator[Violation]:
+    for name, book in chain(optimized.profiles.items(), optimized.unguarded.items()):
+        gross = fsum(asset.Weight for asset in book.assets)
+        if not gross <= book.budget + TOLERANCE:
+            yield Violation("L4_BUDGET", name, f"holds {gross!r} of a budget of {book.budget!r}")
 
 
-def _cash_faults(optimized: Optimized) -> list[Violation]:
-    idle = [name for name, book in optimized.profiles.items() if not any(asset.Weight for asset in book.assets)]
-    silent = [name for name in idle if not optimized.profiles[name].events]
-    return [Violation("L4_ALL_CASH", name, "holds nothing, and no event says why") for name in silent]
+def _cash_faults(optimized: Optimized) -> Iterator[Violation]:
+    for name, book in optimized.profiles.items():
+        if not any(asset.Weight for asset in book.assets) and not book.events:
+            yield Violation("L4_ALL_CASH", name, "holds nothing, and no event says why")
 
 
-def _provenance_faults(optimized: Optimized, flattened: Flattened) -> list[Violation]:
-    return [
-        Violation("L4_PROVENANCE", f"{name}/coin/{atom}", what)
-        for name in sorted(optimized.profiles.keys() & flattened.profiles.keys())
-        for atom, what in _unlisted(optimized.profiles[name].assets, flattened.profiles[name].assets)
-    ]
+def _provenance_faults(optimized: Optimized, flattened: Flattened) -> Iterator[Violation]:
+    for name in sorted(optimized.profiles.keys() & flattened.profiles.keys()):
+        for atom, what in _unlisted(optimized.profiles[name].assets, flattened.profiles[name].assets):
+            yield Violation("L4_PROVENANCE", f"{name}/coin/{atom}", what)
 
 
 def _unlisted(atoms: Iterable[OptimizedAsset], coins: Iterable[FlattenedAsset]) -> list[tuple[str, str]]:
@@ -204,69 +195,52 @@ def _apart(one: float, other: float) -> bool:
 # --- rules on the table ---------------------------------------------------------------------------
 
 
-def _places(frame: pl.DataFrame) -> pl.Series:
-    return frame.select(pl.format("{}/{}", "book", "name")).to_series()
-
-
-def _row_rule(code: str, what: str, fault: pl.Expr) -> Rule:
-    def rule(frame: pl.DataFrame) -> list[Violation]:
-        return [Violation(code, place, what) for place in _places(frame.filter(fault))]
-
-    return rule
-
-
-def _cluster_caps(frame: pl.DataFrame) -> list[Violation]:
-    keys = ["book", "cluster", "cluster_cap"]
-    sums = frame.filter(level="atom").group_by(keys, maintain_order=True).agg(pl.col("weight").sum())
-    over = sums.filter(~(pl.col("weight") <= pl.col("cluster_cap") + TOLERANCE))
-    return [
-        Violation("L4_CLUSTER_CAP", f"{book}/cluster {cluster}", f"holds {weight!r}, its cap is {cap!r}")
-        for book, cluster, cap, weight in over.iter_rows()
-    ]
-
-
-def _duplicates(frame: pl.DataFrame) -> list[Violation]:
-    twice = neighbours_equal(frame, ["book", "name"])
-    return [Violation("L4_DUPLICATE", place, "stands more than once") for place in _places(twice)]
-
-
-def _symbol_rule(symbols: Collection[str]) -> Rule:
-    unknown = ~pl.col("symbol").is_in(sorted(symbols))
-    return _row_rule("L4_SYMBOL", "is no symbol of the returns matrix", unknown)
+def _rows(code: str, what: str, wrong: pl.DataFrame) -> Iterator[Violation]:
+    return (Violation(code, f"{book}/{name}", what) for book, name in wrong.select("book", "name").iter_rows())
 
 
 def _beyond(one: str, other: str) -> pl.Expr:
     return ~((pl.col(one) - pl.col(other)).abs() <= TOLERANCE)
 
 
+_TOWARDS = pl.col("net") * pl.when(pl.col("direction") == "LONG").then(1.0).otherwise(-1.0)
 _SIDE = (
     pl.when(pl.col("direction") == "FLAT")
     .then(pl.col("net").abs() <= TOLERANCE)
     .when(pl.col("level") == "atom")  # an atom without weight keeps its side
-    .then(pl.col("net") * pl.when(pl.col("direction") == "LONG").then(1.0).otherwise(-1.0) >= 0.0)
-    .otherwise(pl.col("net") * pl.when(pl.col("direction") == "LONG").then(1.0).otherwise(-1.0) > 0.0)
+    .then(_TOWARDS >= 0.0)
+    .otherwise(_TOWARDS > 0.0)
 )
-
-_RULES: Mapping[str, Rule] = {
-    "L4_NOT_FINITE": _row_rule(
+_ROW_FAULTS: tuple[tuple[str, str, pl.Expr], ...] = (
+    (
         "L4_NOT_FINITE",
         "a weight is missing or not finite",
         ~pl.all_horizontal(pl.col(name).is_finite().fill_null(False) for name in NUMBERS),
     ),
-    "L4_NEGATIVE": _row_rule("L4_NEGATIVE", "a weight is negative", (pl.col("weight") < 0) | (pl.col("gross") < 0)),
-    "L4_GROSS": _row_rule("L4_GROSS", "Weight is not Gross_Weight", _beyond("weight", "gross")),
-    "L4_NET": _row_rule("L4_NET", "net is beyond gross", ~(pl.col("net").abs() <= pl.col("gross") + TOLERANCE)),
-    "L4_DIRECTION": _row_rule("L4_DIRECTION", "the direction is not the sign of the net weight", ~_SIDE),
-    "L4_UNEXPLAINED": _row_rule(
+    ("L4_NEGATIVE", "a weight is negative", (pl.col("weight") < 0) | (pl.col("gross") < 0)),
+    ("L4_GROSS", "Weight is not Gross_Weight", _beyond("weight", "gross")),
+    ("L4_NET", "net is beyond gross", ~(pl.col("net").abs() <= pl.col("gross") + TOLERANCE)),
+    ("L4_DIRECTION", "the direction is not the sign of the net weight", ~_SIDE),
+    (
         "L4_UNEXPLAINED",
         "is not the sum of its atoms",
         _beyond("gross", "explained_gross") | _beyond("net", "explained_net"),
     ),
-    "L4_ATOM_CAP": _row_rule("L4_ATOM_CAP", "is above its cap", ~(pl.col("weight") <= pl.col("cap") + TOLERANCE)),
-    "L4_CLUSTER_CAP": _cluster_caps,
-    "L4_DUPLICATE": _duplicates,
-}
+    ("L4_ATOM_CAP", "is above its cap", ~(pl.col("weight") <= pl.col("cap") + TOLERANCE)),
+)
 
-_L4 = Contract(layer="L4", name="WeightsSchema", columns=_COLUMNS, shape={}, rules=_RULES)
+
+def _row_faults(frame: pl.DataFrame) -> Iterator[Violation]:
+    for code, what, fault in _ROW_FAULTS:
+        yield from _rows(code, what, frame.filter(fault))
+    keys = ["book", "cluster", "cluster_cap"]
+    sums = frame.filter(level="atom").group_by(keys, maintain_order=True).agg(pl.col("weight").sum())
+    over = sums.filter(~(pl.col("weight") <= pl.col("cluster_cap") + TOLERANCE))
+    for book, cluster, cap, weight in over.iter_rows():
+        yield Violation("L4_CLUSTER_CAP", f"{book}/cluster {cluster}", f"holds {weight!r}, its cap is {cap!r}")
+    yield from _rows("L4_DUPLICATE", "stands more than once", neighbours_equal(frame, ["book", "name"]))
+
+
+_L4 = Contract(layer="L4", name="WeightsSchema", columns=_COLUMNS, rules=_row_faults)
 
 WeightsSchema = _L4.schema()
