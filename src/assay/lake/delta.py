@@ -25,7 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from assay.base.errors import DiskError, IntegrityError, UsageError
 from assay.base.files import sync_folder
-from assay.lake.storage import Folder, Storage, conflict
+from assay.lake.storage import RESTORE, Folder, Storage, conflict
 
 PARTITION = "interval"
 _ROW_GROUP = 16_384  # rows; about 40 days of 400 symbols, so that a window of time skips most groups
@@ -102,7 +102,7 @@ def content(storage: Storage, version: int, interval: str | None = None) -> Cont
         raise IntegrityError(
             f"version {version} cannot be read: {error}",
             where=storage.uri,
-            hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
+            hint=RESTORE,
         ) from error
     # The names come escaped as in a web address.
     return Content(sorted(unquote(uri) for uri in uris), pl.Schema(table.schema()), interval)
@@ -146,29 +146,24 @@ def _commit(storage: Storage, rows: pl.DataFrame, *, replace: bool, interval: st
         exists = DeltaTable.is_deltatable(storage.uri, _options(storage))
         table = _open(storage) if exists else None
         before = set(table.file_uris()) if table is not None else set()
-        shared: dict[str, Any] = {
-            "partition_by": [PARTITION] if PARTITION in rows.columns else None,
-            "configuration": _CONFIGURATION if table is None else None,
-            "target_file_size": 1 << 30,
-            "writer_properties": _properties(rows.schema),
-            "post_commithook_properties": _KEEP_LOG,
-            "storage_options": _options(storage) if table is None else None,
-        }
+        how: dict[str, Any] = {"mode": "append"}
+        if replace and interval is None:
+            how = {"mode": "overwrite", "schema_mode": "overwrite"}
+        elif replace:  # the name is a keyword of the predicate's language
+            how = {"mode": "overwrite", "predicate": f"\"{PARTITION}\" = '{interval}'"}
+        if table is None:
+            how |= {"configuration": _CONFIGURATION, "storage_options": _options(storage)}
         if storage.folder is not None:
             storage.folder.mkdir(parents=True, exist_ok=True)
-        target = storage.uri if table is None else table
-        if replace:
-            write_deltalake(
-                target,
-                rows,
-                mode="overwrite",
-                schema_mode="overwrite" if interval is None else None,
-                # The name is a keyword of the predicate's language.
-                predicate=f"\"{PARTITION}\" = '{interval}'" if interval is not None else None,
-                **shared,
-            )
-        else:
-            write_deltalake(target, rows, mode="append", **shared)
+        write_deltalake(
+            storage.uri if table is None else table,
+            rows,
+            partition_by=[PARTITION] if PARTITION in rows.columns else None,
+            target_file_size=1 << 30,
+            writer_properties=_properties(rows.schema),
+            post_commithook_properties=_KEEP_LOG,
+            **how,
+        )
         written = _open(storage)
         if storage.folder is not None:
             _make_durable(storage.folder, set(written.file_uris()) - before, written.version())
@@ -277,7 +272,7 @@ def rewind(storage: Storage, version: int) -> int:
         raise IntegrityError(
             f"table has version {last}, the lake's head names {version}",
             where=storage.uri,
-            hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
+            hint=RESTORE,
         )
     if last == version:
         return version

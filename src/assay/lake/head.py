@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from assay.base.domain import UTC
 from assay.base.errors import IntegrityError
-from assay.lake.storage import HEADS, Storage, storage_of
+from assay.lake.storage import HEADS, RESTORE, Storage, storage_of
 from assay.runs.documents import Document, Finding
 
 Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
@@ -72,7 +72,6 @@ def parse_head(line: bytes, number: int, storage: Storage) -> Head:
         If no writer wrote it, or a newer version of Assay did (``NEWER_FORMAT``).
     """
     where = f"{storage.uri}/{HEADS}"
-    hint = "restore the file from a copy, or move the lake's folder away and run: assay ingest"
     try:
         found = _AnyLine.model_validate_json(line).format
         if found > FORMAT:
@@ -84,7 +83,7 @@ def parse_head(line: bytes, number: int, storage: Storage) -> Head:
             )
         head = Head.model_validate_json(line)
     except ValidationError as error:
-        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=hint) from error
+        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=RESTORE) from error
     if head.head != number:
-        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=hint)
+        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=RESTORE)
     return head

@@ -70,6 +70,13 @@ class Lake:
     at : str, optional
         Where the tables shall lie if not in the folder: ``s3://bucket/prefix``. Asked for once; the folder remembers.
 
+    Attributes
+    ----------
+    folder : Path
+        ``<home>/lake/<kind>-<sha8>``, absolute.
+    storage : Storage
+        Where the tables lie: the folder, or a bucket.
+
     Examples
     --------
     >>> Lake("/srv/assay-home", "sample").folder.name
@@ -78,7 +85,6 @@ class Lake:
 
     def __init__(self, home: Path | str, source: Source | str, at: str | None = None) -> None:
         self.source: Source = open_source(source) if isinstance(source, str) else source
-        # <home>/lake/<kind>-<sha8>; the tables lie there, or in a bucket.
         self.folder = delta.check_path(Path(home).expanduser().resolve() / "lake" / lake_name(self.source))
         self.storage: Storage = settle(self.folder, at)
         self._mutex = threading.RLock()
@@ -148,7 +154,7 @@ class Lake:
         DiskError
             If a write did not succeed; the lake is then what it was.
         IntegrityError
-            If the place does not hold what the last state names.
+            If the storage does not hold what the last state names.
         """
         with self.locked():
             self.storage.mend()

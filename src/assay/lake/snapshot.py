@@ -16,7 +16,7 @@ from assay.base.domain import DAY, INTERVALS, UTC, format_instant, parse_as_of
 from assay.base.errors import DataError, IntegrityError, UsageError
 from assay.lake import delta
 from assay.lake.head import Head, parse_head
-from assay.lake.storage import Storage, storage_of
+from assay.lake.storage import RESTORE, Storage, storage_of
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 from assay.market.schema import BARS, ORDER, QUARANTINE
 
@@ -150,17 +150,12 @@ class Snapshot:
         grid = _Grid(first, last - first + 1, bars["symbol"].unique().sort())
         keys = ("symbol", "open_time")
         ratings = self._rows("ratings", self._window(since, as_of, None), (*keys, *RATING_FIELDS), ordered=False)
-        tables = {"instruments": self._known_instruments(as_of), "quarantine": self._known_rejections(as_of)}
-        return grid.market(bars, ratings, as_of, **tables)
-
-    def _known_instruments(self, as_of: dt.datetime) -> pl.DataFrame | None:
-        table = self.instruments()
-        return None if table is None else table.filter(pl.col("valid_from") <= as_of)
-
-    def _known_rejections(self, as_of: dt.datetime) -> pl.DataFrame:
-        """Return rows of days that have closed; one without a readable time cannot be placed, and is left out."""
-        known = self.quarantine().filter(pl.col("open_time") <= as_of - DAY)
-        return known.select("symbol", "open_time", "reason")
+        instruments = self.instruments()
+        if instruments is not None:
+            instruments = instruments.filter(pl.col("valid_from") <= as_of)
+        # Rows of days that have closed; one without a readable time cannot be placed, and is left out.
+        rejected = self.quarantine().filter(pl.col("open_time") <= as_of - DAY).select("symbol", "open_time", "reason")
+        return grid.market(bars, ratings, as_of, instruments=instruments, quarantine=rejected)
 
     def _window(
         self, since: dt.datetime | None, until: dt.datetime | None, symbols: Collection[str] | None
@@ -193,7 +188,7 @@ class Snapshot:
             raise IntegrityError(
                 f"table {name} cannot be read: {error}",
                 where=table.uri,
-                hint="restore the lake's folder from a copy, or move it away and run: assay ingest",
+                hint=RESTORE,
             ) from error
         return rows.sort(order).select(asked) if order else rows
 

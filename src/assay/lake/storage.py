@@ -30,6 +30,7 @@ HEADS = "heads.jsonl"
 LOCK = ".lock"
 SOURCE = "source.json"
 POINTER = "location.json"
+RESTORE = "restore the lake's folder from a copy, or move it away and run: assay ingest"
 _URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*")
 _RETRY = {"max_retries": 3, "retry_timeout": dt.timedelta(seconds=20)}
 _CLIENT = {"connect_timeout": "5s", "timeout": "30s"}

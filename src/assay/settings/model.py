@@ -195,19 +195,28 @@ class Profile(Settings):
         return max(self.data.lookback, SCAN_DAYS)
 
 
-class Screener(Settings):
-    """How TradingView's crypto screener is asked."""
+class Patience(Settings):
+    """How often and how long an answer is waited for."""
+
+    timeout: Positive = 10.0
+    """Seconds that an answer may take, from the first byte sent to the last one read."""
+    attempts: Count = 6
+    """How often one request is sent at most."""
+    backoff: Positive = 0.5
+    """Seconds before the second attempt; each further one waits twice as long, and never less than ``Retry-After``."""
+    patience: Positive = 300.0
+    """Longest ``Retry-After``, in seconds, that is waited for."""
+
+
+class Screener(Patience):
+    """How TradingView's crypto screener is asked; a ``Retry-After`` beyond patience ends the scan."""
 
     address: str = "https://scanner.tradingview.com"
     """Base address; ``/crypto/scan`` follows."""
     timeout: Positive = 20.0
-    """Seconds that an answer may take, from the first byte sent to the last one read."""
     attempts: Count = 4
-    """Tries of one request, the first included."""
     backoff: Positive = 1.0
-    """Seconds before the second try; doubled for each further one, and never less than the server's Retry-After."""
     patience: Positive = 120.0
-    """Longest Retry-After, in seconds, that is waited for; a longer one ends the scan."""
     per_second: Positive = 2.0
     """Requests that may begin in a second, all scanners together."""
     page: Annotated[int, Field(ge=1, le=5000)] = 1000

@@ -48,22 +48,18 @@ def open_source(text: str, universe: Universe | None = None) -> Source:
         return SampleSource()
     if kind == "parquet" and colon and rest and "\0" not in rest:
         return ParquetSource(Path(rest).expanduser().resolve())
-    if text in ("binance", "archive") or (kind == "ccxt" and rest.isidentifier()):
-        return _live(text, rest, universe or Universe())
-    raise UsageError(f"unknown source {text!r}", where="source", hint=f"write one of: {', '.join(KINDS)}")
-
-
-def _live(text: str, exchange: str, universe: Universe) -> Source:
+    if text not in ("binance", "archive") and not (kind == "ccxt" and rest.isidentifier()):
+        raise UsageError(f"unknown source {text!r}", where="source", hint=f"write one of: {', '.join(KINDS)}")
+    # What only a live source needs is not loaded for others.
+    from assay.sources.archive import ArchiveSource
+    from assay.sources.exchange import ExchangeSource
     from assay.sources.settings import Access
 
-    if text == "archive":
-        from assay.sources.archive import ArchiveSource
-
-        return ArchiveSource(Access.read("binance", os.environ), universe=universe)
-    from assay.sources.exchange import ExchangeSource
-
-    name = exchange or "binance"
-    return ExchangeSource(name, Access.read(name, os.environ), universe=universe)
+    name = rest or "binance"
+    access, wanted = Access.read(name, os.environ), universe or Universe()
+    return (
+        ArchiveSource(access, universe=wanted) if text == "archive" else ExchangeSource(name, access, universe=wanted)
+    )
 
 
 def is_live(source: Source) -> bool:

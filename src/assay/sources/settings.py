@@ -13,17 +13,16 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError
 
 from assay.base.errors import UsageError
-from assay.settings.model import Count, Positive, Settings
+from assay.settings.model import Count, Patience
 
 ARCHIVE = "https://data.binance.vision"
 LISTING = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
-
 
 Hidden = Field(repr=False)
 """An address may hold a login."""
 
 
-class Access(Settings):
+class Access(Patience):
     """Where a live source is and how it is asked."""
 
     url: Annotated[str | None, Hidden] = None
@@ -36,14 +35,6 @@ class Access(Settings):
     """Days of a first load; EMA 200 still remembers its seed by 0.03 % after 1,000 bars."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 16
     """Requests in flight."""
-    timeout: Positive = 10.0
-    """Seconds that an answer may take, from the first byte sent to the last received."""
-    attempts: Count = 6
-    """How often one request is sent at most."""
-    backoff: Positive = 0.5
-    """Seconds before the second attempt; each further one waits twice as long, at most 30 s."""
-    patience: Positive = 300.0
-    """Longest ``Retry-After`` that is waited for, in seconds."""
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
     """Share of the exchange's limit that is used; the rest is for others at the same address."""
 
