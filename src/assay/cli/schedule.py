@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from assay.base.domain import DAY, UTC
+from assay.base.domain import DAY, UTC, format_instant
 from assay.base.errors import AssayError, Exit, UsageError
 from assay.cli import output
 
@@ -43,22 +43,6 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked the sched
     """The schedule was asked to end."""
 
 
-class Clock(Protocol):
-    """The edge of time."""
-
-    def now(self) -> dt.datetime:
-        """Return the instant, UTC."""
-        ...
-
-    def wait(self, until: dt.datetime) -> None:
-        """Wait for an instant; raise :class:`Stopped` if asked to end meanwhile."""
-        ...
-
-    def check(self) -> None:
-        """Raise :class:`Stopped` if asked to end."""
-        ...
-
-
 class WallClock:
     """The clock of this machine, and the signals that end a schedule."""
 
@@ -74,7 +58,7 @@ class WallClock:
         return dt.datetime.now(UTC)
 
     def wait(self, until: dt.datetime) -> None:
-        """Wait for an instant."""
+        """Wait for an instant; raise :class:`Stopped` if asked to end meanwhile."""
         while (left := (until - self.now()).total_seconds()) > 0:
             self._stop.wait(min(left, self.longest_nap))
             self.check()
@@ -128,26 +112,12 @@ def next_due(after: dt.datetime, period: dt.timedelta, grace: dt.timedelta) -> d
 
 @dataclass
 class Scheduler:
-    """Runs rounds until it is stopped.
-
-    Attributes
-    ----------
-    period : timedelta
-        Between two rounds.
-    settings : Schedule
-        Grace and patience.
-    work : callable
-        One round.
-    clock : Clock
-        The edge of time.
-    tell : callable
-        Takes one line for each round.
-    """
+    """Runs rounds until it is stopped, and tells each in one line."""
 
     period: dt.timedelta
     settings: Schedule
     work: Work
-    clock: Clock
+    clock: WallClock
     tell: Callable[[dict[str, Any]], None]
     failures: int = 0
 
@@ -157,12 +127,12 @@ class Scheduler:
             while True:
                 self.clock.wait(self._round())
         except Stopped:
-            self.tell({"at": _text(self.clock.now()), "outcome": "stopped"})
+            self.tell({"at": format_instant(self.clock.now()), "outcome": "stopped"})
 
     def _round(self) -> dt.datetime:
         """Do one round and return when the next one is due."""
         began = self.clock.now()
-        told: dict[str, Any] = {"at": _text(began)}
+        told: dict[str, Any] = {"at": format_instant(began)}
         try:
             self.clock.check()
             did = self.work(self.clock.check)
@@ -177,7 +147,7 @@ class Scheduler:
             told |= {"outcome": "ok"} | did | ({"failures": self.failures} if failed else {})
         ended = self.clock.now()
         due = self._due(ended)
-        self.tell(told | {"seconds": round((ended - began).total_seconds(), 1), "next": _text(due)})
+        self.tell(told | {"seconds": round((ended - began).total_seconds(), 1), "next": format_instant(due)})
         return due
 
     def _due(self, ended: dt.datetime) -> dt.datetime:
@@ -186,10 +156,6 @@ class Scheduler:
             return regular
         patience = min(self.settings.retry * 2.0 ** min(self.failures - 1, 30), self.settings.retry_limit)
         return min(regular, ended + dt.timedelta(seconds=patience))
-
-
-def _text(instant: dt.datetime) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextmanager
@@ -239,7 +205,7 @@ def _did(phase: Phase, fallback: bool) -> dict[str, Any]:
     bars = phase.bars
     told: dict[str, Any] = {
         "head": bars.head,
-        "last_close": _text(bars.last_close),
+        "last_close": format_instant(bars.last_close),
         "added": bars.added,
         "repaired": bars.repaired,
         "findings": {finding.code: finding.count for finding in bars.findings} if bars.changed else {},

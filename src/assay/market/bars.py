@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,9 +18,6 @@ from assay.base.domain import INTERVALS, UTC, symbol_fault
 from assay.base.errors import SourceError
 from assay.market.schema import BAR_VALUES, BARS, INSTANT, QUARANTINE
 from assay.runs.documents import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("symbol", "timestamp", *PRICES, "volume")

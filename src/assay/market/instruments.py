@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import polars as pl
 
-if TYPE_CHECKING:
-    from assay.market.panel import Market
+from assay.market.panel import Market
 
 TRADING = "TRADING"
 """Status of a pair that takes orders, in the exchange's words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -13,9 +13,7 @@ from assay.base.constants import LARGEST_RETURN, TOLERANCE, Bools, Days, Floats
 from assay.base.errors import DataError
 from assay.market.panel import Market
 from assay.runs.documents import Drop
-
-if TYPE_CHECKING:
-    from assay.settings.model import DataSettings
+from assay.settings.model import DataSettings
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.base.domain import symbol_fault
 from assay.base.errors import UsageError
 from assay.orders.records import Holding
-from assay.sources.rules import EXCHANGE
-
-if TYPE_CHECKING:
-    from assay.sources.rules import RuleBook
+from assay.sources.rules import EXCHANGE, RuleBook
 
 LARGEST = Decimal(10) ** 15
 DECIMALS = 30

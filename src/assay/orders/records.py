@@ -8,15 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from assay.base.errors import InternalError
+from assay.orders.sizes import OrderType
 from assay.runs.documents import Finding
-
-if TYPE_CHECKING:
-    from assay.orders.sizes import OrderType
-    from assay.settings.model import Costs
-    from assay.sources.rules import TradingRules
+from assay.settings.model import Costs
+from assay.sources.rules import TradingRules
 
 Side = Literal["buy", "sell"]
 Effect = Literal["open", "close"]

@@ -6,20 +6,17 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from assay.base.domain import format_instant
 from assay.base.errors import SourceError, UsageError
+from assay.lake.head import Head
+from assay.lake.lake import Lake
+from assay.lake.snapshot import Snapshot
 from assay.screening.recorded_scans import PROVIDER, ScanBatch, recorded, scan_recorded, to_frame
 from assay.screening.superset import ScanProvider
 from assay.screening.tradingview import ScreenerClient, last_close
+from assay.settings.model import Scanner, ScanSettings
 from assay.sources.base import utc_now
-
-if TYPE_CHECKING:
-    from assay.lake.head import Head
-    from assay.lake.lake import Lake
-    from assay.lake.snapshot import Snapshot
-    from assay.settings.model import Scanner, ScanSettings
 
 
 @dataclass(frozen=True)

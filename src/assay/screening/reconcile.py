@@ -8,18 +8,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from assay.base.constants import Scalar
 from assay.base.domain import DAY, RATINGS, format_instant
+from assay.lake.snapshot import Snapshot
 from assay.runs.documents import Finding
 from assay.screening.recorded_scans import RATED, VOTES, ScanBatch, closed, from_frame
-
-if TYPE_CHECKING:
-    from assay.lake.snapshot import Snapshot
 
 RATING_TOLERANCE = 1e-4
 """Recorded scans of closed bars reproduce to this much."""

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,15 +21,13 @@ from assay.base import files
 from assay.base.constants import Floats, Scalar
 from assay.base.domain import DAY, RATINGS, UTC, Direction, rating_column, symbol_fault
 from assay.base.errors import IntegrityError
+from assay.lake.snapshot import Snapshot
 from assay.market.panel import Market
 from assay.market.schema import CANDIDATES
 from assay.market.universe import Metadata, market_metadata
 from assay.runs.documents import InvalidRecord
 from assay.screening.scanner import MarketView, ScanResult, filter_view, young
 from assay.settings.model import Scanner
-
-if TYPE_CHECKING:
-    from assay.lake.snapshot import Snapshot
 
 PROVIDER = "tradingview"
 Row = tuple[str, dict[str, Scalar]]

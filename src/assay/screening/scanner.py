@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,7 @@ from assay.base.errors import DataError
 from assay.market.panel import BAR_FIELDS, Market
 from assay.market.universe import Metadata, Pairs, market_metadata, pairs_of
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount
-
-if TYPE_CHECKING:
-    from assay.settings.model import Scanner
+from assay.settings.model import Scanner
 
 Columns = npt.NDArray[np.intp]
 

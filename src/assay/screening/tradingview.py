@@ -20,13 +20,16 @@ from assay.base.domain import UTC, Direction, format_instant, rating_column
 from assay.base.errors import SourceError, UsageError
 from assay.runs.documents import Scalar
 from assay.screening.recorded_scans import COLUMNS, TEXTS, Row, ScanBatch, ScanResponse, closed, question
+from assay.settings.model import Scanner
+from assay.settings.model import Screener as ScreenerSettings
+from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
     import httpx
 
-    from assay.settings.model import Scanner
-    from assay.settings.model import Screener as ScreenerSettings
-
+PATH = "/crypto/scan"
+_MOST = 64 << 20
+"""Bytes of one answer beyond which something else is being sent."""
 OFFLINE = "check the network, or set scan.fallback=true to let our own ratings answer"
 CHANGED = "the screener's columns have changed: install a newer version of Assay, or set scan.provider=ratings"
 LATER = "try again later, or set scan.fallback=true to let our own ratings answer"
@@ -49,16 +52,14 @@ def last_close(now: dt.datetime) -> dt.datetime:
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def inconsistent(what: str) -> ScreenerFault:
+def _inconsistent(what: str) -> ScreenerFault:
     """Return the fault of an answer whose parts do not fit; what changed meanwhile may fit the next time."""
     return ScreenerFault("SCREENER_INCONSISTENT", f"the answer contradicts itself: {what}", LATER, passing=True)
 
 
-def check_answer(status: int, headers: Mapping[str, str], data: bytes, now: dt.datetime) -> None:
-    """Check status, clock and content type; raise :class:`ScreenerFault`."""
-    _check_status(status, headers, data, now)
-    _check_clock(headers, now)
-    _check_content(headers, data)
+def _changed(what: str) -> ScreenerFault:
+    """Return the fault of an answer of another form than the columns that were asked for have."""
+    return ScreenerFault("SCREENER_COLUMNS", what, CHANGED)
 
 
 def _check_status(status: int, headers: Mapping[str, str], data: bytes, now: dt.datetime) -> None:
@@ -73,7 +74,7 @@ def _check_status(status: int, headers: Mapping[str, str], data: bytes, now: dt.
     if trouble == "SERVER_ERROR":
         raise ScreenerFault("SCREENER_FAILING", f"the screener fails: {said}", LATER, passing=True, after=after)
     if status == 400:
-        raise ScreenerFault("SCREENER_COLUMNS", f"the screener does not know what was asked: {said}", CHANGED)
+        raise _changed(f"the screener does not know what was asked: {said}")
     hint = "look at scan.screener.address, and whether this machine is let in"
     raise ScreenerFault("SCREENER_REFUSED", f"the screener refuses: {said}", hint)
 
@@ -101,22 +102,14 @@ def _excerpt(data: bytes) -> str:
     return (text[:120] + "...") if len(text) > 120 else text or "empty"
 
 
-def read_page(body: bytes) -> tuple[int, list[Row]]:
-    """Read one page of an answer and check its form.
-
-    Returns
-    -------
-    tuple of int and list of (symbol, fields)
-        ``totalCount``, and every record with its columns by the screener's names.
-    """
+def _read_page(body: bytes) -> tuple[int, list[Row]]:
+    """Read one page: ``totalCount``, and every record with its columns by the screener's names."""
     document = _document(body)
     error, total, data = document.get("error"), document.get("totalCount"), document.get("data")
     if error:
-        raise ScreenerFault(
-            "SCREENER_COLUMNS", f"the screener does not know what was asked: {str(error)[:200]}", CHANGED
-        )
+        raise _changed(f"the screener does not know what was asked: {str(error)[:200]}")
     if isinstance(total, bool) or not isinstance(total, int) or total < 0 or not isinstance(data, list):
-        raise ScreenerFault("SCREENER_COLUMNS", "the answer has no totalCount and data", CHANGED)
+        raise _changed("the answer has no totalCount and data")
     return total, [_row(entry) for entry in data]
 
 
@@ -127,7 +120,7 @@ def _document(body: bytes) -> dict[str, Any]:
         what = f"the answer is not JSON: {error}: {_excerpt(body)}"
         raise ScreenerFault("SCREENER_MALFORMED", what, LATER, passing=True) from error
     if not isinstance(document, dict):
-        raise ScreenerFault("SCREENER_COLUMNS", "the answer is not an object", CHANGED)
+        raise _changed("the answer is not an object")
     return document
 
 
@@ -137,17 +130,14 @@ def _no_constant(name: str) -> float:
 
 def _row(entry: Any) -> Row:
     """Read one record: a symbol, and one value of the right type for each column."""
-    symbol = entry.get("s") if isinstance(entry, dict) else None
-    values = entry.get("d") if isinstance(entry, dict) else None
+    symbol, values = (entry.get("s"), entry.get("d")) if isinstance(entry, dict) else (None, None)
     if not isinstance(symbol, str) or not isinstance(values, list):
-        raise ScreenerFault("SCREENER_COLUMNS", f"a record has no symbol and values: {str(entry)[:80]}", CHANGED)
+        raise _changed(f"a record has no symbol and values: {str(entry)[:80]}")
     if len(values) != len(COLUMNS):
-        what = f"{symbol!r} has {len(values)} columns, {len(COLUMNS)} were asked for"
-        raise ScreenerFault("SCREENER_COLUMNS", what, CHANGED)
+        raise _changed(f"{symbol!r} has {len(values)} columns, {len(COLUMNS)} were asked for")
     for column, value in zip(COLUMNS, values, strict=True):
         if value is not None and not _fits(column, value):
-            what = f"column {column!r} of {symbol!r} holds {str(value)[:40]!r}, a {type(value).__name__}"
-            raise ScreenerFault("SCREENER_COLUMNS", what, CHANGED)
+            raise _changed(f"column {column!r} of {symbol!r} holds {str(value)[:40]!r}, a {type(value).__name__}")
     return symbol, dict(zip(COLUMNS, values, strict=True))
 
 
@@ -155,20 +145,6 @@ def _fits(column: str, value: Any) -> bool:
     if column in TEXTS:
         return isinstance(value, str)
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def check_length(found: int, page: int, total: int, before: int) -> None:
-    """Check that a page holds as many records as are due."""
-    due = min(page, total - before)
-    if found != due:
-        what = f"{found} records came where {due} of {total} were due"
-        raise ScreenerFault("SCREENER_TRUNCATED", what, LATER, passing=True)
-
-
-PATH = "/crypto/scan"
-_MOST = 64 << 20
-"""Bytes of one answer beyond which something else is being sent."""
-Clock = Callable[[], dt.datetime]
 
 
 def request_body(scanner: Scanner, page: int, offset: int = 0) -> dict[str, Any]:
@@ -207,7 +183,7 @@ class ScreenerClient:
     def __init__(
         self,
         settings: ScreenerSettings,
-        clock: Clock = lambda: dt.datetime.now(UTC),
+        clock: Callable[[], dt.datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings = settings
@@ -272,14 +248,17 @@ class ScreenerClient:
         total: int | None = None
         while total is None or len(rows) < total:
             body = self._post(client, request_body(scanner, page, len(rows)))
-            counted, found = read_page(body)
+            counted, found = _read_page(body)
             if total is not None and counted != total:
-                raise inconsistent(f"totalCount was {total} on the first page and {counted} on another")
+                raise _inconsistent(f"totalCount was {total} on the first page and {counted} on another")
             total = counted
-            check_length(len(found), page, total, len(rows))
+            due = min(page, total - len(rows))
+            if len(found) != due:
+                what = f"{len(found)} records came where {due} of {total} were due"
+                raise ScreenerFault("SCREENER_TRUNCATED", what, LATER, passing=True)
             for symbol, fields in found:
                 if symbol in rows:
-                    raise inconsistent(f"{symbol!r} comes twice")
+                    raise _inconsistent(f"{symbol!r} comes twice")
                 rows[symbol] = fields
             parts.append(body)
         request = files.canonical_json(request_body(scanner, page)).decode()
@@ -302,7 +281,10 @@ class ScreenerClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             what = f"the screener cannot be reached: {error or type(error).__name__}"
             raise ScreenerFault("SCREENER_UNREACHABLE", what, OFFLINE, passing=True) from error
-        check_answer(response.status_code, response.headers, data, self._clock())
+        now = self._clock()
+        _check_status(response.status_code, response.headers, data, now)
+        _check_clock(response.headers, now)
+        _check_content(response.headers, data)
         return data
 
 
