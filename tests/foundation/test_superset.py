@@ -18,7 +18,7 @@ from assay.base.errors import DataError, IntegrityError
 from assay.market.panel import Market
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount, Superset
 from assay.screening.scanner import ScanResult
-from assay.screening.superset import consolidate, ensure_superset, profile_candidates, profile_pool, superset_key
+from assay.screening.superset import consolidate, ensure_superset, profile_pool, superset_key
 from assay.settings.model import Profile, Scanner, Universe
 
 AS_OF = dt.datetime(2024, 1, 22, tzinfo=UTC)
@@ -238,14 +238,14 @@ POLLUTED = superset(
 
 
 def test_own_pool_takes_the_profiles_scanners_side_and_logics() -> None:
-    assert ids(profile_candidates(POLLUTED, profile())) == [
+    assert ids(profile_pool(POLLUTED, profile()).candidates) == [
         ("X:AUSDT", "rating_all", "LONG"),
         ("X:BUSDT", "rating_all", "LONG"),
     ]
-    assert profile_candidates(POLLUTED, profile(scanners=["ma"])) == []
-    assert profile_candidates(POLLUTED, profile(direction="SHORT")) == []
+    assert profile_pool(POLLUTED, profile(scanners=["ma"])).candidates == []
+    assert profile_pool(POLLUTED, profile(direction="SHORT")).candidates == []
     wide = profile(scanners=["one", "ma"], logics=["rating_all", "rating_ma"])
-    assert ids(profile_candidates(POLLUTED, wide))[1] == ("X:AUSDT", "rating_ma", "LONG")
+    assert ids(profile_pool(POLLUTED, wide).candidates)[1] == ("X:AUSDT", "rating_ma", "LONG")
 
 
 def test_the_superset_pool_turns_every_candidate_and_joins_what_becomes_one() -> None:

@@ -23,6 +23,7 @@ from assay.base.constants import Bools, Floats, Ints
 from assay.base.domain import format_instant
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
+from assay.market.panel import RATING_FIELDS, Market
 from assay.runs.documents import Fate, SelectionAudit, Stage, Winner, Winners
 from assay.settings.model import Costs, DataSettings, Profile, SelectionSettings, Vetoes, WalkForward
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.base.domain import Atom
-    from assay.market.panel import Market
     from assay.market.returns import ReturnsMatrix
     from assay.runs.documents import Candidate, Drop, ScannerCount
     from assay.settings.model import Profile
@@ -80,9 +80,6 @@ def restore(alpha: Floats, clusters: Ints, allowed: Bools, winners: Ints, missin
 
 Admission = Literal["merit", "relaxation"]
 
-RATINGS = ("recommend_all", "recommend_ma", "recommend_other", "adx")
-"""Fields of a market's last row that a selection reads and keeps."""
-
 CLUSTER_RANK = "CLUSTER_RANK"
 """Free of vetoes, but its cluster has enough better atoms."""
 MAX_WINNERS = "MAX_WINNERS"
@@ -108,7 +105,7 @@ class Selection:
     streams: Floats
     """(n_days, n_winners): synthetic returns of the winners, in their order."""
     ratings: Mapping[str, Floats]
-    """:data:`RATINGS` as of the decision, as the market has them, not multiplied by signs."""
+    """:data:`assay.market.panel.RATING_FIELDS` as of the decision, as the market has them, not multiplied by signs."""
     unmeasured: Mapping[int, tuple[str, str]]
     """Place in ``atoms`` to reason and detail, for atoms without a column of returns."""
 
@@ -537,7 +534,7 @@ def select(
     signs = np.array([atom.sign for atom in atoms], dtype=np.int64)
     streams = synthetic(returns.values[:, [place[atom.symbol] for atom in atoms]], signs)
     columns = [market.column(atom.symbol) for atom in atoms]
-    ratings = {name: market[name][-1, columns] for name in RATINGS}
+    ratings = {name: market[name][-1, columns] for name in RATING_FIELDS}
     model = NaturalSelection.from_profile(profile).fit(
         streams,
         signs=signs,

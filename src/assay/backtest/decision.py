@@ -24,7 +24,7 @@ from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.optimizers import Allocation
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, Scalar, ScannerCount
 from assay.screening.scanner import scan
-from assay.screening.superset import consolidate, profile_candidates
+from assay.screening.superset import consolidate, profile_pool
 from assay.settings.model import SCAN_DAYS, Profile, Scanner
 
 Allocations = Mapping[str, Allocation]
@@ -222,7 +222,7 @@ def discover(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) 
     results = [scan(market, name, scanners[name]) for name in asked]
     superset = consolidate(market.as_of, 0, "ratings", results, key="")
     return Discovery(
-        candidates=profile_candidates(superset, profile),
+        candidates=profile_pool(superset, profile).candidates,
         scanners=superset.scanners,
         merged_quotes=superset.merged_quotes,
         invalid_records=superset.invalid_records,

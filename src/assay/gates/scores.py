@@ -10,14 +10,13 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from assay.base.domain import INTERVALS, format_instant
+from assay.base.domain import INTERVALS, RATINGS, format_instant
 from assay.gates.contract import INSTANT, Contract, ContractResult, Violation, neighbours_equal
 
 MEAN_TOLERANCE = 1e-12
 OSCILLATOR_TOLERANCE = 1e-9
 """Oscillators are ratios times 100 and may miss a bound by their last bits."""
 N_VOTES = 26
-RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
 OSCILLATORS = ("rsi", "adx", "plus_di", "minus_di", "stoch_k", "stoch_d", "stoch_rsi_k", "stoch_rsi_d")
 SCORE_FLOOR = 0.001
 """A feature that is its own score is cut to [0.001, 1]: beyond these bounds it varies without a trace in the score."""

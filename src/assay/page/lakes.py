@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from assay.base.domain import DAY, INTERVALS, check_symbol, format_instant
+from assay.base.domain import DAY, INTERVALS, RATINGS, check_symbol, format_instant
 from assay.base.errors import AssayError
 from assay.lake.head import Head, read_heads
 from assay.lake.snapshot import Snapshot, pin, resolve_as_of
@@ -39,7 +39,6 @@ REJECTED_ROWS = 200
 """Rows of the quarantine that are listed; all are counted."""
 HEADS = 50
 """States of a lake that are listed, the last ones."""
-RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
 
 _one_at_a_time = threading.Lock()
 """Health is computed once, however many look at a lake that has just grown."""

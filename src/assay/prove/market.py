@@ -12,18 +12,18 @@ import polars as pl
 
 from assay.base import files
 from assay.base.constants import Days, Floats, Scalar
-from assay.base.domain import DAY, Direction, format_instant, rating_column
+from assay.base.domain import DAY, RATINGS, Direction, format_instant, rating_column
 from assay.base.errors import IntegrityError
+from assay.market.panel import RATING_FIELDS
 from assay.market.schema import KEYS
 from assay.prove.links import Link, Pair, paired
 from assay.prove.sealed import Sealed
 from assay.ratings.explanation import Explanation, explain
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
-from assay.screening.superset import profile_candidates
+from assay.screening.superset import profile_pool
 
 PRICES = ("open", "high", "low", "close", "volume")
-RATINGS = {"all": "recommend_all", "ma": "recommend_ma", "other": "recommend_other"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class MarketLinks:
         traded = last["quote_volume"] if last["quote_volume"] is not None else last["close"] * last["volume"]
         fields = {name: last[name] for name in PRICES}
         fields |= {"value_traded": traded, "volatility_d": 100.0 * (last["high"] - last["low"]) / last["low"]}
-        fields |= {name: self.rating.get(name) for name in RATINGS.values()} | {"adx": self.rating.get("adx")}
+        fields |= {name: self.rating.get(name) for name in RATING_FIELDS}
         return fields
 
     def links(self) -> Iterator[Link]:
@@ -123,7 +123,8 @@ class MarketLinks:
             for name, evidence in self.explained.votes.items()
         )
         ratings = tuple(
-            Pair(column, self.rating.get(column), self.explained.ratings[short]) for short, column in RATINGS.items()
+            Pair(column, self.rating.get(column), self.explained.ratings[column.removeprefix("recommend_")])
+            for column in RATINGS
         )
         adx = Pair("adx", self.rating.get("adx"), self.explained.votes["adx"].inputs["adx"])
         sealed = self.sealed[layout.FEATURES].filter(pl.col("symbol") == self.symbol)
@@ -141,12 +142,11 @@ class MarketLinks:
         request = self.sealed.request
         path = self.sealed.home / request.superset
         found = [one for one in self.superset.candidates if one.symbol == self.symbol]
-        ratings = [*RATINGS.values(), "adx"]
         pairs: list[Pair] = [Pair("superset", request.superset_sha256, files.sha256_file(path))]
         for one in found:
             stem = f"{one.logic} {one.direction}"
             pairs.append(Pair(f"rank {stem}", one.rank, rank(self.superset.candidates, one)))
-            pairs += [Pair(f"{name} {stem}", one.fields.get(name), self.seen[name]) for name in ratings]
+            pairs += [Pair(f"{name} {stem}", one.fields.get(name), self.seen[name]) for name in RATING_FIELDS]
         return Link(
             "scan",
             "ratings as the scanners saw them, and ranks by rating, value traded and symbol among all candidates",
@@ -157,7 +157,7 @@ class MarketLinks:
         )
 
     def _candidate_link(self) -> Link:
-        made = profile_candidates(self.superset, self.sealed.request.profile)
+        made = profile_pool(self.superset, self.sealed.request.profile).candidates
         return self.sealed.link(
             "candidate",
             "the profile's share of the superset",

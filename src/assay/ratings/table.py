@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from assay.base.domain import RATINGS
 from assay.ratings.indicators import REACH, STATE, WARMUP, State, indicators
 from assay.ratings.kernels import Floats
 from assay.ratings.panel import OPEN_TIME, Panel, Segment, Tape, tape
 from assay.ratings.votes import VOTES, ratings, votes
 
-RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
 OSCILLATORS = ("rsi", "plus_di", "minus_di", "stoch_k", "stoch_d", "stoch_rsi_k", "stoch_rsi_d")
 """Bounded oscillators that have no memory of their own; ADX is part of the state."""
 

@@ -147,11 +147,6 @@ def profile_pool(superset: Superset, profile: Profile) -> Pool:
     return Pool([kept[atom] for atom in sorted(kept)], len(turned), len(turned) - len(kept))
 
 
-def profile_candidates(superset: Superset, profile: Profile) -> list[Candidate]:
-    """Return the candidates of :func:`profile_pool`."""
-    return profile_pool(superset, profile).candidates
-
-
 def _is_own(candidate: Candidate, profile: Profile) -> bool:
     return (
         candidate.direction == profile.direction
