@@ -65,12 +65,7 @@ def create_app(home: Home, *, token: str | None = None, hosts: Collection[str] =
 
 
 class Site:
-    """Handlers of one home's page.
-
-    Parameters
-    ----------
-    home : Home
-    """
+    """Handlers of one home's page."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -140,9 +135,8 @@ def _file(path: Path) -> Response:
     ending = path.suffix.lower()
     kind = TEXT_TYPES.get(ending) or ("text/plain" if ending in TEXTS else "application/octet-stream")
     headers = {"Content-Security-Policy": file_policy()}
-    if kind == "application/octet-stream":
-        return FileResponse(path, media_type=kind, filename=path.name, headers=headers)
-    return FileResponse(path, media_type=kind, headers=headers)
+    saved_as = path.name if kind == "application/octet-stream" else None
+    return FileResponse(path, media_type=kind, filename=saved_as, headers=headers)
 
 
 def _around(request: Request, resource: Resource, facts: Mapping[str, Any]) -> dict[str, Any]:

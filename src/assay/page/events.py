@@ -28,12 +28,7 @@ MOST_VIEWERS = 64
 
 
 class Broadcast:
-    """Looks at the list of runs and wakes viewers.
-
-    Parameters
-    ----------
-    run_list : RunList
-    """
+    """Looks at the list of runs and wakes viewers."""
 
     def __init__(self, run_list: RunList) -> None:
         self.run_list = run_list

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Collection
@@ -11,6 +10,7 @@ from collections.abc import Callable, Collection
 import uvicorn
 
 from assay.base.errors import DiskError, UsageError
+from assay.page.access import address
 from assay.page.app import create_app
 from assay.runs.home import Home
 
@@ -24,12 +24,8 @@ def is_loopback(host: str) -> bool:
     >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")]
     [True, True, True, False, False]
     """
-    if host.casefold() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    found = address(host)
+    return host.casefold() == "localhost" or (found is not None and found.is_loopback)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -90,8 +86,8 @@ def serve(
     """
     listener = bind(host, port)
     named = f"[{host}]" if ":" in host else host
-    address = f"http://{named}:{listener.getsockname()[1]}"
-    own = [] if _is_address(host) else [host]
+    url = f"http://{named}:{listener.getsockname()[1]}"
+    own = [host] if address(host) is None else []
     config = uvicorn.Config(
         create_app(home, token=token, hosts=[*own, *hosts]),
         log_level="warning",
@@ -100,21 +96,13 @@ def serve(
         ws="none",
         timeout_graceful_shutdown=GRACE,
     )
-    server = _Server(config, lambda: ready(address))
+    server = _Server(config, lambda: ready(url))
     before = signal.signal(signal.SIGTERM, lambda _signal, _frame: None)  # raised again by uvicorn when it has stopped
     try:
         server.run(sockets=[listener])
     finally:
         signal.signal(signal.SIGTERM, before)
         listener.close()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 class _Server(uvicorn.Server):
