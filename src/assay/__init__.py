@@ -9,24 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from assay.api import Run, Sleeve, run
+    from assay.api import FinishedRun as Run
+    from assay.api import Sleeve, run
     from assay.lake.lake import Lake
     from assay.settings import Profile
 
 __all__ = ["Lake", "Profile", "Run", "Sleeve", "run"]
 
 _HOMES = {
-    "Lake": "assay.lake.lake",
-    "Profile": "assay.settings",
-    "Run": "assay.api",
-    "Sleeve": "assay.api",
-    "run": "assay.api",
+    "Lake": ("assay.lake.lake", "Lake"),
+    "Profile": ("assay.settings", "Profile"),
+    "Run": ("assay.api", "FinishedRun"),
+    "Sleeve": ("assay.api", "Sleeve"),
+    "run": ("assay.api", "run"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        module, attribute = _HOMES[name]
+        return getattr(import_module(module), attribute)
     raise AttributeError(f"module 'assay' has no attribute {name!r}")
 
 

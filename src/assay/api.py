@@ -13,17 +13,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from assay.base import files
 from assay.base.errors import RunFailed, UsageError
 from assay.runs import artifacts as layout
-from assay.runs import documents as artifacts
 from assay.runs.home import Home, Status
+from assay.runs.run import Run
 
 if TYPE_CHECKING:
     import polars as pl
 
     from assay.report.figures.figure import Figure
     from assay.report.figures.of_run import RunFigures
+    from assay.runs.documents import Stage, Winner
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Funnel:
         Each with ``n_in``, ``expanded``, ``dropped`` and ``n_out``, and the reasons of both.
     """
 
-    stages: list[artifacts.Stage]
+    stages: list[Stage]
     path: Path
 
     def _repr_html_(self) -> str:
@@ -165,8 +165,8 @@ class RunPlots:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run directory, read-only."""
+class FinishedRun:
+    """A run directory, read-only; ``assay.Run``."""
 
     path: Path
 
@@ -176,6 +176,10 @@ class Run:
         return run_card(self.path)
 
     @property
+    def _run(self) -> Run:
+        return Run(self.path)
+
+    @property
     def plot(self) -> RunPlots:
         """Figures: ``run.plot.equity()`` and so on."""
         return RunPlots(self.path)
@@ -183,7 +187,7 @@ class Run:
     @property
     def funnel(self) -> Funnel:
         """How the candidates became winners."""
-        return Funnel(artifacts.load(artifacts.SelectionAudit, self.path / layout.SELECTION).stages, self.path)
+        return Funnel(self._run[layout.SELECTION].stages, self.path)
 
     @property
     def status(self) -> Status:
@@ -193,26 +197,22 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """Every value that the run used."""
-        manifest: dict[str, Any] = files.read_json(self.path / layout.MANIFEST)
-        return manifest
+        return self._run[layout.MANIFEST]
 
     @property
-    def winners(self) -> list[artifacts.Winner]:
+    def winners(self) -> list[Winner]:
         """Atoms that selection kept."""
-        return artifacts.load(artifacts.Winners, self.path / layout.WINNERS).winners
+        return self._run[layout.WINNERS].winners
 
     @property
     def statistics(self) -> dict[str, Any]:
         """Walk-forward metrics per risk profile."""
-        statistics: dict[str, Any] = files.read_json(self.path / layout.WALK_STATISTICS)
-        return statistics
+        return self._run[layout.WALK_STATISTICS]
 
     def returns(self, risk_profile: str | None = None) -> pl.DataFrame:
         """Return daily walk-forward rows of one risk profile, or of all."""
-        import polars as pl
-
-        frame = pl.read_parquet(self.path / layout.WALK_RETURNS)
-        return frame if risk_profile is None else frame.filter(pl.col("risk_profile") == risk_profile)
+        frame = self._run[layout.WALK_RETURNS]
+        return frame if risk_profile is None else frame.filter(frame["risk_profile"] == risk_profile)
 
     @overload
     def returns_wide(self, *, guarded: bool = ..., as_pandas: Literal[False] = ...) -> pl.DataFrame: ...
@@ -240,10 +240,8 @@ class Run:
         UsageError
             If pandas is asked for and is not installed.
         """
-        import polars as pl
-
-        name = layout.WALK_RETURNS if guarded else layout.WALK_UNGUARDED
-        frame = pl.read_parquet(self.path / name).select("date", "risk_profile", "ret")
+        frame = self._run[layout.WALK_RETURNS if guarded else layout.WALK_UNGUARDED]
+        frame = frame.select("date", "risk_profile", "ret")
         wide = frame.pivot(on="risk_profile", index="date", values="ret").sort("date")
         wide = wide.select("date", *self.manifest["profile"]["risk"]["risk_profiles"])
         return _to_pandas(wide) if as_pandas else wide
@@ -256,7 +254,7 @@ class Run:
         UsageError
             If the run has no such risk profile.
         """
-        profiles = artifacts.load(artifacts.Flattened, self.path / layout.FLATTENED).profiles
+        profiles = self._run[layout.FLATTENED].profiles
         if risk_profile not in profiles:
             raise UsageError(f"no risk profile {risk_profile!r}", hint=f"one of {', '.join(sorted(profiles))}")
         found = profiles[risk_profile]
@@ -293,7 +291,7 @@ def run(
     home: str | Path = "assay-home",
     settings: Sequence[str] = (),
     run_id: str | None = None,
-) -> Run:
+) -> FinishedRun:
     """Run one profile in this process and return the finished run.
 
     Parameters
@@ -330,4 +328,4 @@ def run(
         raise RunFailed(
             outcome.error["what"], where=outcome.run_id, hint=outcome.error["hint"], code=str(outcome.error["code"])
         )
-    return Run(request.run)
+    return FinishedRun(request.run)

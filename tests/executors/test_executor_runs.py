@@ -12,7 +12,7 @@ import pytest
 from assay.base.errors import Exit
 from assay.cli.app import executed
 from assay.executors import Serial, opened, task_size
-from assay.pipeline.flow import WARM, Errand, Foundation, _execute, at_once, lay_foundation, requests, run_all
+from assay.pipeline.flow import WARM, Foundation, _execute, at_once, lay_foundation, requests, run_all
 from assay.pipeline.replay import recorded_artifacts
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
@@ -138,7 +138,7 @@ def test_what_is_submitted_is_small(house):
     from assay.pipeline.parallel import Part, decide_part
 
     request = house.request(LONG)
-    assert task_size(_execute, Errand(house.home.path, request.run, False)) < 2_000
+    assert task_size(_execute, (house.home.path, request.run, False)) < 2_000
     assert task_size(decide_part, Part(house.home.path, request.run, tuple(range(100)))) < 3_000
 
 
@@ -148,7 +148,7 @@ def test_a_second_attempt_waits_for_one_that_is_still_alive(house, serial):
     first = Ledger.create(request.run / "audit.jsonl", {"run_id": request.run.name, "profile": LONG})
     before = (request.run / "run_status.json").read_bytes()
     found = []
-    second = threading.Thread(target=lambda: found.append(_execute(Errand(house.home.path, request.run, False))))
+    second = threading.Thread(target=lambda: found.append(_execute((house.home.path, request.run, False))))
     second.start()
     time.sleep(1.5)
     assert not found

@@ -11,7 +11,7 @@ import pytest
 
 from assay.pipeline.context import GivenPortfolio, Made, Said, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
-from assay.pipeline.runner import Outcome, execute
+from assay.pipeline.runner import RunResult, execute
 from assay.pipeline.tables import META_STEPS as STEPS
 from assay.runs.home import Home, claim
 from assay.runs.request import MetaRequest, Pin, pin
@@ -53,7 +53,7 @@ class Assembly:
             trials={"n": 0, "sharpe_variance": None},
         )
 
-    def run(self, request: MetaRequest, steps: tuple[Step, ...] = STEPS) -> tuple[Path, Outcome]:
+    def run(self, request: MetaRequest, steps: tuple[Step, ...] = STEPS) -> tuple[Path, RunResult]:
         return request.run, execute(request, steps=steps)
 
     def pin_of(self, folder: Path, sleeve: str) -> Pin:

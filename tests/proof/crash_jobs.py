@@ -10,7 +10,7 @@ from assay.executors import Serial
 from assay.pipeline import meta_flow
 from assay.pipeline.flow import Foundation, joint_report, lay_foundation
 from assay.pipeline.meta_flow import Ground
-from assay.pipeline.runner import Outcome
+from assay.pipeline.runner import RunResult
 from assay.runs.home import Home, claim
 from assay.selftest.crash import Ended, run_problems
 from assay.settings import load
@@ -65,7 +65,7 @@ class FlowJob:
 
     home: Home
     foundation: Foundation
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[RunResult, ...]
     expected: Mapping[str, bytes] | None = None
 
     def begin(self) -> Ended:

@@ -92,12 +92,12 @@ def audit_report(
     from assay.report.audit_report import render, render_joint
     from assay.report.html import render_joint_page, render_page
     from assay.report.meta import render_meta
-    from assay.runs.request import is_meta
+    from assay.runs.run import Run
 
     place = home_at(home)
     folders = [place.run(run) for run in runs]
     if len(folders) == 1:
-        text = render_meta(folders[0]) if is_meta(folders[0]) else render(folders[0])
+        text = render_meta(folders[0]) if Run(folders[0]).kind == "meta" else render(folders[0])
         page = render_page(folders[0])
     else:
         text, page = render_joint(folders), render_joint_page(folders)

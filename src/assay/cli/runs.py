@@ -35,7 +35,7 @@ from assay.cli.app import (
 if TYPE_CHECKING:
     from assay.executors import Executor
     from assay.pipeline.flow import Foundation
-    from assay.pipeline.runner import Outcome
+    from assay.pipeline.runner import RunResult
     from assay.runs.home import Home
     from assay.settings import Catalog
     from assay.settings.model import Execution
@@ -114,7 +114,7 @@ def _one(
     as_of: str | None,
     run_id: str | None,
     execution: Execution,
-) -> list[Outcome]:
+) -> list[RunResult]:
     """Run one profile in this process; on an executor only the parts of its walk-forward."""
     from assay.pipeline.flow import execute_watched, lay_foundation, requests, workforce
 
@@ -127,7 +127,7 @@ def _one(
 
 def _several(
     home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, execution: Execution
-) -> list[Outcome]:
+) -> list[RunResult]:
     from assay.pipeline.flow import at_once, workforce
 
     _check(catalog, names)
@@ -137,7 +137,7 @@ def _several(
 
 def _parallel(
     home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, executor: Executor
-) -> tuple[Foundation, list[Outcome]]:
+) -> tuple[Foundation, list[RunResult]]:
     from assay.pipeline.flow import lay_foundation, requests, run_watched
 
     foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
@@ -152,7 +152,7 @@ def _resumed(
     as_of: str | None,
     run_id: str | None,
     first: str | None,
-) -> list[Outcome]:
+) -> list[RunResult]:
     """Go on with a run that ended early, at the latest from the step that is asked for."""
     from assay.pipeline.flow import execute_watched, resumption
     from assay.pipeline.tables import step
@@ -166,7 +166,7 @@ def _resumed(
     return [execute_watched(request, redo_from)]
 
 
-def _verdicts(outcomes: Sequence[Outcome]) -> str:
+def _verdicts(outcomes: Sequence[RunResult]) -> str:
     head = ["profile", "run id", "verdict", "audit report"]
     return output.table(head, [[o.profile, o.run_id, o.verdict, _near(o.report)] for o in outcomes])
 
@@ -178,7 +178,7 @@ def _near(path: str | None) -> str:
     return min(path, os.path.relpath(path), key=len)
 
 
-def _print(outcomes: Sequence[Outcome], as_json: bool, report: str | None = None) -> None:
+def _print(outcomes: Sequence[RunResult], as_json: bool, report: str | None = None) -> None:
     from assay.pipeline.flow import summary
 
     if as_json:
@@ -227,7 +227,7 @@ def meta_run(
     return outcome.exit_code
 
 
-def _print_meta(outcome: Outcome, books: dict[str, dict[str, Any]], as_json: bool) -> None:
+def _print_meta(outcome: RunResult, books: dict[str, dict[str, Any]], as_json: bool) -> None:
     if as_json:
         output.as_json(outcome.as_dict() | {"profiles": books})
         return

@@ -108,7 +108,7 @@ def walk(aligned: Aligned, name: str, profile: MetaProfile, regime: RegimeOf, *,
     )
     first = profile.train
     size = max(0, n_days - first)
-    book = _Book(np.zeros((6, size)), np.zeros(len(aligned.sleeves)))
+    book = _Rows(np.zeros((6, size)), np.zeros(len(aligned.sleeves)))
     wealth, amounts = 1.0, np.zeros(len(aligned.sleeves))
     for period in periods:
         until = min(period.row + profile.hold, n_days)
@@ -118,7 +118,7 @@ def walk(aligned: Aligned, name: str, profile: MetaProfile, regime: RegimeOf, *,
 
 
 @dataclass(frozen=True)
-class _Book:
+class _Rows:
     """Rows returns, nav, gross, net, turnover, cost, filled day by day."""
 
     rows: Floats
@@ -126,7 +126,7 @@ class _Book:
 
 
 def _hold(
-    aligned: Aligned, period: Period, until: int, profile: MetaProfile, account: tuple[float, Floats], book: _Book
+    aligned: Aligned, period: Period, until: int, profile: MetaProfile, account: tuple[float, Floats], book: _Rows
 ) -> tuple[float, Floats]:
     """Move capital at the close before the period's first day, then let it drift; return wealth and amounts."""
     wealth, amounts = account

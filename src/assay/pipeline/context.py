@@ -65,7 +65,7 @@ class Fallback:
 
 
 @dataclass(frozen=True)
-class Checked:
+class ContractCheck:
     """Outcome of a contract; what it finds ends the run."""
 
     result: ContractResult
@@ -89,7 +89,7 @@ class Checked:
 Content: TypeAlias = "Document | pl.DataFrame | Mapping[str, Any] | str"
 Made: TypeAlias = Mapping[str, Content]
 """Artifacts by their rows of the table."""
-Said: TypeAlias = Made | Checked | Gate | Event | Fallback
+Said: TypeAlias = Made | ContractCheck | Gate | Event | Fallback
 
 
 @dataclass(frozen=True)

@@ -26,20 +26,14 @@ if TYPE_CHECKING:
     from assay.lake.ingest import Progress
     from assay.lake.lake import Lake
     from assay.lake.snapshot import Snapshot
-    from assay.pipeline.runner import Outcome
+    from assay.pipeline.runner import RunResult
     from assay.runs.documents import Superset
     from assay.runs.request import MetaRequest, Request
     from assay.settings import Catalog
     from assay.settings.model import Execution
 
-WARM = (
-    "assay.pipeline.runner",
-    "assay.backtest.decision",
-    "assay.gates",
-    "assay.backtest.walk_forward",
-    "assay.report.ready",
-)
-"""Modules that every run needs."""
+WARM = ("assay.pipeline.runner", "assay.report.ready")
+"""Modules that load all that a run needs."""
 
 LOCK_PAUSE = 0.5
 """Seconds between two looks at a run that another worker is still at."""
@@ -207,45 +201,41 @@ def workforce(setting: str, workers: int | None, home: Home) -> Iterator[Executo
         yield executor
 
 
-@dataclass(frozen=True)
-class Errand:
-    """A run to be executed, as it crosses the borders of processes and machines: its manifest says everything else."""
-
-    home: Path
-    run: Path
-    resume: bool
+Task = tuple[Path, Path, bool]
+"""Home, run directory, and whether it is resumed: all that goes to another process, for the manifest says the rest."""
 
 
-def _execute(errand: Errand) -> Outcome:
+def _execute(task: Task) -> RunResult:
     """Execute a run, or go on with it where an earlier attempt of the same flow left it.
 
-    A worker or a node that dies makes another begin the same errand; what the first wrote is there, and its ledger is
+    A worker or a node that dies makes another begin the same task; what the first wrote is there, and its ledger is
     locked for as long as it lives. So an attempt that was only cut off ends the run itself, and this one waits for it.
     """
     from assay.pipeline.runner import execute
     from assay.runs.ledger import LOCKED
     from assay.runs.request import Request
 
-    request = Request.of(errand.home, errand.run)
+    home, run, resume = task
+    request = Request.of(home, run)
     until = time.monotonic() + request.profile.limits.walk_forward
     while True:
-        begun = errand.resume or (errand.run / LEDGER).is_file()
+        begun = resume or (run / LEDGER).is_file()
         outcome = execute(replace(request, resume=begun))
         if outcome.error is None or outcome.error["code"] != LOCKED or time.monotonic() > until:
             return outcome
         time.sleep(LOCK_PAUSE)
 
 
-def run_all(executor: Executor, wanted: Sequence[Request], watch: Watch | None = None) -> list[Outcome]:
+def run_all(executor: Executor, wanted: Sequence[Request], watch: Watch | None = None) -> list[RunResult]:
     """Execute requests by an executor and return their outcomes in order.
 
     Only a run that kills its worker each time is lost; whatever is begun a second time goes on where it was.
     """
-    errands = [Errand(request.home, request.run, request.resume) for request in wanted]
-    return executor.map(_execute, errands, lost=_lost, watch=watch)
+    tasks = [(request.home, request.run, request.resume) for request in wanted]
+    return executor.map(_execute, tasks, lost=_lost, watch=watch)
 
 
-def run_watched(executor: Executor, wanted: Sequence[Request]) -> list[Outcome]:
+def run_watched(executor: Executor, wanted: Sequence[Request]) -> list[RunResult]:
     """Execute requests as :func:`run_all` does, and show on standard error how they go."""
     from assay.report.live import watching
 
@@ -255,7 +245,7 @@ def run_watched(executor: Executor, wanted: Sequence[Request]) -> list[Outcome]:
 
 def execute_watched(
     request: Request | MetaRequest, redo_from: int | None = None, executor: Executor | None = None
-) -> Outcome:
+) -> RunResult:
     """Execute one request in this process, and show on standard error how it goes."""
     from assay.pipeline.runner import execute
     from assay.report.live import watching
@@ -274,7 +264,7 @@ def at_once(execution: Execution, runs: int) -> int | None:
 
 
 def joint_report(
-    folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[Outcome], executor: Executor, table: str
+    folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[RunResult], executor: Executor, table: str
 ) -> Path | None:
     """Write a flow's outcomes as JSON and as the table shown, and the joint report over the valid runs, if any."""
     body = summary(outcomes) | {"source": foundation.source, "as_of": format_instant(foundation.as_of)}
@@ -302,22 +292,23 @@ def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
     return render_joint(runs)
 
 
-def _lost(errand: Errand) -> Outcome:
+def _lost(task: Task) -> RunResult:
     from assay.base.errors import Exit
     from assay.executors.base import worker_died
-    from assay.pipeline.runner import Outcome
+    from assay.pipeline.runner import RunResult
 
-    error = worker_died(errand.run).as_dict()
-    status = Status.read(errand.run)
-    replace(status, state="FAILED", error=error).write(errand.run)
-    return Outcome(errand.run.name, status.profile, "FAILED", int(Exit.INTERNAL), error, None)
+    _, run, _ = task
+    error = worker_died(run).as_dict()
+    status = Status.read(run)
+    replace(status, state="FAILED", error=error).write(run)
+    return RunResult(run.name, status.profile, "FAILED", int(Exit.INTERNAL), error, None)
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def summary(outcomes: Sequence[RunResult]) -> dict[str, Any]:
     """Return a flow's outcomes as JSON values."""
     return {"runs": [outcome.as_dict() for outcome in outcomes], "exit_code": worst(outcomes)}
 
 
-def worst(outcomes: Sequence[Outcome]) -> int:
+def worst(outcomes: Sequence[RunResult]) -> int:
     """Return the exit code of a flow: the largest of its runs'."""
     return max((outcome.exit_code for outcome in outcomes), default=0)

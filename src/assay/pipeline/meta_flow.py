@@ -22,7 +22,7 @@ from assay.runs.request import MetaRequest, Pin, pin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from assay.pipeline.runner import Outcome
+    from assay.pipeline.runner import RunResult
     from assay.settings import Catalog
     from assay.settings.model import Execution, MetaProfile
 
@@ -48,7 +48,7 @@ def run(
     missing: bool,
     *,
     again: bool = False,
-) -> Outcome:
+) -> RunResult:
     """Make a meta-portfolio.
 
     Parameters
@@ -79,7 +79,7 @@ def is_resumable(home: Home, run_id: str) -> bool:
     return (home.run(run_id) / layout.MANIFEST).is_file()
 
 
-def resume(home: Home, run_id: str) -> Outcome:
+def resume(home: Home, run_id: str) -> RunResult:
     """Go on with a meta-portfolio that ended early."""
     return execute_watched(replace(MetaRequest.of(home.path, home.run(run_id)), resume=True))
 
@@ -150,7 +150,7 @@ def make(
     missing: bool,
     *,
     again: bool = False,
-) -> Outcome:
+) -> RunResult:
     """Find or run the sleeves, claim a directory, and execute the meta-portfolio."""
     found, passed = _find(home, catalog, profile, chosen, ground)
     lacking = [sleeve for sleeve in profile.sleeves if sleeve not in found]
@@ -214,7 +214,7 @@ def _run_missing(
     """Run sleeves that have no run on the date; those that fail are pinned as they ended, for the gate to name."""
     nested = [sleeve for sleeve in lacking if sleeve in catalog.names("meta")]
     plain = [sleeve for sleeve in lacking if sleeve not in nested]
-    outcomes: list[Outcome] = []
+    outcomes: list[RunResult] = []
     if plain:
         with workforce(execution.use or "pool", at_once(execution, len(plain)), home) as executor:
             foundation = lay_foundation(home, catalog, ground.source, format_instant(ground.as_of))

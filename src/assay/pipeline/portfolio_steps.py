@@ -23,7 +23,7 @@ from assay.gates.validation import validate
 from assay.gates.weights import check_l4
 from assay.meta import alignment, allocate, flatten, walk
 from assay.meta.analysis import analyse
-from assay.pipeline.context import Checked, Gate, GivenPortfolio, Said, event
+from assay.pipeline.context import ContractCheck, Gate, GivenPortfolio, Said, event
 from assay.pipeline.sleeve_steps import deflated_by_trials, signs, solved, validated
 from assay.report.html import render_page
 from assay.report.index import render_meta_index
@@ -99,7 +99,7 @@ def meta_returns(given: GivenPortfolio) -> Iterator[Said]:
         moving = [sleeve for sleeve, on in zip(records, alignment.varying(one.returns), strict=True) if on]
         own = frame.filter(frame["risk_profile"] == name).select("date", *moving)
         if moving:
-            yield Checked(check_l0(own, benchmark=moving[0], floor=profile.min_days))
+            yield ContractCheck(check_l0(own, benchmark=moving[0], floor=profile.min_days))
     yield {layout.META_RETURNS: frame}
 
 
@@ -109,7 +109,7 @@ def sign_test_pre_opt(given: GivenPortfolio) -> Iterator[Said]:
         atoms = [winner.atom for winner in run.atoms]
         if atoms:
             direction = run.sleeve.profile.direction
-            yield Checked(check_l3(run[layout.SYNTHETIC], run[layout.RETURNS], atoms, direction), sleeve=name)
+            yield ContractCheck(check_l3(run[layout.SYNTHETIC], run[layout.RETURNS], atoms, direction), sleeve=name)
     yield from signs(meta_sign_test(given.run, "pre_opt"))
 
 
@@ -172,7 +172,7 @@ def weight_flattening(given: GivenPortfolio) -> Iterator[Said]:
     flattened = Flattened(as_of=as_of, profiles={name: flatten.flattened_profile(book) for name, book in books.items()})
     if any(flat.assets for flat in flattened.profiles.values()):
         atoms = flatten.as_optimized(as_of, flattened.profiles, profile.max_coin)
-        yield Checked(check_l4(atoms, flattened, _symbols(given), profile.risk_profiles))
+        yield ContractCheck(check_l4(atoms, flattened, _symbols(given), profile.risk_profiles))
     contributors = Contributors(as_of=as_of, max_coin=profile.max_coin, profiles=books)
     yield {layout.META_CONTRIBUTORS: contributors, layout.FLATTENED: flattened}
     for name, book in books.items():

@@ -12,18 +12,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
+
+from assay import executors
 from assay.base import files
+from assay.base.constants import TOLERANCE
 from assay.base.errors import IntegrityError
+from assay.pipeline.flow import WARM
 from assay.pipeline.runner import execute
-from assay.pipeline.tables import META_STEPS, STEPS
+from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
-from assay.runs.request import MetaRequest, Request, is_meta
+from assay.runs.ledger import read_ledger
+from assay.runs.request import request_of
+from assay.runs.run import Run
 
 Verdict = Literal["EQUAL", "WITHIN 1e-9", "DIFFERENT"]
-TOLERANCE = 1e-9
-FIRST, LAST, BEFORE = 2, 13, 9
-"""Steps whose artifacts depend on nothing but settings and data."""
+FIRST = 2
+"""Step from which on artifacts depend on nothing but settings and data."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Replay:
 
 
 def replay(home: Home, run: Path, workers: int = 1) -> Replay:
-    """Execute the steps of a run that make artifacts (1 to 13; 1 to 9 of a meta-portfolio) again and compare.
+    """Execute the steps of a run before its validation again and compare.
 
     Parameters
     ----------
@@ -73,10 +79,7 @@ def replay(home: Home, run: Path, workers: int = 1) -> Replay:
     """
     if workers == 1:
         return _once((home.path, run))
-    from assay import executors
-
-    warm = ("assay.pipeline.runner", "assay.backtest.decision", "assay.gates", "assay.backtest.walk_forward")
-    with executors.opened("pool", workers, home.path, warm) as pool:
+    with executors.opened("pool", workers, home.path, WARM[:1]) as pool:
         made = pool.map(_once, [(home.path, run)] * workers)
     worst = max(made, key=lambda one: _ORDER.index(one.verdict))
     return replace(worst, workers=workers)
@@ -90,27 +93,28 @@ def _once(task: tuple[Path, Path]) -> Replay:
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
         again = Path(folder) / run.name
         again.mkdir()
-        if is_meta(run):
-            outcome = execute(replace(MetaRequest.of(home.path, run), run=again), steps=META_STEPS[:BEFORE])
-        else:
-            outcome = execute(replace(Request.of(home.path, run), run=again), steps=STEPS[:LAST])
+        request = replace(request_of(home.path, run), run=again)
+        outcome = execute(request, steps=steps_of(request)[: _last(run)])
         if outcome.error is not None:
             raise IntegrityError(
                 f"the replay failed: {outcome.error['what']}", where=run.name, hint=str(outcome.error["hint"])
             )
         names = sorted(set(recorded) | set(recorded_artifacts(again)))
-        sizes = {name: _difference(run / name, again / name, recorded.get(name)) for name in names}
+        sizes = {name: _difference(run, again, name, recorded.get(name)) for name in names}
     verdicts = {name: _verdict(size) for name, size in sizes.items()}
     unequal = {name: size for name, size in sizes.items() if size is not None}
     return Replay(run.name, max(verdicts.values(), key=_ORDER.index), verdicts, unequal)
 
 
-def recorded_artifacts(run: Path) -> dict[str, str]:
-    """Map the artifacts of steps 2 to 13 (9 of a meta-portfolio) to the content hashes that the ledger records."""
-    from assay.runs.ledger import read_ledger
+def _last(run: Path) -> int:
+    """Return the last step before validation: what comes after depends on what else was run, and on the clock."""
+    return (layout.VALIDATION.step(Run(run).kind) or 0) - 1
 
+
+def recorded_artifacts(run: Path) -> dict[str, str]:
+    """Map the artifacts of the steps between preflight and validation to the content hashes in the ledger."""
     found: dict[str, str] = {}
-    last = BEFORE if is_meta(run) else LAST
+    last = _last(run)
     for entry in read_ledger(run / layout.LEDGER):
         if entry.kind == "outcome" and entry.body["state"] == "ok" and FIRST <= entry.body["step"] <= last:
             found |= {name: record["content"] for name, record in entry.body["outputs"].items()}
@@ -128,25 +132,19 @@ def _verdict(size: float | None) -> Verdict:
     return "WITHIN 1e-9" if size <= TOLERANCE else "DIFFERENT"
 
 
-def _difference(old: Path, new: Path, recorded: str | None) -> float | None:
+def _difference(old: Path, new: Path, name: str, recorded: str | None) -> float | None:
     """Return how far an artifact is from what was recorded; None where the content hashes are equal."""
-    if recorded is None or not old.is_file() or not new.is_file():
+    if recorded is None or not (old / name).is_file() or not (new / name).is_file():
         return math.inf
-    if files.content_hash(new, _keys(new)) == recorded:
+    if files.content_hash(new / name, layout.TABLE_KEYS.get(name, ())) == recorded:
         return None
-    return _distance(_values(old), _values(new))
+    return _distance(_values(old, name), _values(new, name))
 
 
-def _keys(path: Path) -> tuple[str, ...]:
-    return next((keys for name, keys in layout.TABLE_KEYS.items() if path.as_posix().endswith(name)), ())
-
-
-def _values(path: Path) -> Any:
-    if path.suffix == ".parquet":
-        import polars as pl
-
-        return pl.read_parquet(path).sort(list(_keys(path))).to_dict(as_series=False)
-    return files.read_json(path)
+def _values(run: Path, name: str) -> Any:
+    if name in layout.TABLE_KEYS:
+        return pl.read_parquet(run / name).sort(list(layout.TABLE_KEYS[name])).to_dict(as_series=False)
+    return files.read_json(run / name)
 
 
 def _distance(left: Any, right: Any) -> float:

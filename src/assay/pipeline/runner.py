@@ -18,7 +18,7 @@ from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
 from assay.executors import Executor
-from assay.pipeline.context import Checked, Content, Fallback, Gate, Given, Said, Step, given_for
+from assay.pipeline.context import Content, ContractCheck, Fallback, Gate, Given, Said, Step, given_for
 from assay.pipeline.sleeve_steps import performance
 from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
@@ -36,7 +36,7 @@ Watch = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """How a run ended."""
 
     run_id: str
@@ -62,7 +62,7 @@ def execute(
     steps: Sequence[Step] | None = None,
     redo_from: int | None = None,
     executor: Executor | None = None,
-) -> Outcome:
+) -> RunResult:
     """Execute one run in this process and return how it ended.
 
     Everything that goes wrong is written to the run's ledger and status before it is returned. Only a run of all steps
@@ -118,10 +118,10 @@ def _is_anothers(run: Path, mine: Status, error: AssayError | None) -> bool:
     return error.code != CHANGED or not mine.same_process(Status.read(run))
 
 
-def _outcome(request: Job, state: str, code: Exit, error: AssayError | None) -> Outcome:
+def _outcome(request: Job, state: str, code: Exit, error: AssayError | None) -> RunResult:
     body = None if error is None else error.as_dict()
     report = str(request.run / layout.REPORT) if state == "VALID" else None
-    return Outcome(request.run.name, request.profile.name, state, int(code), body, report)
+    return RunResult(request.run.name, request.profile.name, state, int(code), body, report)
 
 
 def _is_sealed(run: Path) -> bool:
@@ -130,7 +130,7 @@ def _is_sealed(run: Path) -> bool:
     return bool(entries) and entries[-1].kind == "seal"
 
 
-def _completed_before(request: Job) -> Outcome:
+def _completed_before(request: Job) -> RunResult:
     """Answer for a sealed run: nothing is done again, but a run that died before it was entered is entered now."""
     run = request.run
     try:
@@ -225,7 +225,7 @@ class Attempt:
         """Save what was made, write down what was found; a refusal ends the step."""
         ledger, number = self.ledger, self.step.number
         match said:
-            case Checked():
+            case ContractCheck():
                 told = said.result.as_event()
                 if said.sleeve is not None:
                     told["details"] = told["details"] | {"sleeve": said.sleeve}

@@ -29,7 +29,7 @@ from assay.gates.sign_test import StageName, run_sign_test
 from assay.gates.validation import to_markdown, validate
 from assay.gates.weights import check_l4
 from assay.market.health import data_health, missing_audit
-from assay.pipeline.context import Checked, Fallback, Gate, Given, GivenSleeve, Said, event
+from assay.pipeline.context import ContractCheck, Fallback, Gate, Given, GivenSleeve, Said, event
 from assay.pipeline.parallel import each_of, with_whole_middle
 from assay.report.audit_report import render
 from assay.report.html import render_page
@@ -132,7 +132,7 @@ def data_prep(given: GivenSleeve) -> Iterator[Said]:
     """Cut the returns matrix and audit every candidate's bars."""
     raw, market, matrix = given.run[layout.RAW], given.decision.known, given.decision.returns
     frame = matrix.to_frame()
-    yield Checked(check_l0(frame, benchmark=matrix.benchmark, floor=given.profile.data.floor))
+    yield ContractCheck(check_l0(frame, benchmark=matrix.benchmark, floor=given.profile.data.floor))
     rejected = market.rejections()
     missing = missing_audit(market, raw.candidates, raw.merged_quotes, rejected)
     symbols = {candidate.symbol for candidate in raw.candidates}
@@ -167,11 +167,11 @@ def natural_selection(given: GivenSleeve) -> Iterator[Said]:
     rows = _features(given, deciding.known, symbols)
     if symbols:
         contract = check_l1(rows, given.as_of)
-        yield Checked(contract, without=decision.ill_health(deciding.known, symbols))
+        yield ContractCheck(contract, without=decision.ill_health(deciding.known, symbols))
         rows = rows if contract.frame is None else contract.frame
     selection = deciding.selection
     if selection.atoms:
-        yield Checked(check_l2(selection.inference_frame(), [atom.id for atom in selection.atoms]))
+        yield ContractCheck(check_l2(selection.inference_frame(), [atom.id for atom in selection.atoms]))
     audit = selection.audit()
     yield {layout.FEATURES: rows, layout.WINNERS: selection.winners_document(), layout.SELECTION: audit}
     if audit.relaxed:
@@ -211,7 +211,7 @@ def strategy_synthesis(given: GivenSleeve) -> Iterator[Said]:
     atoms, frame = [winner.atom for winner in given.run.atoms], _streams(given)
     returns = given.recall(layout.RETURNS, given.decision.returns.to_frame())
     if atoms:
-        yield Checked(check_l3(frame, returns, atoms, given.profile.direction))
+        yield ContractCheck(check_l3(frame, returns, atoms, given.profile.direction))
     yield {layout.SYNTHETIC: frame}
 
 
@@ -269,7 +269,7 @@ def weight_flattening(given: GivenSleeve) -> Iterator[Said]:
     flattened = Flattened(as_of=optimized.as_of, profiles=profiles)
     symbols = [name for name in given.run[layout.RETURNS].columns if name != "date"]
     if any(profile.assets for profile in optimized.profiles.values()):
-        yield Checked(check_l4(optimized, flattened, symbols, names))
+        yield ContractCheck(check_l4(optimized, flattened, symbols, names))
     yield {layout.FLATTENED: flattened}
     yield from _small_books(given, flattened)
 

@@ -29,7 +29,6 @@ from assay.report.small_book import by_size, holdings
 from assay.report.templating import Banner, Block, document, environment
 from assay.report.view import LedgerView, RunView, open_run
 from assay.runs import artifacts as layout
-from assay.runs.request import is_meta
 from assay.runs.run import Run
 
 Pictures = Mapping[str, Sequence[Drawn]]
@@ -54,7 +53,7 @@ def render_page(run_dir: Path) -> str:
     UsageError
         If there is no such folder.
     """
-    return render_meta_page(run_dir) if is_meta(run_dir) else render_run_page(run_dir)
+    return render_meta_page(run_dir) if Run(run_dir).kind == "meta" else render_run_page(run_dir)
 
 
 def report_page(markdown: str, pictures: Pictures, head: Banner | None = None) -> str:

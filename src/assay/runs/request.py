@@ -211,10 +211,6 @@ class MetaRequest(Job):
         }
 
 
-def is_meta(run: Path) -> bool:
-    """Whether a run is a meta-portfolio, by its manifest."""
-    path = run / MANIFEST
-    if not path.is_file():
-        return False
-    manifest = files.read_json(path)
-    return isinstance(manifest, dict) and manifest.get("kind") == KIND
+def request_of(home: Path, run: Path) -> Request | MetaRequest:
+    """Return the request that the manifest of a run of either kind records."""
+    return (MetaRequest if files.read_json(run / MANIFEST).get("kind") == KIND else Request).of(home, run)

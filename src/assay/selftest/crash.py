@@ -24,7 +24,7 @@ from typing import Protocol, Self
 from assay.base.errors import AssayError, Exit
 from assay.pipeline.flow import lay_foundation, requests, resumption
 from assay.pipeline.replay import recorded_artifacts
-from assay.pipeline.runner import Outcome, execute
+from assay.pipeline.runner import RunResult, execute
 from assay.runs import artifacts as layout
 from assay.runs import registry
 from assay.runs.home import Home, Status

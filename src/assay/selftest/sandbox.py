@@ -11,7 +11,7 @@ from pathlib import Path
 from assay.base.errors import InternalError
 from assay.pipeline.context import GivenSleeve, Made, Said, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
-from assay.pipeline.runner import Outcome, execute
+from assay.pipeline.runner import RunResult, execute
 from assay.pipeline.tables import STEPS
 from assay.runs.home import Home
 from assay.runs.request import Request
@@ -67,7 +67,7 @@ class Sandbox:
         profile: str = SHORT,
         settings: tuple[str, ...] | None = None,
         steps: tuple[Step, ...] = STEPS,
-    ) -> tuple[Path, Outcome]:
+    ) -> tuple[Path, RunResult]:
         """Execute a run in this process."""
         request = self.request(profile, settings)
         return request.run, execute(request, steps=steps)
