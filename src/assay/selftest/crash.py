@@ -45,7 +45,7 @@ class Ended:
     error: str | None = None
 
     @classmethod
-    def of(cls, outcome: Outcome) -> Self:
+    def of(cls, outcome: RunResult) -> Self:
         """Return how a run ended."""
         return cls(outcome.exit_code, None if outcome.error is None else str(outcome.error["code"]))
 
