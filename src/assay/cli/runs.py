@@ -33,8 +33,6 @@ from assay.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from assay.executors import Executor
-    from assay.pipeline.flow import Foundation
     from assay.pipeline.runner import RunResult
     from assay.runs.home import Home
     from assay.settings import Catalog
@@ -60,16 +58,13 @@ def run(
     """Run one sleeve, or several in parallel, and print the verdicts."""
     from assay.pipeline.flow import worst
 
-    catalog = read_catalog(settings)
-    execution = executed(catalog, executor, workers)
+    place, catalog = home_at(home), read_catalog(settings)
     if resume:
-        outcomes = _resumed(home_at(home), catalog, profile, source, as_of, run_id, redo_from)
-    elif run_id is not None and len(profile) > 1:
-        raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
-    elif len(profile) == 1:
-        outcomes = _one(home_at(home), catalog, profile[0], source, as_of, run_id, execution)
+        outcomes = [_resumed(place, catalog, profile, source, as_of, run_id, redo_from)]
     else:
-        outcomes = _several(home_at(home), catalog, profile, source, as_of, execution)
+        if run_id is not None and len(profile) > 1:
+            raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
+        outcomes = _made(place, catalog, profile, source, as_of, run_id, executed(catalog, executor, workers))
     _print(outcomes, as_json)
     return worst(outcomes)
 
@@ -86,7 +81,7 @@ def flow(
     as_json: JsonOption = False,
 ) -> int:
     """Run the profiles of a flow in parallel and write their joint audit report."""
-    from assay.pipeline.flow import at_once, joint_report, workforce, worst
+    from assay.pipeline.flow import at_once, joint_report, lay_foundation, requests, run_watched, workforce, worst
     from assay.runs.home import claim
 
     place, catalog = home_at(home), read_catalog(settings)
@@ -95,53 +90,38 @@ def flow(
     _check(catalog, names)
     folder = claim(place.flows, name, None, dt.datetime.now(UTC))
     with workforce(execution.use or "pool", at_once(execution, len(names)), place) as pool:
-        foundation, outcomes = _parallel(place, catalog, names, source, as_of, pool)
+        foundation = lay_foundation(place, catalog, source, as_of, output.progress, pool)
+        outcomes = run_watched(pool, requests(place, catalog, foundation, names))
         report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
     _print(outcomes, as_json, None if report is None else str(report))
     return worst(outcomes)
 
 
 def _check(catalog: Catalog, names: Sequence[str]) -> None:
+    """Refuse a profile that is unknown before anything is begun."""
     for name in names:
         catalog.profile(name)
 
 
-def _one(
+def _made(
     home: Home,
     catalog: Catalog,
-    name: str,
+    names: Sequence[str],
     source: str,
     as_of: str | None,
     run_id: str | None,
     execution: Execution,
 ) -> list[RunResult]:
-    """Run one profile in this process; on an executor only the parts of its walk-forward."""
-    from assay.pipeline.flow import execute_watched, lay_foundation, requests, workforce
-
-    catalog.profile(name)
-    with workforce(execution.use or "serial", execution.workers, home) as executor:
-        foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
-        [request] = requests(home, catalog, foundation, [name], run_id)
-        return [execute_watched(request, executor=executor)]
-
-
-def _several(
-    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, execution: Execution
-) -> list[RunResult]:
-    from assay.pipeline.flow import at_once, workforce
+    """Run several profiles by an executor, or one in this process and the parts of its walk-forward by an executor."""
+    from assay.pipeline.flow import at_once, execute_watched, lay_foundation, requests, run_watched, workforce
 
     _check(catalog, names)
-    with workforce(execution.use or "pool", at_once(execution, len(names)), home) as executor:
-        return _parallel(home, catalog, names, source, as_of, executor)[1]
-
-
-def _parallel(
-    home: Home, catalog: Catalog, names: Sequence[str], source: str, as_of: str | None, executor: Executor
-) -> tuple[Foundation, list[RunResult]]:
-    from assay.pipeline.flow import lay_foundation, requests, run_watched
-
-    foundation = lay_foundation(home, catalog, source, as_of, output.progress, executor)
-    return foundation, run_watched(executor, requests(home, catalog, foundation, names))
+    one = len(names) == 1
+    workers = execution.workers if one else at_once(execution, len(names))
+    with workforce(execution.use or ("serial" if one else "pool"), workers, home) as pool:
+        foundation = lay_foundation(home, catalog, source, as_of, output.progress, pool)
+        wanted = requests(home, catalog, foundation, names, run_id)
+        return [execute_watched(wanted[0], executor=pool)] if one else run_watched(pool, wanted)
 
 
 def _resumed(
@@ -152,7 +132,7 @@ def _resumed(
     as_of: str | None,
     run_id: str | None,
     first: str | None,
-) -> list[RunResult]:
+) -> RunResult:
     """Go on with a run that ended early, at the latest from the step that is asked for."""
     from assay.pipeline.flow import execute_watched, resumption
     from assay.pipeline.tables import step
@@ -163,7 +143,7 @@ def _resumed(
         raise UsageError("--resume goes on with one run", hint="give its profile alone")
     redo_from = None if first is None else step(first).number
     request = resumption(home, catalog, names[0], source, as_of, run_id, output.progress)
-    return [execute_watched(request, redo_from)]
+    return execute_watched(request, redo_from)
 
 
 def _verdicts(outcomes: Sequence[RunResult]) -> str:
