@@ -29,11 +29,9 @@ from assay.lake.lake import Lake
 from assay.market.schema import INSTRUMENTS
 from assay.orders import of_run
 from assay.orders.inputs import canonical, number, read_holdings, read_prices
-from assay.orders.of_run import Origin
-from assay.orders.rebalance import rebalance
+from assay.orders.of_run import Origin, tracking_error
+from assay.orders.rebalance import rebalance, split
 from assay.orders.records import Holding, Task, order_fields, to_csv
-from assay.orders.sizes import split
-from assay.orders.tracking import tracking_error
 from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.runner import execute
 from assay.runs.artifacts import MANIFEST

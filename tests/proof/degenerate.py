@@ -26,7 +26,7 @@ from assay.lake.compare import compare
 from assay.lake.head import Head
 from assay.lake.snapshot import InMemorySnapshot
 from assay.lake.storage import Folder
-from assay.market.bars import Checked, check
+from assay.market.bars import CheckedBars, check
 from assay.market.panel import Market
 from assay.market.schema import BARS, INSTRUMENTS
 from assay.ratings import rate
@@ -100,7 +100,7 @@ def market_of(raw: pl.DataFrame, universe: Universe) -> Market:
     return InMemorySnapshot(nowhere, _head(checked), Folder(nowhere), tables).market()
 
 
-def _head(checked: Checked) -> Head:
+def _head(checked: CheckedBars) -> Head:
     opened: Any = checked.bars["open_time"]
     return Head(
         head=1,

@@ -51,7 +51,7 @@ def orders(
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
-    from assay.orders.sizes import REASONS, STEP
+    from assay.orders.rebalance import REASONS, STEP
 
     funds, costs, tracking = document["funds"], document["costs"], document["tracking_error"]
     yield f"{document['run']}: {document['risk_profile']}, as of {document['as_of']}, NAV {funds['nav']:,.2f}"

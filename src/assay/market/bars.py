@@ -47,7 +47,7 @@ _COARSER_SHARE = 0.9
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedBars:
     """Outcome of :func:`check`."""
 
     bars: pl.DataFrame
@@ -68,7 +68,7 @@ def check(
     now: dt.datetime,
     interval: str | None = None,
     held: Collection[str] = (),
-) -> Checked:
+) -> CheckedBars:
     """Judge every row of a table of bars.
 
     Parameters
@@ -120,7 +120,7 @@ def check(
     judged = (table.filter(pl.col("reason").is_not_null()), ordered.filter(pl.col("reason").is_not_null()))
     rejected = _quarantine(raw, judged, source)
     findings += [*_traits(bars), *_rejections(rejected)]
-    return Checked(_as_bars(bars, interval, source), rejected, interval, tuple(findings))
+    return CheckedBars(_as_bars(bars, interval, source), rejected, interval, tuple(findings))
 
 
 def _as_bars(bars: pl.DataFrame, interval: str, source: str) -> pl.DataFrame:

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from assay.base.errors import InternalError
-from assay.orders.sizes import OrderType
 from assay.runs.documents import Finding
 from assay.settings.model import Costs
 from assay.sources.rules import TradingRules
@@ -19,6 +18,7 @@ from assay.sources.rules import TradingRules
 Side = Literal["buy", "sell"]
 Effect = Literal["open", "close"]
 Venue = Literal["spot", "margin", "perpetual"]
+OrderType = Literal["limit", "market"]
 
 _ZERO = Decimal(0)
 

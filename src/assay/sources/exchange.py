@@ -11,7 +11,7 @@ import polars as pl
 
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import SourceError
-from assay.market.bars import Checked
+from assay.market.bars import CheckedBars
 from assay.market.schema import INSTANT
 from assay.runs.documents import Finding
 from assay.settings.model import Universe
@@ -240,7 +240,7 @@ class _ExchangeReading:
             *finding("NEW_SYMBOL", [s for s in newest if self.tasks[s].last is None] if self.known.last else []),
         ]
 
-    def _missing_days(self, checked: Checked) -> list[Finding]:
+    def _missing_days(self, checked: CheckedBars) -> list[Finding]:
         lasts = [(s, task.last) for s, task in self.tasks.items() if task.last is not None]
         ends = pl.DataFrame(lasts, schema={"symbol": pl.String, "open_time": INSTANT}, orient="row")
         keys = checked.bars.select("symbol", "open_time")

@@ -12,7 +12,7 @@ import polars as pl
 from assay.base.constants import LISTING_ENDS_AFTER
 from assay.base.errors import SourceError
 from assay.base.files import content_hash_table
-from assay.market.bars import Checked, check
+from assay.market.bars import CheckedBars, check
 from assay.market.schema import BARS, QUARANTINE
 from assay.runs.documents import Finding
 from assay.sources.base import SourceRead
@@ -96,16 +96,20 @@ def _typed(name: str, values: Sequence[Any]) -> pl.Series:
     return pl.Series(name, values, dtype=pl.Float64)
 
 
-def judge(fresh: pl.DataFrame, where: str, kind: str, now: dt.datetime, held: Collection[str] = ()) -> Checked:
+def judge(fresh: pl.DataFrame, where: str, kind: str, now: dt.datetime, held: Collection[str] = ()) -> CheckedBars:
     """Judge fetched rows, of a lake that holds these symbols; no row at all is no fault here."""
     if fresh.is_empty():
         bars = pl.DataFrame(schema={name: dtype for name, dtype in BARS.items() if name != "listing"})
-        return Checked(bars, pl.DataFrame(schema=QUARANTINE), "1d", ())
+        return CheckedBars(bars, pl.DataFrame(schema=QUARANTINE), "1d", ())
     return check(fresh, where=where, source=kind, now=now, interval="1d", held=held)
 
 
 def news(
-    checked: Checked, findings: Sequence[Finding], instruments: pl.DataFrame | None, asker: Asker, cache: DownloadCache
+    checked: CheckedBars,
+    findings: Sequence[Finding],
+    instruments: pl.DataFrame | None,
+    asker: Asker,
+    cache: DownloadCache,
 ) -> SourceRead:
     """Return what a reading gave that gives only what is new."""
     return SourceRead(
