@@ -49,7 +49,10 @@ def test_a_run_of_the_first_version_can_be_read(former: Path) -> None:
     run = Run(former)
     assert len(run[WINNERS].winners) > 0
     assert run.sleeve.profile.name == "binance_spot_rating_all_long"
-    assert Request.of(former.parent.parent, former).head == run.sleeve.lake.head == 1
+    assert Request.of(former.parent.parent, former) == run.sleeve
+    [entered] = registry.entries(former.parent / "registry.jsonl")
+    assert run.sleeve.key == entered.manifest
+    assert Request.of(former.parent.parent, former).head == run.sleeve.head == 1
 
 
 def test_a_changed_file_of_the_first_version_shows(former: Path) -> None:

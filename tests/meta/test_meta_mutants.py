@@ -12,8 +12,7 @@ from assay.gates.validation import validate
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS as SLEEVE_STEPS
 from assay.runs import artifacts as layout
-from assay.runs.documents import Contributors, Flattened
-from assay.runs.request import Pin
+from assay.runs.documents import Contributors, Flattened, Pin
 from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings import load

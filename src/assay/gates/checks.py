@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assay.base.constants import TOLERANCE, Days
-from assay.base.domain import DAY, parse_as_of
+from assay.base.domain import DAY, format_instant
 from assay.base.files import sha256
 from assay.runs.artifacts import LEDGER, STEP_NAMES, VALIDATION, Kind, evidence
 from assay.runs.ledger import check_chain
@@ -108,12 +108,12 @@ def check_hashes(run: Run, tally: Tally) -> None:
 
 def last_day(run: Run) -> np.datetime64:
     """Return the last day that a run can know, datetime64[D]."""
-    return np.datetime64((parse_as_of(run.manifest.as_of) - DAY).replace(tzinfo=None), "D")
+    return np.datetime64((run.manifest.as_of - DAY).replace(tzinfo=None), "D")
 
 
 def check_dates(run: Run, tally: Tally) -> None:
     """Check that every document that has a date has the run's."""
-    as_of = run.manifest.as_of
+    as_of = format_instant(run.manifest.as_of)
     for row in evidence(run.kind):
         if "as_of" in getattr(schemas()[row], "model_fields", {}):
             told = run[row].as_of

@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from assay.base.constants import TOLERANCE
-from assay.base.domain import parse_as_of
 from assay.base.errors import GateError
 from assay.gates import eligibility
 from assay.gates.checks import (
@@ -30,6 +29,7 @@ from assay.gates.sign_test import StageName
 from assay.gates.streams import days
 from assay.runs.artifacts import (
     FLATTENED,
+    MANIFEST,
     META_ALIGNMENT,
     META_ANALYSIS,
     META_CONTRIBUTORS,
@@ -51,20 +51,19 @@ CONCENTRATION = "META_CONCENTRATION"
 
 
 def _replayable(run: Run, tally: Tally) -> None:
-    manifest = run.portfolio
-    tally.checked += len(type(manifest).model_fields)
-    tally.expect(manifest.run_id == run.folder.name, "the manifest is another run's")
+    tally.expect(run[MANIFEST].get("run_id") == run.folder.name, "the manifest's run_id is another run's")
+    tally.expect(bool(run[MANIFEST].get("environment")), "the manifest has no environment")
     accepted = {facts.sleeve for facts in run[META_SLEEVES].accepted}
-    for one in manifest.sleeves:
+    for one in run.portfolio.pins:
         pinned = bool(one.run_id and one.head and one.seal)
         tally.expect(pinned or one.sleeve not in accepted, f"{one.sleeve} is pinned to no sealed run")
 
 
 def _sleeves(run: Run, tally: Tally) -> str | None:
     """Judge every accepted sleeve again, as it is now."""
-    manifest, judged = run.portfolio, run[META_SLEEVES]
-    terms = eligibility.Terms(run.runs, manifest.profile, parse_as_of(manifest.as_of), manifest.lake.folder)
-    pins = {one.sleeve: one for one in manifest.sleeves}
+    asked, judged = run.portfolio, run[META_SLEEVES]
+    terms = eligibility.Terms(run.runs, asked.profile, asked.as_of, asked.lake)
+    pins = {one.sleeve: one for one in asked.pins}
     code = None
     for facts in judged.accepted:
         one = pins.get(facts.sleeve)
@@ -77,7 +76,7 @@ def _sleeves(run: Run, tally: Tally) -> str | None:
         if isinstance(again, Refusal):
             code = code or again.code
     known = {facts.sleeve for facts in judged.accepted} | {one.sleeve for one in judged.refused}
-    for sleeve in manifest.profile.sleeves:
+    for sleeve in asked.profile.sleeves:
         tally.expect(sleeve in known, f"{sleeve} was neither accepted nor refused")
     return code
 

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from assay.base.constants import TOLERANCE
-from assay.base.domain import parse_as_of
 from assay.base.errors import AssayError, IntegrityError
 from assay.base.files import sha256_file
 from assay.gates.checks import (
@@ -64,22 +63,21 @@ NO_POSITIVE_EXPECTED_RETURN = "NO_POSITIVE_EXPECTED_RETURN"
 
 def _replayable(run: Run, tally: Tally) -> None:
     """Check that the manifest is complete, and that what it pins can be read."""
-    manifest, home = run.sleeve, run.folder.parent.parent
-    profile, lake, superset = manifest.profile, manifest.lake, manifest.superset
-    tally.checked += len(type(manifest).model_fields)
-    tally.expect(manifest.run_id == run.folder.name, "the manifest is another run's")
-    for scanner in profile.scanners:
-        tally.expect(scanner in manifest.scanners, f"scanner {scanner} is not in the manifest")
+    asked = run.sleeve
+    tally.expect(bool(run[MANIFEST].get("environment")), "the manifest has no environment")
+    tally.expect(run[MANIFEST].get("run_id") == run.folder.name, "the manifest's run_id is another run's")
+    for scanner in asked.profile.scanners:
+        tally.expect(scanner in asked.scanners, f"scanner {scanner} is not in the manifest")
     raw = run[RAW]
-    tally.expect(raw.pool == profile.pool, f"the pool is {raw.pool}, the profile's {profile.pool}")
-    tally.expect(raw.superset_sha256 == superset.sha256, "the candidates come from another superset")
-    path = _inside(home, superset.path)
-    found = path.is_file() and sha256_file(path) == superset.sha256
-    tally.expect(found, f"{superset.path} is missing or changed")
+    tally.expect(raw.pool == asked.profile.pool, f"the pool is {raw.pool}, the profile's {asked.profile.pool}")
+    tally.expect(raw.superset_sha256 == asked.superset_sha256, "the candidates come from another superset")
+    superset = _inside(asked.home, asked.superset)
+    found = superset.is_file() and sha256_file(superset) == asked.superset_sha256
+    tally.expect(found, f"{asked.superset} is missing or changed")
     try:
-        _find_head(_inside(home, lake.folder), lake.head, lake.tables)
+        _find_head(_inside(asked.home, asked.lake), asked.head, asked.tables)
     except AssayError as error:
-        tally.faults.append(f"head {lake.head} of {lake.folder} cannot be read: {error.what}")
+        tally.faults.append(f"head {asked.head} of {asked.lake} cannot be read: {error.what}")
     tally.checked += 1
 
 
@@ -123,7 +121,7 @@ def _returns_hold(run: Run, tally: Tally) -> None:
 def _calendar(run: Run, tally: Tally) -> None:
     """Check that every document has the run's date, and that no table knows more than was known."""
     check_dates(run, tally)
-    last, instant = last_day(run), parse_as_of(run.manifest.as_of)
+    last, instant = last_day(run), run.manifest.as_of
     returns, synthetic = streams(run, RETURNS).days, streams(run, SYNTHETIC).days
     tally.expect(np.array_equal(returns, synthetic), "the synthetic returns have other days than the returns matrix")
     check_daily(RETURNS, returns, last, tally)

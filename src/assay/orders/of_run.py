@@ -15,7 +15,7 @@ import polars as pl
 
 from assay.base import files
 from assay.base.constants import Floats
-from assay.base.domain import DAY, INTERVALS, Instrument, format_instant, parse_as_of
+from assay.base.domain import DAY, INTERVALS, Instrument, format_instant
 from assay.base.errors import DataError, IntegrityError, UsageError
 from assay.lake.snapshot import Snapshot, pin
 from assay.market.schema import INSTANT
@@ -158,16 +158,16 @@ class Origin:
     @property
     def as_of(self) -> dt.datetime:
         """Instant of the decision."""
-        return parse_as_of(self.run.manifest.as_of)
+        return self.run.manifest.as_of
 
     def snapshot(self) -> Snapshot:
         """Pin the lake at the latest head that a sleeve read."""
-        pins = [leaf.sleeve.lake for leaf in self.leaves]
-        lakes = {lake.folder for lake in pins}
+        asked = [leaf.sleeve for leaf in self.leaves]
+        lakes = {one.lake for one in asked}
         if len(lakes) != 1:
             hint = "give --prices and --instruments"
             raise UsageError(f"the sleeves read {len(lakes)} lakes", where=", ".join(sorted(lakes)), hint=hint)
-        return pin(self.home.path / lakes.pop(), max(lake.head for lake in pins))
+        return pin(self.home.path / lakes.pop(), max(one.head for one in asked))
 
     def costs(self) -> tuple[Costs, bool]:
         """Return the profile's costs; of sleeves that differ the dearest, and whether all are the same."""
@@ -187,7 +187,7 @@ def _leaves(home: Home, run: Run) -> Iterator[Run]:
     if run.kind == "run":
         yield run
         return
-    for sleeve in run.portfolio.sleeves:
+    for sleeve in run.portfolio.pins:
         yield from _leaves(home, Run(home.runs / sleeve.run_id))
 
 

@@ -13,7 +13,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from assay.base.domain import parse_as_of
 from assay.base.errors import AssayError, ContractError, IntegrityError
 from assay.base.files import as_json
 from assay.executors import Executor, Serial
@@ -150,7 +149,7 @@ class Given(Generic[R]):
     @property
     def as_of(self) -> dt.datetime:
         """Instant of the decision."""
-        return parse_as_of(self.run.manifest.as_of)
+        return self.run.manifest.as_of
 
 
 class GivenSleeve(Given[Request]):

@@ -14,10 +14,10 @@ from assay.gates import eligibility
 from assay.gates.eligibility import Terms
 from assay.pipeline.flow import at_once, execute_watched, lay_foundation, requests, run_watched, workforce
 from assay.runs import artifacts as layout
-from assay.runs.documents import Refusal
+from assay.runs.documents import Pin, Refusal
 from assay.runs.home import Home, Status, claim
 from assay.runs.registry import trials
-from assay.runs.request import MetaRequest, Pin, pin
+from assay.runs.request import MetaRequest, pin
 
 if TYPE_CHECKING:
     from pathlib import Path

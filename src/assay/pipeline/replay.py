@@ -24,7 +24,6 @@ from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
 from assay.runs.ledger import read_ledger
-from assay.runs.request import request_of
 from assay.runs.run import Run
 
 Verdict = Literal["EQUAL", "WITHIN 1e-9", "DIFFERENT"]
@@ -93,7 +92,7 @@ def _once(task: tuple[Path, Path]) -> Replay:
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
         again = Path(folder) / run.name
         again.mkdir()
-        request = replace(request_of(home.path, run), run=again)
+        request = replace(Run(run, home.runs).manifest, run=again)
         outcome = execute(request, steps=steps_of(request)[: _last(run)])
         if outcome.error is not None:
             raise IntegrityError(

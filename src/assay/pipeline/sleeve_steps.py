@@ -85,16 +85,16 @@ def preflight(given: GivenSleeve) -> Iterator[Said]:
 
 def discovery(given: GivenSleeve) -> Iterator[Said]:
     """Take this profile's candidates from the superset."""
-    profile, pinned = given.profile, given.run.sleeve.superset
-    path = given.request.home / pinned.path
-    if not path.is_file() or sha256_file(path) != pinned.sha256:
-        raise IntegrityError("superset is not the one that was pinned", where=pinned.path, hint="run it anew")
+    profile, asked = given.profile, given.run.sleeve
+    path = given.request.home / asked.superset
+    if not path.is_file() or sha256_file(path) != asked.superset_sha256:
+        raise IntegrityError("superset is not the one that was pinned", where=asked.superset, hint="run it anew")
     superset = load(Superset, path)
     pool = profile_pool(superset, profile)
     raw = RawCandidates(
         as_of=superset.as_of,
         pool=profile.pool,
-        superset_sha256=pinned.sha256,
+        superset_sha256=asked.superset_sha256,
         provider=superset.provider,
         fallback=superset.fallback,
         candidates=pool.candidates,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from assay.base import domain
 from assay.base.constants import Scalar as Scalar
 from assay.base.errors import IntegrityError
 from assay.base.files import read_json, write_json
-from assay.settings.model import DirectionName, LogicName, MetaProfile, Profile, Scanner
+from assay.settings.model import DirectionName, LogicName
 
 
 class Document(BaseModel):
@@ -700,25 +700,6 @@ class Analysis(Document):
     profiles: dict[str, AnalysedProfile]
 
 
-# --- manifests --------------------------------------------------------------------------------------------------------
-
-
-class LakePin(BaseModel):
-    """Which state of the lake a run reads; the folder is relative to the home folder."""
-
-    folder: str
-    head: int
-    tables: dict[str, int]
-
-
-class SupersetPin(BaseModel):
-    """Which superset a run reads; the path is relative to the home folder."""
-
-    path: str
-    sha256: str
-    provider: str = "ratings"
-
-
 @dataclass(frozen=True)
 class Pin:
     """One sleeve of a portfolio as it was when the run was claimed; hashes are empty where it was not sealed."""
@@ -735,49 +716,9 @@ class Pin:
     """Hash of what was asked for, by its registration."""
 
 
-class _Manifest(BaseModel):
-    """What every manifest says; it may say more."""
-
-    format: int = 1
-    run_id: str
-    provenance: dict[str, Any]
-    source: str
-    as_of: str
-    trials: dict[str, Any]
-    environment: dict[str, Any]
-
-
-class SleeveManifest(_Manifest):
-    """Step 1 of a sleeve, ``config/resolved_manifest.json``: what a replay needs to know."""
-
-    kind: Literal["run"] = "run"
-    profile: Profile
-    scanners: dict[str, Scanner]
-    lake: LakePin
-    superset: SupersetPin
-
-
-class SharedLake(BaseModel):
-    """The lake that all sleeves of a portfolio must have read, relative to the home folder."""
-
-    folder: str
-
-
-class PortfolioManifest(_Manifest):
-    """Step 1 of a portfolio of sleeves, ``config/resolved_manifest.json``."""
-
-    kind: Literal["meta"]
-    profile: MetaProfile
-    sleeves: list[Pin]
-    """One for each sleeve of the profile, in its order."""
-    passed_over: list[Refusal]
-    """Newer runs of these sleeves that were looked at and not taken."""
-    lake: SharedLake
-
-
 # --- files ------------------------------------------------------------------------------------------------------------
 
-D = TypeVar("D", bound=BaseModel)
+D = TypeVar("D")
 
 
 def load(kind: type[D], path: Path) -> D:
@@ -794,7 +735,7 @@ def load(kind: type[D], path: Path) -> D:
 def validated(kind: type[D], value: Any, path: Path) -> D:
     """Make a document of plain JSON values; IntegrityError, naming the file, if they break its schema."""
     try:
-        return kind.model_validate(value, strict=False)
+        return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import AliasPath, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from assay.base import files
-from assay.base.domain import format_instant, parse_as_of
+from assay.base.domain import format_instant
 from assay.base.errors import IntegrityError, LedgerError
 from assay.runs.artifacts import LEDGER, MANIFEST
-from assay.runs.documents import Pin as Pin
+from assay.runs.documents import Pin, validated
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
-from assay.runs.run import Run
-from assay.runs.verify import FORMAT
+from assay.runs.verify import FORMAT, newer
 from assay.settings.model import MetaProfile, Profile, Scanner
 
-KIND = "meta"
-"""What the manifest of a meta-portfolio calls itself; a sleeve's has no kind."""
+# A manifest nests some of what is flat here: it is read by these paths, everything else by name.
+_READ = ConfigDict(validate_by_name=True, validate_by_alias=True, extra="ignore")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_READ)
 class Job:
     """What is asked for of a run of either kind.
 
@@ -50,11 +51,11 @@ class Job:
     home: Path
     run: Path
     profile: Profile | MetaProfile
-    provenance: Mapping[str, str]
+    provenance: dict[str, str]
     source: str
-    lake: str
+    lake: Annotated[str, Field(validation_alias=AliasPath("lake", "folder"))]
     as_of: dt.datetime
-    trials: Mapping[str, Any]
+    trials: dict[str, Any]
     resume: bool = False
 
     @property
@@ -68,11 +69,11 @@ class Job:
             "format": FORMAT,
             "run_id": self.run.name,
             "profile": self.profile.model_dump(mode="json"),
-            "provenance": dict(self.provenance),
+            "provenance": self.provenance,
             "source": self.source,
             "lake": {"folder": self.lake},
             "as_of": format_instant(self.as_of),
-            "trials": dict(self.trials),
+            "trials": self.trials,
         }
 
     @classmethod
@@ -82,24 +83,21 @@ class Job:
         Raises
         ------
         IntegrityError
-            If the manifest is missing, incomplete, or of a newer format.
+            If the manifest is missing, incomplete, or of a newer format (``NEWER_FORMAT``).
         """
-        manifest = Run(run)[MANIFEST]
-        try:
-            shared = {name: manifest[name] for name in ("provenance", "source", "trials")}
-            where = {"home": home, "run": run, "lake": manifest["lake"]["folder"]}
-            return cls(**shared, **where, as_of=parse_as_of(manifest["as_of"]), **cls._own(manifest))
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(
-                f"manifest is incomplete: {error}", where=str(run / MANIFEST), hint="run: assay verify"
-            ) from error
+        return cls.recorded(home, run, files.read_json(run / MANIFEST))
 
     @classmethod
-    def _own(cls, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+    def recorded(cls, home: Path, run: Path, manifest: Any) -> Self:
+        """Return what a manifest records; IntegrityError if it is incomplete or of a newer format."""
+        where, told = run / MANIFEST, manifest if isinstance(manifest, dict) else {}
+        if fault := newer(told):
+            hint = "install the version that wrote it"
+            raise IntegrityError(fault, where=str(where), hint=hint, code="NEWER_FORMAT")
+        return validated(cls, {**told, "home": home, "run": run}, where)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_READ)
 class Request(Job):
     """What is asked for of a sleeve.
 
@@ -116,12 +114,12 @@ class Request(Job):
     """
 
     profile: Profile
-    scanners: Mapping[str, Scanner]
-    head: int
-    tables: Mapping[str, int]
-    superset: str
-    superset_sha256: str
-    provider: str = "ratings"
+    scanners: dict[str, Scanner]
+    head: Annotated[int, Field(validation_alias=AliasPath("lake", "head"))]
+    tables: Annotated[dict[str, int], Field(validation_alias=AliasPath("lake", "tables"))]
+    superset: Annotated[str, Field(validation_alias=AliasPath("superset", "path"))]
+    superset_sha256: Annotated[str, Field(validation_alias=AliasPath("superset", "sha256"))]
+    provider: Annotated[str, Field(validation_alias=AliasPath("superset", "provider"))] = "ratings"
 
     @property
     def lake_folder(self) -> Path:
@@ -139,34 +137,12 @@ class Request(Job):
         """Return what ``config/resolved_manifest.json`` says of the request."""
         return super().manifest() | {
             "scanners": {name: scanner.model_dump(mode="json") for name, scanner in self.scanners.items()},
-            "lake": {"folder": self.lake, "head": self.head, "tables": dict(self.tables)},
+            "lake": {"folder": self.lake, "head": self.head, "tables": self.tables},
             "superset": {"path": self.superset, "sha256": self.superset_sha256, "provider": self.provider},
         }
 
-    @classmethod
-    def _own(cls, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        lake, superset = manifest["lake"], manifest["superset"]
-        return {
-            "profile": Profile.model_validate(manifest["profile"]),
-            "scanners": {name: Scanner.model_validate(value) for name, value in manifest["scanners"].items()},
-            "head": lake["head"],
-            "tables": lake["tables"],
-            "superset": superset["path"],
-            "superset_sha256": superset["sha256"],
-            "provider": superset["provider"],
-        }
 
-
-def pin(runs: Path, sleeve: str, run_id: str) -> Pin:
-    """Pin a run by what its ledger says now."""
-    try:
-        sealed = Registration.sealed(read_ledger(runs / run_id / LEDGER))
-    except LedgerError:
-        return Pin(sleeve, run_id)
-    return Pin(sleeve, run_id, sealed.head, sealed.seal, sealed.manifest)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=_READ)
 class MetaRequest(Job):
     """What is asked for of a portfolio of sleeves.
 
@@ -179,8 +155,8 @@ class MetaRequest(Job):
     """
 
     profile: MetaProfile
-    pins: tuple[Pin, ...]
-    passed_over: tuple[Mapping[str, str], ...]
+    pins: Annotated[tuple[Pin, ...], Field(validation_alias="sleeves")]
+    passed_over: tuple[dict[str, str], ...]
 
     @property
     def runs(self) -> Path:
@@ -197,20 +173,16 @@ class MetaRequest(Job):
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
         return super().manifest() | {
-            "kind": KIND,
+            "kind": "meta",
             "sleeves": [asdict(one) for one in self.pins],
-            "passed_over": [dict(one) for one in self.passed_over],
-        }
-
-    @classmethod
-    def _own(cls, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "profile": MetaProfile.model_validate(manifest["profile"]),
-            "pins": tuple(Pin(**one) for one in manifest["sleeves"]),
-            "passed_over": tuple(manifest["passed_over"]),
+            "passed_over": list(self.passed_over),
         }
 
 
-def request_of(home: Path, run: Path) -> Request | MetaRequest:
-    """Return the request that the manifest of a run of either kind records."""
-    return (MetaRequest if files.read_json(run / MANIFEST).get("kind") == KIND else Request).of(home, run)
+def pin(runs: Path, sleeve: str, run_id: str) -> Pin:
+    """Pin a run by what its ledger says now."""
+    try:
+        sealed = Registration.sealed(read_ledger(runs / run_id / LEDGER))
+    except LedgerError:
+        return Pin(sleeve, run_id)
+    return Pin(sleeve, run_id, sealed.head, sealed.seal, sealed.manifest)

@@ -14,9 +14,10 @@ from assay.base.files import sha256
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import Artifact, Kind
-from assay.runs.documents import Document, Pin, PortfolioManifest, SleeveManifest, Winner
+from assay.runs.documents import Document, Pin, Winner
 from assay.runs.ledger import broken, read_ledger
-from assay.runs.verify import Entry, Story, newer
+from assay.runs.request import MetaRequest, Request
+from assay.runs.verify import Entry, Story
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Run:
         Raises
         ------
         IntegrityError
-            If it is missing, is damaged, breaks its schema, or is of a newer format (``NEWER_FORMAT``).
+            If it is missing, is damaged, or breaks its schema.
         """
         if artifact not in self._held:
             self._held[artifact] = _parse(artifact, self.folder / artifact, self.load(artifact))
@@ -107,25 +108,25 @@ class Run:
         return "meta" if meta else "run"
 
     @cached_property
-    def manifest(self) -> SleeveManifest | PortfolioManifest:
-        """Every value that the run used; IntegrityError if one is missing."""
+    def manifest(self) -> Request | MetaRequest:
+        """What was asked for, as step 1 wrote it; IntegrityError if a value is missing, or its format is newer."""
         return self.portfolio if self.kind == "meta" else self.sleeve
 
     @cached_property
-    def sleeve(self) -> SleeveManifest:
-        """The manifest, of a sleeve; IntegrityError if it is another's or incomplete."""
-        return artifacts.validated(SleeveManifest, self[layout.MANIFEST], self.folder / layout.MANIFEST)
+    def sleeve(self) -> Request:
+        """The manifest of a sleeve."""
+        return Request.recorded(self.runs.parent, self.folder, self[layout.MANIFEST])
 
     @cached_property
-    def portfolio(self) -> PortfolioManifest:
-        """The manifest, of a portfolio; IntegrityError if it is another's or incomplete."""
-        return artifacts.validated(PortfolioManifest, self[layout.MANIFEST], self.folder / layout.MANIFEST)
+    def portfolio(self) -> MetaRequest:
+        """The manifest of a portfolio."""
+        return MetaRequest.recorded(self.runs.parent, self.folder, self[layout.MANIFEST])
 
     @property
     def accepted(self) -> list[Pin]:
         """Sleeves that a portfolio accepted, as its manifest pins them."""
         accepted = {facts.sleeve for facts in self[layout.META_SLEEVES].accepted}
-        return [one for one in self.portfolio.sleeves if one.sleeve in accepted]
+        return [one for one in self.portfolio.pins if one.sleeve in accepted]
 
     def beside(self, run_id: str) -> Run:
         """Return another run of the same home."""
@@ -185,8 +186,6 @@ def _parse(artifact: str, path: Path, data: bytes) -> Any:
         value = json.loads(data)
     except ValueError as error:
         raise IntegrityError(f"file is not JSON: {error}", where=str(path), hint="run: assay verify") from error
-    if artifact == layout.MANIFEST and isinstance(value, dict) and (fault := newer(value)):
-        raise IntegrityError(fault, where=str(path), hint="install the version that wrote it", code="NEWER_FORMAT")
     row = layout.describe(artifact)
     schema = schemas()[row] if row is not None else dict
     if isinstance(schema, type) and issubclass(schema, Document):
