@@ -26,6 +26,11 @@ LOGICS = ("rating_all", "rating_ma", "rating_other")
 RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
 """Columns of the three ratings, each in [-1, 1]."""
 
+EARLIEST = dt.datetime(2009, 1, 1, tzinfo=UTC)
+"""No coin was traded before."""
+LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
+"""What claims to be later is no instant of a bar."""
+
 BENCHMARK = "BINANCE:BTCUSDT"
 
 

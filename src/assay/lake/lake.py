@@ -25,7 +25,7 @@ from assay.base.errors import ConflictError
 from assay.lake import delta
 from assay.lake.head import FORMAT, Head, parse_head, read_heads
 from assay.lake.snapshot import Snapshot, pin
-from assay.lake.storage import LOCK, SOURCE, Storage, conflict, introduce, settle
+from assay.lake.storage import LOCK, POINTER, SOURCE, Storage, conflict, settle
 from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
 from assay.sources import lake_name, open_source
 from assay.sources.base import Source
@@ -178,11 +178,14 @@ class Lake:
         return persistently(lambda: self.commit([TableChange(table, rows)]))
 
     def _introduce(self) -> None:
-        path = self.folder / SOURCE
-        if not path.exists():
-            about = {"format": 1, "identity": self.source.identity, "kind": self.source.kind, "name": self.source.name}
-            files.write_json(path, about)
-        introduce(self.folder, self.storage)
+        """Note in the folder whose lake it is, and where its tables are if they are elsewhere."""
+        about = {name: getattr(self.source, name) for name in ("identity", "kind", "name")}
+        notes = (
+            {SOURCE: about} if self.storage.folder is not None else {SOURCE: about, POINTER: {"url": self.storage.uri}}
+        )
+        for name, note in notes.items():
+            if not (self.folder / name).exists():
+                files.write_json(self.folder / name, {"format": 1, **note})
 
     def _apply(self, change: TableChange, base: Head | None) -> tuple[int, int]:
         """Write one change upon what the last state names; return the table's new version and height."""

@@ -237,12 +237,6 @@ def settle(folder: Path, at: str | None) -> Storage:
     return wanted
 
 
-def introduce(folder: Path, storage: Storage) -> None:
-    """Note in the lake's folder where its tables are, if they are elsewhere."""
-    if storage.folder is None and not (folder / POINTER).exists():
-        files.write_json(folder / POINTER, {"format": 1, "url": storage.uri})
-
-
 def _object(number: int) -> str:
     return f"heads/{number:020d}.json"
 

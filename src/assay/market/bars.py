@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from assay.base.domain import INTERVALS, UTC, symbol_fault
+from assay.base.domain import EARLIEST, INTERVALS, LATEST, UTC, symbol_fault
 from assay.base.errors import SourceError
 from assay.market.schema import BAR_VALUES, BARS, INSTANT, QUARANTINE
 from assay.runs.documents import Finding
@@ -380,8 +380,6 @@ def _nothing_left(judged: pl.DataFrame, where: str) -> SourceError:
     )
 
 
-_EARLIEST = dt.datetime(2009, 1, 1, tzinfo=UTC)  # no coin was traded before
-_LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -432,7 +430,7 @@ def open_times(stamps: pl.Series, where: str, findings: list[Finding]) -> pl.Ser
 
 
 def _limits(unit: str) -> tuple[int, int]:
-    return int(_EARLIEST.timestamp()) * _PER_SECOND[unit], int(_LATEST.timestamp()) * _PER_SECOND[unit]
+    return int(EARLIEST.timestamp()) * _PER_SECOND[unit], int(LATEST.timestamp()) * _PER_SECOND[unit]
 
 
 def _unit(stamps: pl.Series, where: str) -> str:

@@ -7,6 +7,7 @@ refuse it.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -40,6 +41,13 @@ class InstrumentFact:
     """Trading status in the exchange's words, such as ``TRADING``."""
 
 
+def valid_at(table: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:
+    """Return the rows of a table of instruments that are valid at an instant, one of each symbol, sorted by it."""
+    ended = pl.col("valid_to").is_not_null() & (pl.col("valid_to") <= as_of)
+    valid = table.filter((pl.col("valid_from") <= as_of) & ~ended).sort("symbol", "valid_from")
+    return valid.unique("symbol", keep="last", maintain_order=True)
+
+
 def facts(market: Market, symbols: Iterable[str]) -> dict[str, InstrumentFact]:
     """Return what is known of symbols at the market's instant.
 
@@ -55,11 +63,6 @@ def facts(market: Market, symbols: Iterable[str]) -> dict[str, InstrumentFact]:
     wanted = list(dict.fromkeys(symbols))
     if market.instruments is None:
         return dict.fromkeys(wanted, InstrumentFact("UNKNOWN"))
-    ended = pl.col("valid_to").is_not_null() & (pl.col("valid_to") <= market.as_of)
-    valid = (
-        market.instruments.filter(pl.col("symbol").is_in(wanted) & (pl.col("valid_from") <= market.as_of) & ~ended)
-        .sort("symbol", "valid_from")
-        .unique("symbol", keep="last", maintain_order=True)
-    )
+    valid = valid_at(market.instruments.filter(pl.col("symbol").is_in(wanted)), market.as_of)
     known = {row.pop("symbol"): InstrumentFact("KNOWN", **row) for row in valid.select("symbol", *_FACTS).to_dicts()}
     return {symbol: known.get(symbol, InstrumentFact("ABSENT")) for symbol in wanted}

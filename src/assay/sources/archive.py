@@ -23,7 +23,6 @@ from xml.etree import ElementTree
 
 import polars as pl
 
-from assay.base.domain import Instrument
 from assay.base.errors import SourceError, UsageError
 from assay.market.universe import excluded
 from assay.settings.model import Universe
@@ -318,11 +317,8 @@ def _xml(data: bytes) -> ElementTree.Element:
 
 def _eligible(name: str, quotes: Collection[str], on: dt.date) -> bool:
     """Tell whether a pair can be in a scanner's universe; its quote is found by the list of quotes."""
-    try:
-        pair = Instrument.parse(f"{EXCHANGE}:{name}")
-    except UsageError:
-        return False
-    return pair.quote in quotes and excluded(pair.base, on) is None
+    pair = facts.split(f"{EXCHANGE}:{name}")
+    return pair is not None and pair.quote in quotes and excluded(pair.base, on) is None
 
 
 # --- one file: a checksum, a zip of one table, rows with stamps in milliseconds or microseconds -----------------------

@@ -9,7 +9,7 @@ from functools import partial
 
 import polars as pl
 
-from assay.base.domain import DAY, format_instant
+from assay.base.domain import DAY, EARLIEST, format_instant
 from assay.base.errors import SourceError
 from assay.market.bars import CheckedBars
 from assay.market.schema import INSTANT
@@ -230,7 +230,7 @@ class _ExchangeReading:
     def _arrivals(self, oldest: dict[str, dt.datetime], newest: dict[str, dt.datetime]) -> list[Finding]:
         """Tell what came and what did not."""
         asked = {s: task for s, task in self.tasks.items() if s not in self.gone and s not in self.failed}
-        late = [s for s, task in asked.items() if task.due and newest.get(s, facts.BEGIN) < self.last_open]
+        late = [s for s, task in asked.items() if task.due and newest.get(s, EARLIEST) < self.last_open]
         cut = [s for s, task in asked.items() if task.last is not None and oldest.get(s, self.now) > task.since]
         return [
             *finding("SYMBOL_GONE", self.gone),

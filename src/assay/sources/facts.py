@@ -20,15 +20,14 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
-from assay.base.domain import UTC, Instrument
+from assay.base.domain import EARLIEST, Instrument
 from assay.base.errors import SourceError, UsageError
 from assay.market.schema import INSTRUMENTS
 from assay.runs.documents import Finding
 from assay.sources.base import midnight
+from assay.sources.loading import finding
 from assay.sources.rules import RuleBook
 
-BEGIN = dt.datetime(2009, 1, 1, tzinfo=UTC)
-"""No coin was traded before."""
 FACTS = ("base", "quote", "status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")
 _SHRUNK = 0.2
 _SHRUNK_LEAST = 5
@@ -76,7 +75,7 @@ def merge(
     started = fresh.filter(pl.col("symbol").is_in(changed["symbol"].to_list()))
     returned = fresh.join(current, on="symbol", how="anti")
     pairs = {symbol: rule.instrument for symbol, rule in book.rules.items()}
-    unseen = _before(old, pairs | {s: p for s in with_bars if s not in pairs and (p := _split(s)) is not None}, since)
+    unseen = _before(old, pairs | {s: p for s in with_bars if s not in pairs and (p := split(s)) is not None}, since)
     table = pl.concat([kept, started, returned, unseen]).select(list(INSTRUMENTS)).sort("symbol", "valid_from")
     return table, _findings(changed, gone, book)
 
@@ -93,7 +92,7 @@ def unseen(held: pl.DataFrame, with_bars: Collection[str], since: dt.datetime) -
     An archive has the bars of pairs that the exchange no longer lists: nothing is known of them before ``since``, and
     they are absent after it.
     """
-    pairs = {symbol: pair for symbol in with_bars if (pair := _split(symbol)) is not None}
+    pairs = {symbol: pair for symbol in with_bars if (pair := split(symbol)) is not None}
     return pl.concat([held, _before(held, pairs, since)]).sort("symbol", "valid_from")
 
 
@@ -101,14 +100,15 @@ def _before(old: pl.DataFrame, pairs: Mapping[str, Instrument], since: dt.dateti
     """Return the row of what was before the first look, of every pair that has none."""
     seen = set(old["symbol"].to_list())
     rows = [
-        {"symbol": symbol, "base": pair.base, "quote": pair.quote, "valid_from": BEGIN, "valid_to": since}
+        {"symbol": symbol, "base": pair.base, "quote": pair.quote, "valid_from": EARLIEST, "valid_to": since}
         for symbol, pair in pairs.items()
         if symbol not in seen
     ]
     return pl.DataFrame(rows, schema=INSTRUMENTS)
 
 
-def _split(symbol: str) -> Instrument | None:
+def split(symbol: str) -> Instrument | None:
+    """Return a pair by the known list of quotes, None where none of them fits."""
     try:
         return Instrument.parse(symbol)
     except UsageError:
@@ -127,13 +127,8 @@ def _check_shrinkage(gone: int, before: int) -> None:
 
 def _findings(changed: pl.DataFrame, gone: pl.DataFrame, book: RuleBook) -> list[Finding]:
     status = changed.filter(pl.col("status").ne_missing(pl.col("status_now")))
-    found = {
-        "PAIR_STATUS": ("pairs changed their trading status", status["symbol"].to_list()),
-        "PAIR_GONE": ("pairs are not in exchangeInfo any more", gone["symbol"].to_list()),
-        "PAIR_UNREADABLE": ("pairs have rules that cannot be read; the last readable ones stay", [*book.unreadable]),
-    }
     return [
-        Finding(code=code, what=what, count=len(names), names=sorted(names))
-        for code, (what, names) in found.items()
-        if names
+        *finding("PAIR_STATUS", status["symbol"].to_list()),
+        *finding("PAIR_GONE", gone["symbol"].to_list()),
+        *finding("PAIR_UNREADABLE", book.unreadable),
     ]

@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from assay.base import files
-from assay.base.domain import UTC, Instrument, format_instant, symbol_fault
+from assay.base.domain import EARLIEST, LATEST, UTC, Instrument, format_instant, symbol_fault
 from assay.base.errors import SourceError
-
-if TYPE_CHECKING:
-    import polars as pl
+from assay.market.instruments import TRADING, valid_at
+from assay.market.schema import INSTRUMENTS
 
 EXCHANGE = "BINANCE"
 OFF = Decimal(0)
@@ -35,8 +36,6 @@ MOST_BYTES = 256 << 20
 _NUMBERS = ("tick_size", "step_size", "min_qty", "min_notional")
 """Rules that a lake's table has."""
 _HINT = "record it anew: curl -o exchangeInfo.json https://api.binance.com/api/v3/exchangeInfo"
-_EARLIEST = dt.datetime(2009, 1, 1, tzinfo=UTC)  # no coin was traded before
-_LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +104,6 @@ class RuleBook:
 
     def frame(self) -> pl.DataFrame:
         """Return the rules in the columns of the lake's ``instruments`` table, sorted by symbol; open-ended."""
-        import polars as pl
-
-        from assay.market.schema import INSTRUMENTS
-
         return pl.DataFrame([self._row(rule) for rule in self.rules.values()], schema=INSTRUMENTS)
 
     def _row(self, rule: TradingRules) -> dict[str, Any]:
@@ -193,7 +188,7 @@ def _server_time(stamp: Any, where: str) -> dt.datetime:
     """Read milliseconds, or microseconds as clients may ask for since 2025; the sane ranges of the two never meet."""
     if isinstance(stamp, int) and not isinstance(stamp, bool):
         for per_second in (10**3, 10**6):
-            if _EARLIEST.timestamp() <= stamp / per_second < _LATEST.timestamp():
+            if EARLIEST.timestamp() <= stamp / per_second < LATEST.timestamp():
                 return dt.datetime.fromtimestamp(stamp // per_second, UTC) + dt.timedelta(
                     microseconds=stamp % per_second * (10**6 // per_second)
                 )
@@ -209,7 +204,7 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
         raise ValueError(f"base {instrument.base} and quote {instrument.quote} do not make this name")
     filters = {str(item["filterType"]): item for item in entry["filters"]}
     lot, price = filters["LOT_SIZE"], filters["PRICE_FILTER"]
-    market = filters.get("MARKET_LOT_SIZE", {})
+    market, position = filters.get("MARKET_LOT_SIZE", {}), filters.get("MAX_POSITION", {})
     return TradingRules(
         instrument=instrument,
         status=str(entry["status"]),
@@ -224,7 +219,7 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
         market_step=_number(market, "stepSize", OFF),
         market_min_qty=_number(market, "minQty", OFF),
         market_max_qty=_number(market, "maxQty", OFF),
-        max_position=_number(filters.get("MAX_POSITION", {}), "maxPosition", OFF),
+        max_position=_number(position, "maxPosition", OFF),
         max_orders=int(filters.get("MAX_NUM_ORDERS", {}).get("maxNumOrders", 0)),
         **_notional(filters),
     )
@@ -271,14 +266,7 @@ def rules_from_instruments(table: pl.DataFrame, as_of: dt.datetime) -> RuleBook:
     SourceError
         If no row is valid then.
     """
-    import polars as pl
-
-    ended = pl.col("valid_to").is_not_null() & (pl.col("valid_to") <= as_of)
-    valid = (
-        table.filter((pl.col("valid_from") <= as_of) & ~ended)
-        .sort("symbol", "valid_from")
-        .unique("symbol", keep="last", maintain_order=True)
-    )
+    valid = valid_at(table, as_of)
     if valid.is_empty():
         raise SourceError(
             f"no row of the instruments is valid at {format_instant(as_of)}",
@@ -342,7 +330,7 @@ def _of_market(pair: Instrument, market: Mapping[str, Any]) -> TradingRules:
     active = market.get("active")
     return TradingRules(
         instrument=pair,
-        status="TRADING" if active or active is None else "BREAK",
+        status=TRADING if active or active is None else "BREAK",
         spot_allowed=None,
         margin_allowed=market.get("margin"),
         tick_size=_decimal(precision.get("price")),
