@@ -13,7 +13,7 @@ from assay.base.constants import TOLERANCE, Floats, Scalar
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
 from assay.prove.links import Link, Pair, paired
-from assay.prove.market import MarketLinks
+from assay.prove.market import MarketLinks, differing
 from assay.prove.optimality import measure
 from assay.prove.sealed import Sealed
 from assay.prove.selection import SelectionLinks
@@ -38,14 +38,9 @@ class AllocationLinks:
     name: RiskProfile
 
     @cached_property
-    def _winners(self) -> list[artifacts.Winner]:
-        kept = {one.atom_id for one in self.sealed[layout.ENRICHED].winners}
-        return [winner for winner in self.selection.winners.values() if winner.atom_id in kept]
-
-    @cached_property
     def atoms(self) -> list[Atom]:
         """Winners that were weighed, best first."""
-        return [one.atom for one in self._winners]
+        return [one.atom for one in self.sealed.atoms]
 
     @cached_property
     def _streams(self) -> Floats:
@@ -56,7 +51,7 @@ class AllocationLinks:
     def state(self) -> RiskState:
         """Risk of the sealed streams."""
         profile = self.sealed.request.profile
-        fragility = np.array([one.features["antifragility"] for one in self._winners], dtype=np.float64)
+        fragility = np.array([one.features["antifragility"] for one in self.sealed.atoms], dtype=np.float64)
         close = self.market.benchmark_close(profile.data.lookback)
         return analyse(self._streams, self.atoms, close, profile, fragility)
 
@@ -88,12 +83,11 @@ class AllocationLinks:
         recorded = self._streams[:, self.atoms.index(atom)]
         physical = self.selection.returns[atom.symbol]
         made = synthetic(physical[:, None], [atom.sign])[:, 0]
-        differing = int((~((recorded == made) | (np.isnan(recorded) & np.isnan(made)))).sum())
         return self.sealed.link(
             "synthetic",
             "the stream that the atom is: r for a long, -min(r, 1) for a short",
             layout.SYNTHETIC,
-            (Pair("days that differ", differing, 0), Pair("days", len(recorded), len(made))),
+            (differing(recorded, made), Pair("days", len(recorded), len(made))),
             atom,
             notes={"sign": atom.sign},
         )

@@ -73,9 +73,9 @@ class MarketLinks:
         return artifacts.load(artifacts.Superset, self.sealed.home / self.sealed.request.superset)
 
     @cached_property
-    def raw(self) -> artifacts.RawCandidates:
-        """The profile's candidates."""
-        return self.sealed[layout.RAW]
+    def _found(self) -> list[artifacts.Candidate]:
+        """The symbol's candidates among them."""
+        return [one for one in self.superset.candidates if one.symbol == self.symbol]
 
     @cached_property
     def seen(self) -> dict[str, Any]:
@@ -95,8 +95,7 @@ class MarketLinks:
         yield self._candidate_link()
 
     def _bars_link(self) -> Link:
-        found = [one for one in self.superset.candidates if one.symbol == self.symbol]
-        recorded = found[0].fields if found else {}
+        recorded = self._found[0].fields if self._found else {}
         names = [*PRICES, "value_traded", "volatility_d"]
         last_day = self.bars["open_time"][-1]
         closed = self.sealed.request.as_of - DAY
@@ -141,9 +140,8 @@ class MarketLinks:
     def _scan_link(self) -> Link:
         request = self.sealed.request
         path = self.sealed.home / request.superset
-        found = [one for one in self.superset.candidates if one.symbol == self.symbol]
         pairs: list[Pair] = [Pair("superset", request.superset_sha256, files.sha256_file(path))]
-        for one in found:
+        for one in self._found:
             stem = f"{one.logic} {one.direction}"
             pairs.append(Pair(f"rank {stem}", one.rank, rank(self.superset.candidates, one)))
             pairs += [Pair(f"{name} {stem}", one.fields.get(name), self.seen[name]) for name in RATING_FIELDS]
@@ -162,32 +160,25 @@ class MarketLinks:
             "candidate",
             "the profile's share of the superset",
             layout.RAW,
-            paired(_records(self.raw.candidates, self.symbol), _records(made, self.symbol)),
+            paired(_records(self.sealed[layout.RAW].candidates, self.symbol), _records(made, self.symbol)),
         )
 
     def returns_link(self, recorded: Floats) -> Link:
-        """Compare the symbol's column of the returns matrix with returns from the lake's closes.
-
-        Parameters
-        ----------
-        recorded : (n_days,) array
-            NaN where there is no return.
-        """
-        made = self.daily_returns(self.bars)
-        differing = int((~((recorded == made) | (np.isnan(recorded) & np.isnan(made)))).sum())
+        """Compare the symbol's column of the returns matrix, (n_days,), with returns from the lake's closes."""
+        made = self.daily_returns()
         return self.sealed.link(
             "returns",
             "close-to-close returns of consecutive days of one listing, over the window of the decision",
             layout.RETURNS,
-            (Pair("column", _hash(recorded), _hash(made)), Pair("days that differ", differing, 0)),
+            (Pair("column", _hash(recorded), _hash(made)), differing(recorded, made)),
             notes={"days": len(recorded), "returns": int(np.isfinite(recorded).sum())},
         )
 
-    def daily_returns(self, bars: pl.DataFrame) -> Floats:
+    def daily_returns(self) -> Floats:
         """Return simple returns on the rows of the returns matrix, (n_days,)."""
         before = self.days[0] - np.timedelta64(1, "D")
         grid = np.arange(before, self.days[-1] + np.timedelta64(1, "D"))
-        close, listing = on_days(bars, "close", grid), on_days(bars, "listing", grid)
+        close, listing = on_days(self.bars, "close", grid), on_days(self.bars, "listing", grid)
         same = listing[1:] == listing[:-1]
         result = np.full(len(self.days), np.nan)
         result[same] = (close[1:] / close[:-1] - 1.0)[same]
@@ -203,6 +194,12 @@ class MarketLinks:
         grid = np.arange(self.days[-1] - np.timedelta64(lookback - 1, "D"), self.days[-1] + np.timedelta64(1, "D"))
         benchmark = self._bars.filter(pl.col("symbol") == self.sealed.request.profile.benchmark)
         return on_days(benchmark, "close", grid)
+
+
+def differing(recorded: Floats, made: Floats) -> Pair:
+    """Count the days on which two series differ; NaN equals NaN."""
+    same = (recorded == made) | (np.isnan(recorded) & np.isnan(made))
+    return Pair("days that differ", int((~same).sum()), 0)
 
 
 def on_days(bars: pl.DataFrame, column: str, days: Days) -> Floats:
