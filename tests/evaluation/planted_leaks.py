@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from assay.alpha import selection as selection_module
 from assay.backtest import book as book_module
 from assay.backtest import decision
 from assay.backtest import walk_forward as walk_module
@@ -463,7 +464,7 @@ def facts_without_their_dates(patch):
         state = instruments_module.InstrumentFact
         return {name: state("KNOWN" if name in trading else "ABSENT") for name in symbols}
 
-    patch.setattr(instruments_module, "facts", facts)
+    patch.setattr(selection_module, "facts", facts)
 
 
 @leak
@@ -473,7 +474,7 @@ def end_of_trading_known_in_advance(patch):
         state = instruments_module.InstrumentFact
         return {name: state("ABSENT" if name in ending else "KNOWN") for name in symbols}
 
-    patch.setattr(instruments_module, "facts", facts)
+    patch.setattr(selection_module, "facts", facts)
 
 
 @leak

@@ -138,7 +138,7 @@ FORGED = {
     "its cap is": lambda d: with_book(d, weights=np.eye(len(d.state.atoms))[0] * 0.99, cash=0.01),
     "no event says why": lambda d: with_book(d, events=()),
     "no event says so": lambda d: with_book(
-        d, solver=replace(d.guarded_on_atoms["hrp"].solver, fallbacks=("piqp: NUMERICS",))
+        d, solver=d.guarded_on_atoms["hrp"].solver.model_copy(update={"fallbacks": ["piqp: NUMERICS"]})
     ),
     "with status ALL_CASH": lambda d: with_book(d, solver=ALL_CASH),
     "risk profiles are": lambda d: replace(d, guarded_on_atoms={"hrp": d.guarded_on_atoms["hrp"]}),

@@ -10,14 +10,15 @@ import numpy as np
 from assay.alpha.features import LIQUID_VALUE, median_value_traded
 from assay.base.constants import Floats
 from assay.base.domain import format_instant
+from assay.market.instruments import InstrumentFact, facts
 from assay.runs.documents import Drop, Enriched, Enrichment, Finding, Winner
 
 if TYPE_CHECKING:
-    from assay.market.instruments import InstrumentFact
     from assay.market.panel import Market
     from assay.market.returns import ReturnsMatrix
 
 
+FILTERS = ("tick_size", "step_size", "min_qty", "min_notional")
 UNKNOWN_FACTS = "INSTRUMENTS_UNKNOWN"
 NOT_TRADING = "INSTRUMENT_NOT_TRADING"
 NO_MARGIN = "MARGIN_NOT_ALLOWED"
@@ -56,8 +57,6 @@ def enrich(
         has no table of instruments; orders will refuse these), ``INSTRUMENT_NOT_TRADING``, ``MARGIN_NOT_ALLOWED`` (a
         short of a pair that cannot be borrowed).
     """
-    from assay.market.instruments import facts
-
     columns = [market.column(winner.symbol) for winner in winners]
     traded = median_value_traded(market["value_traded"][:, columns], feature_bars, len(winners))
     benchmark = returns[returns.benchmark]
@@ -111,16 +110,12 @@ def relation(returns: Floats, benchmark: Floats, rows: int = 252) -> tuple[float
 
 
 def _drop(winner: Winner, fact: InstrumentFact, value: float, beta: float) -> Drop | None:
-    if fact.state == "ABSENT":
-        detail = "the source's instruments do not have this symbol at the decision"
-        return Drop(name=winner.atom_id, reason=ABSENT_FACTS, detail=detail)
-    if np.isnan(value):
-        detail = "no recent bar has a value traded"
-        return Drop(name=winner.atom_id, reason=NO_VALUE_TRADED, detail=detail)
-    if np.isnan(beta):
-        detail = "winner and benchmark share too few rows, or the benchmark does not move on them"
-        return Drop(name=winner.atom_id, reason=NO_BETA, detail=detail)
-    return None
+    faults = (
+        (fact.state == "ABSENT", ABSENT_FACTS, "the source's instruments do not have this symbol at the decision"),
+        (np.isnan(value), NO_VALUE_TRADED, "no recent bar has a value traded"),
+        (np.isnan(beta), NO_BETA, "winner and benchmark share too few rows, or the benchmark does not move on them"),
+    )
+    return next((Drop(name=winner.atom_id, reason=code, detail=what) for holds, code, what in faults if holds), None)
 
 
 def _enriched(winner: Winner, fact: InstrumentFact, value: float, beta: float, correlation: float) -> Enriched:
@@ -128,12 +123,7 @@ def _enriched(winner: Winner, fact: InstrumentFact, value: float, beta: float, c
         atom_id=winner.atom_id,
         symbol=winner.symbol,
         facts=fact.state,
-        filters={
-            "tick_size": fact.tick_size,
-            "step_size": fact.step_size,
-            "min_qty": fact.min_qty,
-            "min_notional": fact.min_notional,
-        },
+        filters={name: getattr(fact, name) for name in FILTERS},
         margin_allowed=fact.margin_allowed,
         median_value_traded=value,
         liquidity=min(1.0, value / LIQUID_VALUE),

@@ -17,28 +17,6 @@ from assay.base.constants import Floats
 RANK_FLOOR = 0.01
 AS_IS_FLOOR = 0.001
 
-WEIGHTS: Mapping[str, float] = MappingProxyType(
-    # The canon's table (design, natural selection). Its odd decimals are a tuned set that users of this kind of rating
-    # selection already run; they are kept to the digit so that scores compare.
-    {
-        "momentum": 1.7469,
-        "efficiency": 1.5348,
-        "survival": 1.4,
-        "recommend_all": 1.0,
-        "recommend_ma": 1.0,
-        "adx": 1.0,
-        "cvar": 1.0,
-        "antifragility": 0.6263,
-        "skew": 0.5,
-        "kurtosis": 0.5,
-        "hurst": 0.3485,
-        "liquidity": 0.2946,
-        "stability": 0.0458,
-        "entropy": 0.0322,
-    }
-)
-"""Weight of each feature in the alpha score."""
-
 
 def rank(raw: Floats) -> Floats:
     """Map by rank: 0.01 + 0.99 (average rank - 0.5) / n over the n values that exist; missing ones get 0.01.
@@ -107,24 +85,27 @@ def z(raw: Floats) -> Floats:
     return result
 
 
-MAPS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
-    {
-        "momentum": rank,
-        "efficiency": as_is,
-        "survival": as_is,
-        "recommend_all": rank,
-        "recommend_ma": rank,
-        "adx": as_is,
-        "cvar": z,
-        "antifragility": rank,
-        "skew": descending,
-        "kurtosis": descending,
-        "hurst": rank,
-        "liquidity": as_is,
-        "stability": rank,
-        "entropy": descending,
-    }
-)
+# The canon's table (design, natural selection). Its odd decimals are a tuned set that users of this kind of rating
+# selection already run; they are kept to the digit so that scores compare.
+_TABLE: dict[str, tuple[float, Callable[[Floats], Floats]]] = {
+    "momentum": (1.7469, rank),
+    "efficiency": (1.5348, as_is),
+    "survival": (1.4, as_is),
+    "recommend_all": (1.0, rank),
+    "recommend_ma": (1.0, rank),
+    "adx": (1.0, as_is),
+    "cvar": (1.0, z),
+    "antifragility": (0.6263, rank),
+    "skew": (0.5, descending),
+    "kurtosis": (0.5, descending),
+    "hurst": (0.3485, rank),
+    "liquidity": (0.2946, as_is),
+    "stability": (0.0458, rank),
+    "entropy": (0.0322, descending),
+}
+WEIGHTS: Mapping[str, float] = MappingProxyType({name: weight for name, (weight, _) in _TABLE.items()})
+"""Weight of each feature in the alpha score."""
+MAPS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType({name: apply for name, (_, apply) in _TABLE.items()})
 """Map of each feature."""
 
 

@@ -23,6 +23,7 @@ from assay.base.constants import Bools, Floats, Ints
 from assay.base.domain import format_instant
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
+from assay.market.instruments import facts
 from assay.market.panel import RATING_FIELDS, Market
 from assay.runs.documents import Fate, SelectionAudit, Stage, Winner, Winners
 from assay.settings.model import Costs, DataSettings, Profile, SelectionSettings, Vetoes, WalkForward
@@ -574,8 +575,6 @@ def _absent(atoms: Sequence[Atom], market: Market) -> dict[int, str]:
     """Atoms whose symbol the source's table of instruments does not have."""
     if market.instruments is None:
         return {}
-    from assay.market.instruments import facts
-
     known = facts(market, [atom.symbol for atom in atoms])
     return {
         i: "the source's instruments do not have this symbol at the decision"

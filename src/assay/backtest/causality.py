@@ -24,6 +24,7 @@ from assay.base.constants import Scalar
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import AssayError, GateError
 from assay.market.panel import Market
+from assay.runs import artifacts as layout
 from assay.settings.model import Profile
 
 if TYPE_CHECKING:
@@ -34,16 +35,6 @@ VOID = "CAUSALITY_VOID"
 
 PROBED_DAYS = 30
 """Days after the date that a probe's market keeps."""
-
-TABLE_KEYS = {
-    "returns": ("date", "risk_profile"),
-    "unguarded_returns": ("date", "risk_profile"),
-    "weights": ("as_of", "risk_profile", "symbol"),
-    "unguarded_weights": ("as_of", "risk_profile", "symbol"),
-    "decisions": ("as_of",),
-    "trades": ("date", "risk_profile", "symbol", "reason"),
-    "cancelled": ("date", "risk_profile", "symbol"),
-}
 
 
 @dataclass(frozen=True)
@@ -244,7 +235,7 @@ class Rehearsal:
         fills = self.frames["decisions"]
         for name, frame in self.frames.items():
             mine, theirs = (reach.rows(name, table, fills) for table in (frame, others[name]))
-            fault = difference(mine, theirs, TABLE_KEYS.get(name, ("date",)))
+            fault = difference(mine, theirs, layout.TABLE_KEYS.get(f"{layout.WALK}{name}.parquet", ("date",)))
             faults += [] if fault is None else [f"{name}: {fault}"]
             fresh = mine if since is None or "as_of" not in mine.columns else mine.filter(pl.col("as_of") > since)
             rows[name] = fresh.height

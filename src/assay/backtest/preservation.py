@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from assay.backtest.statistics import max_drawdown
+from assay.base.constants import TOLERANCE, Floats
 from assay.base.domain import format_instant
 from assay.runs.documents import (
     CapitalPreservation,
@@ -25,9 +26,6 @@ from assay.runs.documents import (
     WorstPeriod,
 )
 from assay.settings.model import Guard
-
-ROUNDING = 1e-9
-"""Gross exposures this close are equal."""
 
 
 def preservation(
@@ -92,11 +90,11 @@ def _profile(tables: Mapping[str, pl.DataFrame], decisions: pl.DataFrame, name: 
     return PreservedProfile(
         as_run=_book(decisions, weights, days),
         guard_off=_book(decisions, without, days_without),
-        gross_never_above_guard_off=bool((gross <= gross_without + ROUNDING).all()),
+        gross_never_above_guard_off=bool((gross <= gross_without + TOLERANCE).all()),
     )
 
 
-def _decided_gross(decisions: pl.DataFrame, weights: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _decided_gross(decisions: pl.DataFrame, weights: pl.DataFrame) -> Floats:
     """Sum of absolute weights at each decision, 0 where nothing was held."""
     by_decision = weights.group_by("as_of").agg(pl.col("net_weight").abs().sum().alias("gross"))
     joined = decisions.select("as_of").join(by_decision, on="as_of", how="left", maintain_order="left")

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from assay.backtest.book import BookResult, simulate
+from assay.backtest.book import BookResult, Cancelled, Trades, simulate
 from assay.backtest.bootstrap import intervals
 from assay.backtest.overfitting import probability_of_overfitting
 from assay.backtest.statistics import DEFLATED, Summary, summary, summary_by
@@ -35,6 +35,19 @@ WEIGHT_COLUMNS = {
     "loss_maker": pl.Boolean(),
     "pnl": pl.Float64(),
 }
+
+RETURN_COLUMNS = {
+    "nav": "nav",
+    "ret": "returns",
+    "gross": "gross",
+    "net": "net",
+    "cash": "cash",
+    "turnover": "turnover",
+    "cost": "cost_share",
+    "borrow": "borrow_share",
+}
+TRADE_COLUMNS = {name: name for name in ("reason", "quantity", "price", "reference", "fee", "slippage")}
+CANCELLED_COLUMNS = {"net_weight": "weight", "quantity": "quantity"}
 
 Progress = Callable[[int, int], None]
 """Called with decisions done and decisions in all."""
@@ -135,8 +148,8 @@ class WalkForwardResult:
             "weights": _weights_table(self, self.books, guarded=True),
             "unguarded_weights": _weights_table(self, self.unguarded, guarded=False),
             "decisions": _decisions_table(self),
-            "trades": _trades_table(self),
-            "cancelled": _cancelled_table(self),
+            "trades": _moments_table(self, lambda book: book.trades, TRADE_COLUMNS),
+            "cancelled": _moments_table(self, lambda book: book.cancelled, CANCELLED_COLUMNS),
         }
 
     def statistics(self, seed: int = 0) -> dict[str, dict[str, Summary]]:
@@ -364,18 +377,8 @@ def _weights(market: Market, decided: Mapping[str, Mapping[str, float]], name: s
 def _returns_table(result: WalkForwardResult, books: Mapping[str, BookResult]) -> pl.DataFrame:
     parts = [
         pl.DataFrame(
-            {
-                "date": result.days,
-                "risk_profile": [name] * len(result.days),
-                "nav": book.nav,
-                "ret": book.returns,
-                "gross": book.gross,
-                "net": book.net,
-                "cash": book.cash,
-                "turnover": book.turnover,
-                "cost": book.cost_share,
-                "borrow": book.borrow_share,
-            }
+            {"date": result.days, "risk_profile": [name] * len(result.days)}
+            | {column: getattr(book, figure) for column, figure in RETURN_COLUMNS.items()}
         )
         for name, book in books.items()
     ]
@@ -437,34 +440,18 @@ def _column(name: str, values: Sequence[Scalar]) -> pl.Series:
     return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
 
 
-def _named(result: WalkForwardResult, book: BookResult, row: Ints, column: Ints, name: str) -> list[pl.Series]:
-    return [
-        pl.Series("date", result.days[row - book.rows[0]], dtype=pl.Date),
-        pl.Series("risk_profile", [name] * len(row), dtype=pl.String),
-        pl.Series("symbol", [result.symbols[at] for at in column.tolist()], dtype=pl.String),
-    ]
-
-
-def _trades_table(result: WalkForwardResult) -> pl.DataFrame:
+def _moments_table(
+    result: WalkForwardResult, moments: Callable[[BookResult], Trades | Cancelled], columns: Mapping[str, str]
+) -> pl.DataFrame:
+    """Tell what happened to coins at single moments; ``columns`` maps names of the table to fields."""
     parts = []
     for name, book in result.books.items():
-        trades = book.trades
+        told = moments(book)
         own = [
-            pl.Series("reason", trades.reason.tolist(), dtype=pl.String),
-            pl.Series("quantity", trades.quantity),
-            pl.Series("price", trades.price),
-            pl.Series("reference", trades.reference),
-            pl.Series("fee", trades.fee),
-            pl.Series("slippage", trades.slippage),
+            pl.Series(column, getattr(told, field).tolist(), pl.String if column == "reason" else pl.Float64)
+            for column, field in columns.items()
         ]
-        parts.append(pl.DataFrame(_named(result, book, trades.row, trades.column, name) + own))
-    return pl.concat(parts).sort("date", "risk_profile", "symbol", "reason")
-
-
-def _cancelled_table(result: WalkForwardResult) -> pl.DataFrame:
-    parts = []
-    for name, book in result.books.items():
-        orders = book.cancelled
-        own = [pl.Series("net_weight", orders.weight), pl.Series("quantity", orders.quantity)]
-        parts.append(pl.DataFrame(_named(result, book, orders.row, orders.column, name) + own))
-    return pl.concat(parts).sort("date", "risk_profile", "symbol")
+        when = pl.Series("date", result.days[told.row - book.rows[0]], dtype=pl.Date)
+        coins = pl.Series("symbol", [result.symbols[at] for at in told.column.tolist()], dtype=pl.String)
+        parts.append(pl.DataFrame([when, pl.Series("risk_profile", [name] * len(when), dtype=pl.String), coins, *own]))
+    return pl.concat(parts).sort("date", "risk_profile", "symbol", *(["reason"] if "reason" in columns else []))

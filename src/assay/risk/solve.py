@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,30 +37,6 @@ RELAXED_EPSILON = 1e-9
 CLARABEL_EPSILON = 1e-10
 MAX_ITERATIONS = 100
 # Programs of this room take 5 to 20.
-
-_CLARABEL_STATUS = {
-    "Solved": SOLVED,
-    "AlmostSolved": "ALMOST_SOLVED",
-    "PrimalInfeasible": "PRIMAL_INFEASIBLE",
-    "DualInfeasible": "DUAL_INFEASIBLE",
-    "AlmostPrimalInfeasible": "PRIMAL_INFEASIBLE",
-    "AlmostDualInfeasible": "DUAL_INFEASIBLE",
-    "MaxIterations": "MAX_ITERATIONS",
-    "MaxTime": "MAX_TIME",
-    "NumericalError": "NUMERICS",
-    "InsufficientProgress": "INSUFFICIENT_PROGRESS",
-    "CallbackTerminated": "STOPPED",
-    "Unsolved": "UNSOLVED",
-}
-_PIQP_STATUS = {
-    "PIQP_SOLVED": SOLVED,
-    "PIQP_MAX_ITER_REACHED": "MAX_ITERATIONS",
-    "PIQP_PRIMAL_INFEASIBLE": "PRIMAL_INFEASIBLE",
-    "PIQP_DUAL_INFEASIBLE": "DUAL_INFEASIBLE",
-    "PIQP_NUMERICS": "NUMERICS",
-    "PIQP_UNSOLVED": "UNSOLVED",
-    "PIQP_INVALID_SETTINGS": "INVALID_SETTINGS",
-}
 
 
 @dataclass(frozen=True)
@@ -152,7 +129,7 @@ def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Solution:
         program.lower,
         program.upper,
     )
-    status = _PIQP_STATUS[solver.solve().name]
+    status = solver.solve().name.removeprefix("PIQP_")
     result = solver.result
     return Solution(
         "piqp" if epsilon == PIQP_EPSILON else "piqp_relaxed",
@@ -201,7 +178,7 @@ def with_clarabel(program: Program) -> Solution:
     z_lower, z_upper = np.zeros(n), np.zeros(n)
     z_lower[low] = z[m + p : m + p + int(low.sum())]
     z_upper[high] = z[m + p + int(low.sum()) :]
-    status = _CLARABEL_STATUS[str(found.status)]
+    status = re.sub(r"(?<!^)(?=[A-Z])", "_", str(found.status)).upper()
     return Solution("clarabel", status, int(found.iterations), np.array(found.x), z[:m], z[m : m + p], z_lower, z_upper)
 
 
