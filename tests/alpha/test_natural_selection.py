@@ -295,7 +295,7 @@ class TestDocuments:
             place = market.column(winner.symbol)
             assert winner.ratings["recommend_other"] == market["recommend_other"][-1, place]
             np.testing.assert_array_equal(selection.streams[:, column], market.returns()[1:, place])
-            assert winner.cluster_id == selection.winner_clusters[column]
+            assert winner.cluster_id == selection.model.clusters_[selection.model.winners_[column]]
         np.testing.assert_array_equal(selection.days, market.days[1:])
 
     def test_scores_and_probabilities_are_never_null(self) -> None:

@@ -118,11 +118,12 @@ def _winners(decision: Decision, market: Market, profile: Profile) -> Iterator[s
     atoms = selection.winner_atoms
     if len(set(atoms)) != len(atoms) or len(atoms) > chosen.max_winners:
         yield f"{len(atoms)} winners, {len(set(atoms))} of them different"
-    admitted = selection.model.admitted_
+    model = selection.model
+    admitted = model.admitted_
     if "relaxation" in admitted and len(atoms) > chosen.wanted:
         yield f"{len(atoms)} winners, and some came by relaxation"
     merits = Counter(
-        label for label, way in zip(selection.winner_clusters.tolist(), admitted, strict=True) if way == "merit"
+        label for label, way in zip(model.clusters_[model.winners_].tolist(), admitted, strict=True) if way == "merit"
     )
     yield from (f"cluster {label} gives {n} winners" for label, n in merits.items() if n > chosen.top_n)
     alphas = selection.model.alpha_

@@ -126,11 +126,6 @@ class Selection:
         return tuple(self.atoms[i] for i in self.winner_indices)
 
     @property
-    def winner_clusters(self) -> Ints:
-        """Cluster of each winner."""
-        return self.model.clusters_[self.model.winners_]
-
-    @property
     def n_clusters(self) -> int:
         """Number of clusters among atoms without a safety veto."""
         return int(self.model.clusters_.max(initial=0))

@@ -9,7 +9,7 @@ futures of all later dates.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,7 @@ import polars as pl
 
 from assay.backtest.equality import Reach, difference, leaves, shown
 from assay.backtest.perturbations import Kind, perturb_market
-from assay.backtest.walk_forward import Targets, WalkForwardResult, close_of, walk_forward
-from assay.base.constants import Scalar
+from assay.backtest.walk_forward import Cash, Targets, WalkForwardResult, close_of, walk_forward
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import AssayError, GateError
 from assay.market.panel import Market
@@ -119,16 +118,6 @@ class Probes:
         }
 
 
-@dataclass(frozen=True)
-class _Later:
-    """Stands for a decision that lies after the date: cash, told as the true one so that tables keep their types."""
-
-    summary: Mapping[str, Scalar] = field(default_factory=dict)
-    net: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    unguarded: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    loss_makers: Collection[str] = ()
-
-
 class Rehearsal:
     """A walk-forward that is tried against other futures.
 
@@ -185,7 +174,7 @@ class Rehearsal:
         def decide(known: Market) -> Targets:
             if known.as_of > as_of:
                 true = self.decided.get(known.as_of)
-                return _Later() if true is None else _Later(true.summary)
+                return Cash() if true is None else Cash(true.summary)  # told as the true one: tables keep their types
             if since is not None and known.as_of <= since and known.as_of in self.decided:
                 return self.decided[known.as_of]
             taken[known.as_of] = self.decide(known)

@@ -158,7 +158,7 @@ class Alternative:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Excluded:
     """An alternative that is not counted, and why."""
 
     name: str
@@ -184,7 +184,7 @@ class Tried:
     last: str | None
     """Shared days, and the first and the last of them."""
     blocks: int
-    excluded: tuple[LeftOut, ...]
+    excluded: tuple[Excluded, ...]
 
 
 def tried(alternatives: Sequence[Alternative], blocks: int = PBO_BLOCKS) -> Tried:
@@ -272,18 +272,18 @@ def _common(alternatives: Sequence[Alternative], first: np.datetime64, last: np.
     return np.array([], dtype="datetime64[D]") if common is None else common
 
 
-def _aligned(alternatives: Sequence[Alternative], days: Days) -> tuple[dict[str, Floats], list[LeftOut]]:
+def _aligned(alternatives: Sequence[Alternative], days: Days) -> tuple[dict[str, Floats], list[Excluded]]:
     kept: dict[str, Floats] = {}
     known: dict[bytes, str] = {}
     excluded = []
     for one in alternatives:
         at = np.flatnonzero(np.isin(one.days, days, assume_unique=True))
         if not len(days):
-            excluded.append(LeftOut(one.name, f"no two alternatives share {2 * PBO_BLOCKS} days"))
+            excluded.append(Excluded(one.name, f"no two alternatives share {2 * PBO_BLOCKS} days"))
         elif len(at) < len(days):
-            excluded.append(LeftOut(one.name, f"has {len(at)} of the {len(days)} days from {days[0]} to {days[-1]}"))
+            excluded.append(Excluded(one.name, f"has {len(at)} of the {len(days)} days from {days[0]} to {days[-1]}"))
         elif (twin := known.setdefault((one.returns[at] + 0.0).tobytes(), one.name)) != one.name:
-            excluded.append(LeftOut(one.name, f"has the same returns as {twin}"))
+            excluded.append(Excluded(one.name, f"has the same returns as {twin}"))
         else:
             kept[one.name] = one.returns[at]
     return kept, excluded

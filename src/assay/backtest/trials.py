@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.backtest.overfitting import Alternative, LeftOut
+from assay.backtest.overfitting import Alternative, Excluded
 from assay.base import files
 from assay.base.errors import AssayError, IntegrityError
 from assay.runs import artifacts as layout
@@ -57,7 +57,7 @@ class Trials:
 
     trials: list[Trial]
     alternatives: list[Alternative]
-    excluded: list[LeftOut]
+    excluded: list[Excluded]
 
 
 def read_trials(registry: Path, runs: Path) -> Trials:
@@ -81,14 +81,14 @@ def read_trials(registry: Path, runs: Path) -> Trials:
     trials = [_trial(manifest, group, runs) for manifest, group in groups.items()]
     latest = _latest(trials)
     alternatives: list[Alternative] = []
-    excluded: list[LeftOut] = []
+    excluded: list[Excluded] = []
     for trial in trials:
         standing = latest.get(trial.settings or "", trial)
         if trial.fault is not None:
-            excluded.append(LeftOut(trial.run, trial.fault))
+            excluded.append(Excluded(trial.run, trial.fault))
         elif standing is not trial:
             what = f"has the settings of {standing.run}, which is of a later date or of other data"
-            excluded.append(LeftOut(trial.run, what))
+            excluded.append(Excluded(trial.run, what))
         else:
             alternatives += _alternatives(trial, runs)
     return Trials(trials, alternatives, excluded)

@@ -79,17 +79,12 @@ Each = Callable[[Sequence[int]], Iterable[Targets]]
 
 @dataclass(frozen=True)
 class Cash:
-    """A decision that found nobody."""
+    """A decision to hold nothing."""
 
-    reason: str
+    summary: Mapping[str, Scalar] = field(default_factory=dict)
     net: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unguarded: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     loss_makers: Collection[str] = ()
-
-    @property
-    def summary(self) -> Mapping[str, Scalar]:
-        """The reason."""
-        return {"reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -279,7 +274,7 @@ def decide_row(market: Market, profile: Profile, decide: Callable[[Market], Targ
     try:
         return decide(market.until(close_of(market.days[row]), profile.sight_days))
     except NoCandidates as nobody:
-        return Cash(nobody.code)
+        return Cash({"reason": nobody.code})
 
 
 def walk_forward(

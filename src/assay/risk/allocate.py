@@ -237,13 +237,8 @@ def aggressor_share(settings: RiskSettings, regime: RegimeName) -> float:
     >>> [aggressor_share(RiskSettings(), name) for name in ("QUIET", "NORMAL", "TURBULENT", "CRISIS")]
     [0.15, 0.1, 0.05, 0.03]
     """
-    shares: dict[RegimeName, float] = {
-        "QUIET": settings.barbell_quiet,
-        "NORMAL": settings.barbell_normal,
-        "TURBULENT": settings.barbell_turbulent,
-        "CRISIS": settings.barbell_crisis,
-    }
-    return shares[regime]
+    share: float = getattr(settings, f"barbell_{regime.lower()}")
+    return share
 
 
 def risk_analysis(state: RiskState) -> RiskAnalysis:

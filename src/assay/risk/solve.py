@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import piqp
@@ -143,11 +144,6 @@ def with_piqp(program: Program, epsilon: float = PIQP_EPSILON) -> Solution:
     )
 
 
-def with_relaxed_piqp(program: Program) -> Solution:
-    """Ask PIQP for less accuracy."""
-    return with_piqp(program, RELAXED_EPSILON)
-
-
 def with_clarabel(program: Program) -> Solution:
     """Ask Clarabel: bounds become rows, equalities the zero cone, inequalities the non-negative one."""
     import clarabel  # the second opinion is rarely asked for
@@ -182,7 +178,7 @@ def with_clarabel(program: Program) -> Solution:
     return Solution("clarabel", status, int(found.iterations), np.array(found.x), z[:m], z[m : m + p], z_lower, z_upper)
 
 
-CHAIN: tuple[Backend, ...] = (with_piqp, with_relaxed_piqp, with_clarabel)
+CHAIN: tuple[Backend, ...] = (with_piqp, partial(with_piqp, epsilon=RELAXED_EPSILON), with_clarabel)
 
 
 def certify(program: Program, answer: Solution) -> tuple[float, float]:
