@@ -157,6 +157,13 @@ def test_a_spool_is_told_unless_its_writer_is_at_work(live):
         assert codes["WRITER_AT_WORK"] == "NOTE"
 
 
+def test_a_lake_that_a_newer_version_wrote_to_is_not_to_be_moved_away(lake):
+    with (lake.folder / HEADS).open("ab") as stream:
+        stream.write(b'{"format": 3, "state": 2}\n')
+    told = found(lake.folder)["NEWER_FORMAT"]
+    assert (told.severity, "move" in told.command, "newer" in told.command) == ("ACTION", False, True)
+
+
 def test_ratings_of_another_edition_are_told_and_made_anew_by_the_command(lake, monkeypatch):
     for module in ("assay.ratings", "assay.lake.ingest"):
         monkeypatch.setattr(f"{module}.EDITION", 2)

@@ -122,9 +122,10 @@ def examine(folder: Path, now: dt.datetime) -> Checkup:
         except DataError:
             break  # an empty lake: the first check has said so
         except IntegrityError as error:
-            patient.found.ailments.append(
-                Ailment("INTEGRITY", error.code, folder.name, str(error), patient.ingest("restore it from a copy, or"))
-            )
+            newer = error.code == "NEWER_FORMAT"  # nothing is damaged, and nothing to be moved away
+            command = error.hint if newer else patient.ingest("restore it from a copy, or")
+            severity: Severity = "ACTION" if newer else "INTEGRITY"
+            patient.found.ailments.append(Ailment(severity, error.code, folder.name, str(error), command))
             break
         except DiskError as error:  # a bucket that does not answer says nothing of what is in it
             patient.found.ailments.append(Ailment("ACTION", error.code, folder.name, error.what, error.hint))
