@@ -33,7 +33,7 @@ class Sleeve:
     Attributes
     ----------
     weights : mapping of str to float
-        Coin to signed share of the budget; shorts are negative.
+        Coin to signed share of the account; shorts are negative.
     cash : float
         Share that is not allocated.
     returns : (n_days, 2) DataFrame

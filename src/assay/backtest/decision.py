@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from assay.alpha.selection import Selection, select
-from assay.base.constants import TOLERANCE, Bools, Floats
+from assay.base.constants import RATING_TOLERANCE, TOLERANCE, Bools, Floats
 from assay.base.domain import Atom
 from assay.market.health import health_flags, symbol_health
 from assay.market.panel import RATING_FIELDS, Market
@@ -31,8 +31,6 @@ Allocations = Mapping[str, Allocation]
 """By risk profile."""
 NO_CANDIDATES = "NO_CANDIDATES"
 NO_WINNERS = "NO_WINNERS"
-MEAN_TOLERANCE = 1e-12
-"""By how much a rating may miss the mean of its two parts."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +255,7 @@ def broken_ratings(market: Market) -> Bools:
     """Columns whose ratings of the last day cannot be: the rules of L1, for as much as a decision reads."""
     every, averages, others, adx = (market[name][-1] for name in RATING_FIELDS)
     faults: Bools = (np.abs([every, averages, others]) > 1.0).any(axis=0) | (np.abs(adx - 50.0) > 50.0 + TOLERANCE)
-    faults |= np.abs(every - (averages + others) / 2.0) > MEAN_TOLERANCE
+    faults |= np.abs(every - (averages + others) / 2.0) > RATING_TOLERANCE
     faults |= np.isnan(every) != np.isnan(averages + others)
     return faults
 

@@ -20,6 +20,8 @@ DAYS_PER_YEAR: Final = 365
 """Annual factor: coins trade every day."""
 TOLERANCE: Final = 1e-9
 """Two weights, returns or NAVs that differ by less are equal."""
+RATING_TOLERANCE: Final = 1e-12
+"""By how much a combined rating may miss the mean of its two parts."""
 LISTING_ENDS_AFTER: Final = 3
 """Missing days in a row that end a listing; what comes after them is another listing."""
 LARGEST_RETURN: Final = 5.0

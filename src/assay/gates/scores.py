@@ -10,10 +10,10 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
+from assay.base.constants import RATING_TOLERANCE
 from assay.base.domain import INTERVALS, RATINGS, format_instant
 from assay.gates.contract import INSTANT, Contract, ContractResult, Violation, neighbours_equal
 
-MEAN_TOLERANCE = 1e-12
 OSCILLATOR_TOLERANCE = 1e-9
 """Oscillators are ratios times 100 and may miss a bound by their last bits."""
 N_VOTES = 26
@@ -58,7 +58,7 @@ def _l1_faults(frame: pl.DataFrame) -> Iterator[Violation]:
     every, averages, others = (pl.col(name) for name in RATINGS)
     low, high = -OSCILLATOR_TOLERANCE, 100.0 + OSCILLATOR_TOLERANCE
     # A NaN compares as greater than every number. A null, what is not known, is a fault only where its parts are known.
-    mean = (every - (averages + others) / 2.0).abs() > MEAN_TOLERANCE
+    mean = (every - (averages + others) / 2.0).abs() > RATING_TOLERANCE
     parted = every.is_null() != (averages.is_null() | others.is_null())
     for code, what, fault in (
         ("L1_RATING_RANGE", "a rating is outside [-1, 1]", _outside(RATINGS, -1.0, 1.0)),

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from assay.backtest.bootstrap import intervals
 from assay.backtest.statistics import summary
-from assay.base.constants import Floats
+from assay.base.constants import Days, Floats
 from assay.gates.eligibility import TOO_FEW_SLEEVES, enough
 from assay.meta.alignment import Aligned
 from assay.meta.allocate import decide
@@ -76,7 +75,7 @@ class Walk:
     periods : tuple of Period
     """
 
-    days: npt.NDArray[np.datetime64]
+    days: Days
     returns: Floats
     nav: Floats
     gross: Floats
