@@ -112,14 +112,14 @@ def test_the_doctor_looks_into_a_bucket(bucket, tmp_path, parquet, market_bars, 
     ingest(lake)
     now = lake.latest().last_close()
     healthy = examine(lake.folder, now)
-    assert (healthy.ailments, healthy.facts["head"], healthy.facts["symbols"]) == ([], 1, 3)
+    assert (healthy.issues, healthy.facts["head"], healthy.facts["symbols"]) == ([], 1, 3)
     file = delta.content(lake.storage.table("bars"), lake.latest().versions["bars"]).files[0]
     store = obstore.store.from_url(lake.storage.uri, client_options={"allow_http": True})
     obstore.put(store, file.removeprefix(f"{lake.storage.uri}/"), b"PAR1")
-    [damage] = [ailment for ailment in examine(lake.folder, now).ailments if ailment.code == "TABLE_DAMAGED"]
+    [damage] = [issue for issue in examine(lake.folder, now).issues if issue.code == "TABLE_DAMAGED"]
     assert damage.severity == "INTEGRITY"
     obstore.delete(store, "heads/00000000000000000001.json")
-    assert [ailment.code for ailment in examine(lake.folder, now).ailments] == ["EMPTY_LAKE"]
+    assert [issue.code for issue in examine(lake.folder, now).issues] == ["EMPTY_LAKE"]
 
 
 def test_a_run_on_a_bucket_equals_a_run_on_a_folder(bucket, tmp_path):

@@ -57,11 +57,11 @@ def live(lake, tmp_path):
 
 
 def found(folder, now=NOW):
-    return {ailment.code: ailment for ailment in examine(folder, now).ailments}
+    return {issue.code: issue for issue in examine(folder, now).issues}
 
 
 def severities(folder, now=NOW):
-    return {code: ailment.severity for code, ailment in found(folder, now).items()}
+    return {code: issue.severity for code, issue in found(folder, now).items()}
 
 
 def run(home, *arguments):
@@ -94,8 +94,8 @@ def test_an_empty_home_and_an_empty_lake(tmp_path):
 def test_a_torn_line_is_mended_by_the_command(lake):
     with (lake.folder / HEADS).open("ab") as stream:
         stream.write(b'{"head":2,"tab')
-    ailment = found(lake.folder)["TORN_HEADS"]
-    assert (ailment.severity, ailment.command) == ("ACTION", f"assay ingest --source {lake.source.name}")
+    issue = found(lake.folder)["TORN_HEADS"]
+    assert (issue.severity, issue.command) == ("ACTION", f"assay ingest --source {lake.source.name}")
     ingest(lake)
     assert found(lake.folder) == {}
 
@@ -142,9 +142,9 @@ def test_leftovers_of_dead_writers_are_told_and_those_of_living_ones_are_not(lak
     dead, alive = lake.folder / ".heads.jsonl.999999999.tmp", lake.folder / f".heads.jsonl.{os.getpid()}.tmp"
     dead.touch()
     alive.touch()
-    ailment = found(lake.folder)["LEFTOVER_FILES"]
-    assert ailment.names == (str(dead),)
-    assert ailment.command == f"rm {dead}"
+    issue = found(lake.folder)["LEFTOVER_FILES"]
+    assert issue.names == (str(dead),)
+    assert issue.command == f"rm {dead}"
 
 
 def test_a_spool_is_told_unless_its_writer_is_at_work(live):
@@ -165,7 +165,7 @@ def test_a_lake_that_a_newer_version_wrote_to_is_not_to_be_moved_away(lake):
 
 
 def test_ratings_of_another_edition_are_told_and_made_anew_by_the_command(lake, monkeypatch):
-    for module in ("assay.ratings", "assay.lake.ingest"):
+    for module in ("assay.report.doctor", "assay.lake.ingest"):
         monkeypatch.setattr(f"{module}.EDITION", 2)
     assert found(lake.folder)["RATINGS_OUTDATED"].severity == "ACTION"
     report = ingest(lake)

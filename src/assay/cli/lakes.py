@@ -259,12 +259,12 @@ def _print_checkup(found: HomeCheckup) -> None:
             output.line(f"  {name}: {told or 'none'}")
         if lake.agreements:
             output.line(_agreement_table(lake.agreements))
-    for ailment in found.ailments:
-        names = output.names(ailment.names, SHOWN)
-        command = f"; run: {ailment.command}" if ailment.command else ""
-        output.line(f"{ailment.severity} {ailment.code} [{ailment.where}] {ailment.what}{names}{command}")
-    to_do = sum(ailment.severity != "NOTE" for ailment in found.ailments)
-    output.line(f"{found.verdict}: {to_do} to do, {len(found.ailments)} findings")
+    for issue in found.issues:
+        names = output.names(issue.names, SHOWN)
+        command = f"; run: {issue.command}" if issue.command else ""
+        output.line(f"{issue.severity} {issue.code} [{issue.where}] {issue.what}{names}{command}")
+    to_do = sum(issue.severity != "NOTE" for issue in found.issues)
+    output.line(f"{found.verdict}: {to_do} to do, {len(found.issues)} findings")
 
 
 def _agreement_table(entries: list[Reconciliation]) -> str:

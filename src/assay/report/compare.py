@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
 from assay.backtest.statistics import correlation, max_drawdown, sharpe, wealth
 from assay.base.domain import Atom
-from assay.report.view import RunView, in_order
+from assay.report.small_book import Holdings, all_holdings
+from assay.report.view import RunView, in_order, shared_returns
 from assay.runs import artifacts as layout
-from assay.runs.documents import Candidate, Fate, Winner
 from assay.settings.resolve import dotted
 
 INPUTS = ("source", "as_of", "lake", "superset", "environment", "trials.n")
@@ -46,6 +44,8 @@ METRICS = (
 
 Weights = Mapping[str, float]
 """Coin to net weight."""
+Atoms = tuple[set[str], Mapping[str, str]]
+"""Ids of atoms, and what became of others."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,10 @@ class WeightChange:
 
 @dataclass(frozen=True)
 class BookChange:
-    """The two books of one risk profile.
-
-    Attributes
-    ----------
-    turnover : float
-        What turning one book into the other trades, one way: half the sum of the absolute differences of net weights.
-        Coins count, cash does not.
-    """
+    """The two books of one risk profile."""
 
     turnover: float
+    """What turning one book into the other trades, see :func:`turnover`."""
     cash_a: float
     cash_b: float
     holdings: list[WeightChange]
@@ -112,24 +106,16 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class Performance:
-    """The two walk-forwards of one risk profile.
-
-    Attributes
-    ----------
-    metrics : dict
-        Each over its own days.
-    shared_days : int
-        Days that both walk-forwards have.
-    correlation : float or None
-        Of the daily returns on these days.
-    shared : dict
-        ``sharpe``, ``final_wealth`` and ``max_drawdown`` on these days alone, so that they compare like with like.
-    """
+    """The two walk-forwards of one risk profile."""
 
     metrics: dict[str, MetricChange]
+    """Each over its own days."""
     shared_days: int
+    """Days that both walk-forwards have."""
     correlation: float | None
+    """Of the daily returns on these days."""
     shared: dict[str, MetricChange]
+    """``sharpe``, ``final_wealth`` and ``max_drawdown`` on these days alone, so that they compare like with like."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +150,8 @@ def compare(a: RunView, b: RunView) -> Comparison:
         b=b.run_id,
         inputs=changes(_inputs(a), _inputs(b)),
         settings=changes(_settings(a), _settings(b)),
-        candidates=_candidates(a, b),
-        winners=_winners(a, b),
+        candidates=_membership(_scanned(a), _scanned(b), "no scanner found it"),
+        winners=_membership(_chosen(a), _chosen(b), "was not a candidate"),
         books=_books(a, b),
         performance=_performance(a, b),
         checks=changes(checks_a, checks_b),
@@ -185,7 +171,9 @@ def changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ChangedValue]:
 
 
 def turnover(a: Weights, b: Weights) -> float:
-    """Half the sum of the absolute differences of two books.
+    """Return what turning one book into the other trades: half the sum of the absolute differences of net weights.
+
+    Coins count, cash does not.
 
     >>> turnover({"X": 0.5, "Y": -0.25}, {"X": 0.25, "Z": 0.5})
     0.5
@@ -217,93 +205,64 @@ def _notes(view: RunView) -> list[str]:
     return [*([view.ledger.fault] if view.ledger.fault else []), *found, *gone]
 
 
-def atom_id(found: Candidate | Winner | Fate) -> str:
-    """Return the id of a candidate's, winner's or fate's atom."""
-    return Atom(found.symbol, found.logic, found.direction).id
-
-
-def _candidates(a: RunView, b: RunView) -> Membership | None:
-    if a.raw is None or b.raw is None:
-        return None
-    return _membership(
-        [atom_id(candidate) for candidate in a.raw.candidates],
-        [atom_id(candidate) for candidate in b.raw.candidates],
-        _merged(a),
-        _merged(b),
-        "no scanner found it",
-    )
-
-
-def _merged(view: RunView) -> dict[str, str]:
-    """Map the atoms of pairs that gave way to another quote to that quote."""
+def _scanned(view: RunView) -> Atoms | None:
+    """Return the candidates, and the pairs that gave way to another quote with that quote."""
     if view.raw is None:
-        return {}
+        return None
     kinds = sorted({(candidate.logic, candidate.direction) for candidate in view.raw.candidates})
-    return {
+    merged = {
         Atom(quote.symbol, logic, direction).id: f"merged into {quote.into}"
         for quote in view.raw.merged_quotes
         for logic, direction in kinds
     }
+    return {candidate.atom.id for candidate in view.raw.candidates}, merged
 
 
-def _winners(a: RunView, b: RunView) -> Membership | None:
-    if a.winners is None or b.winners is None:
+def _chosen(view: RunView) -> Atoms | None:
+    """Return the winners, and every candidate with the reason with which it ended."""
+    if view.winners is None:
         return None
-    names = [[winner.atom_id for winner in view.winners.winners] for view in (a, b) if view.winners is not None]
-    return _membership(names[0], names[1], _fates(a), _fates(b), "was not a candidate")
-
-
-def _fates(view: RunView) -> dict[str, str]:
-    """Map each candidate's atom to the reason with which it ended."""
     fates = view.selection.fates if view.selection else []
-    return {atom_id(fate): f"{fate.reason}: {fate.detail}" if fate.detail else fate.reason for fate in fates}
+    told = {fate.atom.id: f"{fate.reason}: {fate.detail}" if fate.detail else fate.reason for fate in fates}
+    return {winner.atom_id for winner in view.winners.winners}, told
 
 
-def _membership(
-    a: Iterable[str], b: Iterable[str], told_by_a: Mapping[str, str], told_by_b: Mapping[str, str], unknown: str
-) -> Membership:
-    first, second = set(a), set(b)
+def _membership(a: Atoms | None, b: Atoms | None, unknown: str) -> Membership | None:
+    if a is None or b is None:
+        return None
     return Membership(
-        both=sorted(first & second),
-        only_a=[Member(name, told_by_b.get(name, unknown)) for name in sorted(first - second)],
-        only_b=[Member(name, told_by_a.get(name, unknown)) for name in sorted(second - first)],
+        both=sorted(a[0] & b[0]),
+        only_a=[Member(name, b[1].get(name, unknown)) for name in sorted(a[0] - b[0])],
+        only_b=[Member(name, a[1].get(name, unknown)) for name in sorted(b[0] - a[0])],
     )
 
 
 def weights(view: RunView) -> dict[str, dict[str, float]]:
     """Return a run's books: risk profile to coin to net weight; coins without weight are left out."""
-    profiles = view.flattened.profiles if view.flattened else {}
-    return {
-        name: {asset.Symbol: asset.Net_Weight for asset in profile.assets if asset.Net_Weight}
-        for name, profile in profiles.items()
-    }
+    return {name: book.weights for name, book in all_holdings(view).items()}
 
 
 def _books(a: RunView, b: RunView) -> dict[str, BookChange]:
-    first, second = weights(a), weights(b)
-    return {name: _book(a, b, name, first[name], second[name]) for name in in_order(first.keys() & second.keys())}
+    first, second = all_holdings(a), all_holdings(b)
+    return {name: _book(first[name], second[name]) for name in in_order(first.keys() & second.keys())}
 
 
-def _book(a: RunView, b: RunView, name: str, first: Weights, second: Weights) -> BookChange:
-    holdings = [
-        WeightChange(coin, first.get(coin, 0.0), second.get(coin, 0.0), second.get(coin, 0.0) - first.get(coin, 0.0))
-        for coin in {*first, *second}
-    ]
-    cash = [holding.cash for view in (a, b) if (holding := view.holding(name)) is not None]
-    ordered = sorted(holdings, key=lambda holding: (-abs(holding.difference), holding.coin))
-    return BookChange(turnover(first, second), cash[0], cash[1], ordered)
+def _book(a: Holdings, b: Holdings) -> BookChange:
+    pairs = {coin: (a.weights.get(coin, 0.0), b.weights.get(coin, 0.0)) for coin in {*a.weights, *b.weights}}
+    changed = [WeightChange(coin, one, other, other - one) for coin, (one, other) in pairs.items()]
+    ordered = sorted(changed, key=lambda change: (-abs(change.difference), change.coin))
+    return BookChange(turnover(a.weights, b.weights), a.cash, b.cash, ordered)
 
 
 def _performance(a: RunView, b: RunView) -> dict[str, Performance]:
-    names = in_order(a.statistics.keys() & b.statistics.keys())
-    return {name: _perform(a, b, name) for name in names}
+    return {name: _perform(a, b, name) for name in in_order(a.statistics.keys() & b.statistics.keys())}
 
 
 def _perform(a: RunView, b: RunView, name: str) -> Performance:
     first, second = a.statistics[name], b.statistics[name]
     known = [metric for metric in METRICS if metric in first or metric in second]
-    shared = _shared(a.returns, b.returns, name)
-    one, other = shared["ret"].to_numpy(), shared["ret_b"].to_numpy()
+    shared = shared_returns(a.returns, b.returns, name)
+    one, other = shared["ret"].to_numpy(), shared["ret_other"].to_numpy()
     measures = {"sharpe": sharpe, "final_wealth": wealth, "max_drawdown": max_drawdown}
     return Performance(
         metrics={metric: _figure(first.get(metric), second.get(metric)) for metric in known},
@@ -311,14 +270,6 @@ def _perform(a: RunView, b: RunView, name: str) -> Performance:
         correlation=correlation(one, other) if shared.height > 1 else None,
         shared={metric: _figure(measure(one), measure(other)) for metric, measure in measures.items() if shared.height},
     )
-
-
-def _shared(a: pl.DataFrame | None, b: pl.DataFrame | None, name: str) -> pl.DataFrame:
-    """Daily returns of one risk profile on the dates that both runs have."""
-    if a is None or b is None:
-        return pl.DataFrame(schema={"date": pl.Date, "ret": pl.Float64, "ret_b": pl.Float64})
-    own = [frame.filter(pl.col("risk_profile") == name).select("date", "ret") for frame in (a, b)]
-    return own[0].join(own[1], on="date", suffix="_b").drop_nulls().sort("date")
 
 
 def _figure(a: float | None, b: float | None) -> MetricChange:

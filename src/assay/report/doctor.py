@@ -8,12 +8,14 @@ only good to know.
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
 import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +29,7 @@ from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
+from assay.ratings import EDITION, RATING_SCHEMA
 from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status, process_started
@@ -50,38 +53,23 @@ VERDICTS = {Exit.OK: "HEALTHY", Exit.FAILED: "TO DO", Exit.INTEGRITY: "DAMAGED"}
 
 
 @dataclass(frozen=True)
-class Ailment:
-    """One line of a check-up.
-
-    Attributes
-    ----------
-    severity : {"INTEGRITY", "ACTION", "NOTE"}
-    code : str
-        Stable name.
-    where : str
-        Lake, file or run.
-    what : str
-        With its numbers.
-    command : str
-        What to run; empty where nothing is to be done.
-    names : tuple of str
-        Symbols, files or runs.
-    """
+class Issue:
+    """One line of a check-up."""
 
     severity: Severity
     code: str
+    """Stable name."""
     where: str
+    """Lake, file or run."""
     what: str
+    """With its numbers."""
     command: str = ""
+    """What to run; empty where nothing is to be done."""
     names: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self) | {"names": list(self.names)}
+    """Symbols, files or runs."""
 
 
-@dataclass(frozen=True)
-class Checkup:
+class LakeCheckup:
     """What a lake looks like.
 
     Attributes
@@ -92,20 +80,42 @@ class Checkup:
         As users write it.
     facts : dict
         Head, span, counts.
-    ailments : list of Ailment
+    issues : list of Issue
         In the order of the checks.
     agreements : list of Reconciliation
         The screener against the lake, one for each scanned instant.
     """
 
-    folder: Path
-    source: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    ailments: list[Ailment] = field(default_factory=list)
-    agreements: list[Reconciliation] = field(default_factory=list)
+    def __init__(self, folder: Path, now: dt.datetime) -> None:
+        self.folder, self.now = folder, now
+        self.source = _source_name(folder)
+        self.live = folder.name.rpartition("-")[0] not in LIVE_KINDS_EXCLUDED
+        self.facts: dict[str, Any] = {}
+        self.issues: list[Issue] = []
+        self.agreements: list[Reconciliation] = []
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The last state; DataError if there is none."""
+        heads = read_heads(self.folder)
+        if not heads:
+            raise DataError("the lake is empty", where=str(self.folder), hint=self.ingest())
+        return Snapshot(self.folder, heads[-1], storage_of(self.folder))
+
+    def ingest(self, more: str = "") -> str:
+        """Return the command that fills this lake."""
+        return f"assay ingest --source {self.source}{more}"
+
+    def restore(self) -> str:
+        """Return what to do where its bytes are lost."""
+        return f"restore it from a copy, or move {self.folder} away and run: {self.ingest()}"
+
+    def issue(self, severity: Severity, code: str, what: str, command: str = "", names: Sequence[str] = ()) -> Issue:
+        """Return an issue of this lake."""
+        return Issue(severity, code, self.folder.name, what, command, tuple(names))
 
 
-def examine(folder: Path, now: dt.datetime) -> Checkup:
+def examine(folder: Path, now: dt.datetime) -> LakeCheckup:
     """Examine the lake in a folder.
 
     Parameters
@@ -115,62 +125,22 @@ def examine(folder: Path, now: dt.datetime) -> Checkup:
     now : datetime
         Bars are overdue by this clock.
     """
-    patient = _Patient(folder, now)
+    lake = LakeCheckup(folder, now)
     for check in (_heads, _tables, _leftovers, _edition, _coverage, _health, _quarantine, _scans):
         try:
-            patient.found.ailments.extend(check(patient))
+            lake.issues.extend(check(lake))
         except DataError:
             break  # an empty lake: the first check has said so
         except IntegrityError as error:
             newer = error.code == "NEWER_FORMAT"  # nothing is damaged, and nothing to be moved away
-            command = error.hint if newer else patient.ingest("restore it from a copy, or")
             severity: Severity = "ACTION" if newer else "INTEGRITY"
-            patient.found.ailments.append(Ailment(severity, error.code, folder.name, str(error), command))
+            command = error.hint if newer else lake.restore()
+            lake.issues.append(lake.issue(severity, error.code, str(error), command))
             break
         except DiskError as error:  # a bucket that does not answer says nothing of what is in it
-            patient.found.ailments.append(Ailment("ACTION", error.code, folder.name, error.what, error.hint))
+            lake.issues.append(lake.issue("ACTION", error.code, error.what, error.hint))
             break
-    return patient.found
-
-
-class _Patient:
-    """A lake, and what the checks have learned of it."""
-
-    def __init__(self, folder: Path, now: dt.datetime) -> None:
-        self.folder, self.now = folder, now
-        self.kind = folder.name.rpartition("-")[0]
-        self.found = Checkup(folder, _source_name(folder))
-        self._snapshot: Snapshot | None = None
-
-    @property
-    def live(self) -> bool:
-        return self.kind not in LIVE_KINDS_EXCLUDED
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The last state.
-
-        Raises
-        ------
-        DataError
-            If there is none.
-        """
-        if self._snapshot is None:
-            heads = read_heads(self.folder)
-            if not heads:
-                raise DataError("the lake is empty", where=str(self.folder), hint=self.ingest())
-            self._snapshot = Snapshot(self.folder, heads[-1], storage_of(self.folder))
-        return self._snapshot
-
-    def ingest(self, before: str = "", more: str = "") -> str:
-        """Return the command that fills this lake."""
-        command = f"assay ingest --source {self.found.source}{more}"
-        return f"{before} move {self.folder} away and run: {command}" if before else command
-
-    def say(
-        self, severity: Severity, code: str, what: str, command: str = "", names: Sequence[str] = ()
-    ) -> Iterator[Ailment]:
-        yield Ailment(severity, code, self.folder.name, what, command, tuple(names))
+    return lake
 
 
 def _source_name(folder: Path) -> str:
@@ -181,18 +151,18 @@ def _source_name(folder: Path) -> str:
         return folder.name.rpartition("-")[0]
 
 
-def _heads(patient: _Patient) -> Iterator[Ailment]:
+def _heads(lake: LakeCheckup) -> Iterator[Issue]:
     """Look for a torn last line, lines that nobody wrote, and a lake without a state."""
-    path = patient.folder / HEADS
+    path = lake.folder / HEADS
     data = path.read_bytes() if path.is_file() else b""
     torn = len(data) - (data.rfind(b"\n") + 1)
     if torn:
         what = f"the last line of {HEADS} is torn ({torn} bytes): a writer died, the line is no state"
-        yield from patient.say("ACTION", "TORN_HEADS", what, patient.ingest())
-    if not read_heads(patient.folder):
-        yield from patient.say("ACTION", "EMPTY_LAKE", "nothing was ingested", patient.ingest())
-    record = patient.snapshot.record
-    patient.found.facts.update(
+        yield lake.issue("ACTION", "TORN_HEADS", what, lake.ingest())
+    if not read_heads(lake.folder):
+        yield lake.issue("ACTION", "EMPTY_LAKE", "nothing was ingested", lake.ingest())
+    record = lake.snapshot.record
+    lake.facts.update(
         head=record.head,
         symbols=record.symbols,
         rows=dict(record.rows),
@@ -202,32 +172,30 @@ def _heads(patient: _Patient) -> Iterator[Ailment]:
     )
 
 
-def _tables(patient: _Patient) -> Iterator[Ailment]:
+def _tables(lake: LakeCheckup) -> Iterator[Issue]:
     """Compare every table with the version that the last state names, and open each of its files."""
     ahead = []
-    for table, version in sorted(patient.snapshot.versions.items()):
-        path = storage_of(patient.folder).table(table)
+    for table, version in sorted(lake.snapshot.versions.items()):
+        path = storage_of(lake.folder).table(table)
         try:
             last = delta.current_version(path)
         except DiskError as error:
-            yield from patient.say(
-                "INTEGRITY", "TABLE_DAMAGED", str(error), patient.ingest("restore it from a copy, or")
-            )
+            yield lake.issue("INTEGRITY", "TABLE_DAMAGED", str(error), lake.restore())
             continue
         if last is None or last < version:
             what = f"table {table} ends at version {last}, the head names {version}"
-            yield from patient.say("INTEGRITY", "TABLE_BEHIND", what, patient.ingest("restore it from a copy, or"))
+            yield lake.issue("INTEGRITY", "TABLE_BEHIND", what, lake.restore())
             continue
-        yield from _files(patient, table, version)
+        yield from _files(lake, table, version)
         if last > version:
             ahead.append(f"{table} {last} > {version}")
     if ahead:
         what = "tables are ahead of the last head: a writer died before its commit; the next write leaves that out"
-        yield from patient.say("NOTE", "TABLES_AHEAD", what, "", ahead)
+        yield lake.issue("NOTE", "TABLES_AHEAD", what, "", ahead)
 
 
-def _files(patient: _Patient, table: str, version: int) -> Iterator[Ailment]:
-    content = delta.content(storage_of(patient.folder).table(table), version)
+def _files(lake: LakeCheckup, table: str, version: int) -> Iterator[Issue]:
+    content = delta.content(storage_of(lake.folder).table(table), version)
     bad = []
     for file in content.files:
         try:
@@ -236,33 +204,30 @@ def _files(patient: _Patient, table: str, version: int) -> Iterator[Ailment]:
             bad.append(f"{Path(file).name}: {str(error).splitlines()[0][:100]}")
     if bad:
         what = f"{len(bad)} of {len(content.files)} files of table {table} are missing or damaged"
-        restore = patient.ingest("restore it from a copy, or")
-        yield from patient.say("INTEGRITY", "TABLE_DAMAGED", what, restore, bad)
+        yield lake.issue("INTEGRITY", "TABLE_DAMAGED", what, lake.restore(), bad)
 
 
-def _leftovers(patient: _Patient) -> Iterator[Ailment]:
+def _leftovers(lake: LakeCheckup) -> Iterator[Issue]:
     """Look for files that a writer would have removed, unless one is at work."""
-    yield from leftovers(patient.folder)
-    if _writer_at_work(patient.folder):
-        yield from patient.say(
-            "NOTE", "WRITER_AT_WORK", "an ingestion holds the lake's lock; what it will add is not told"
-        )
+    yield from leftovers(lake.folder)
+    if _writer_at_work(lake.folder):
+        yield lake.issue("NOTE", "WRITER_AT_WORK", "an ingestion holds the lake's lock; what it will add is not told")
         return
-    spool = sorted(path.name for path in (patient.folder / "spool").glob("*") if path.is_file())
+    spool = sorted(path.name for path in (lake.folder / "spool").glob("*") if path.is_file())
     if spool:
         what = (
             "bars were fetched and are not in the lake yet: an ingestion was cut off; the next one goes on from there"
         )
-        yield from patient.say("ACTION", "SPOOL_LEFT", what, patient.ingest(), spool)
+        yield lake.issue("ACTION", "SPOOL_LEFT", what, lake.ingest(), spool)
 
 
-def leftovers(*folders: Path) -> Iterator[Ailment]:
+def leftovers(*folders: Path) -> Iterator[Issue]:
     """Look for temporary files of processes that are gone."""
     found = [path for folder in folders if folder.is_dir() for path in folder.rglob(".*.tmp") if path.is_file()]
     dead = sorted(str(path) for path in found if not _has_owner(path))
     if dead:
         what = "temporary files are left of processes that died; they are of no use"
-        yield Ailment("ACTION", "LEFTOVER_FILES", folders[0].name, what, f"rm {shlex.join(dead)}", tuple(dead))
+        yield Issue("ACTION", "LEFTOVER_FILES", folders[0].name, what, f"rm {shlex.join(dead)}", tuple(dead))
 
 
 def _has_owner(path: Path) -> bool:
@@ -273,8 +238,6 @@ def _has_owner(path: Path) -> bool:
 
 def _writer_at_work(folder: Path) -> bool:
     """Tell whether somebody holds the lake's lock; it is tried in passing, and nobody has to wait for that."""
-    import fcntl
-
     try:
         with (folder / LOCK).open("rb") as stream:
             fcntl.flock(stream.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -285,46 +248,44 @@ def _writer_at_work(folder: Path) -> bool:
     return False
 
 
-def _edition(patient: _Patient) -> Iterator[Ailment]:
+def _edition(lake: LakeCheckup) -> Iterator[Issue]:
     """Compare the rules by which the bars are rated with this package's."""
-    from assay.ratings import EDITION, RATING_SCHEMA
-
-    record, version = patient.snapshot.record, patient.snapshot.versions.get("ratings")
+    record, version = lake.snapshot.record, lake.snapshot.versions.get("ratings")
     if version is None:
-        yield from patient.say("ACTION", "NO_RATINGS", "the lake has bars and no ratings", patient.ingest())
-    elif record.edition != EDITION or _columns(patient.folder, "ratings", version) != dict(RATING_SCHEMA):
+        yield lake.issue("ACTION", "NO_RATINGS", "the lake has bars and no ratings", lake.ingest())
+    elif record.edition != EDITION or _columns(lake.folder, "ratings", version) != dict(RATING_SCHEMA):
         what = f"bars are rated by edition {record.edition} of the rules, this package has {EDITION}"
-        yield from patient.say("ACTION", "RATINGS_OUTDATED", what, patient.ingest())
+        yield lake.issue("ACTION", "RATINGS_OUTDATED", what, lake.ingest())
 
 
-def _coverage(patient: _Patient) -> Iterator[Ailment]:
+def _coverage(lake: LakeCheckup) -> Iterator[Issue]:
     """Look whether the bars reach up to now, in a lake whose source goes on."""
-    if not patient.live:
+    if not lake.live:
         return
-    length = INTERVALS[patient.snapshot.interval]
-    last = patient.snapshot.last_close()
-    due = (patient.now - LATE - last) // length
+    length = INTERVALS[lake.snapshot.interval]
+    last = lake.snapshot.last_close()
+    due = (lake.now - LATE - last) // length
     if due >= 1:
         what = f"{due} bars of each symbol are due: the last one closed at {format_instant(last)}"
-        yield from patient.say("ACTION", "LAKE_BEHIND", what, patient.ingest(more=" --scan"))
-    failed = [name for item in patient.snapshot.record.findings if item.code == "SYMBOL_FAILED" for name in item.names]
+        yield lake.issue("ACTION", "LAKE_BEHIND", what, lake.ingest(" --scan"))
+    failed = [name for item in lake.snapshot.record.findings if item.code == "SYMBOL_FAILED" for name in item.names]
     if failed:
         what = f"{len(failed)} symbols could not be fetched the last time"
-        yield from patient.say("ACTION", "SYMBOL_FAILED", what, patient.ingest(), failed)
+        yield lake.issue("ACTION", "SYMBOL_FAILED", what, lake.ingest(), failed)
 
 
-def _health(patient: _Patient) -> Iterator[Ailment]:
+def _health(lake: LakeCheckup) -> Iterator[Issue]:
     """Audit every symbol of the last days; what is stale in a lake that goes on can be asked for again."""
-    if patient.snapshot.interval != "1d":
+    if lake.snapshot.interval != "1d":
         return
-    market = patient.snapshot.market(days=WINDOW)
+    market = lake.snapshot.market(days=WINDOW)
     health = symbol_health(market, market.symbols, market.rejections())
     counted: dict[str, list[str]] = {}
     for entry in health:
         counted.setdefault(entry.status, []).append(f"{entry.symbol}: {entry.cause}")
-    patient.found.facts["health"] = {status: len(names) for status, names in sorted(counted.items())}
+    lake.facts["health"] = {status: len(names) for status, names in sorted(counted.items())}
     meaning: dict[str, tuple[Severity, str, str]] = {
-        "STALE": ("ACTION" if patient.live else "NOTE", "lack their last bar and are vetoed", patient.ingest()),
+        "STALE": ("ACTION" if lake.live else "NOTE", "lack their last bar and are vetoed", lake.ingest()),
         "TOXIC": ("NOTE", "have bars that no market makes and are vetoed", ""),
         "DELISTED": ("NOTE", "have left the exchange", ""),
         "GAPS": ("NOTE", "have days without a bar; nothing is filled", ""),
@@ -333,41 +294,41 @@ def _health(patient: _Patient) -> Iterator[Ailment]:
         names = counted.get(status, [])
         if names:
             told = f"{len(names)} of {len(health)} symbols {what}"
-            yield from patient.say(severity, status, told, command if severity == "ACTION" else "", names)
+            yield lake.issue(severity, status, told, command if severity == "ACTION" else "", names)
 
 
-def _quarantine(patient: _Patient) -> Iterator[Ailment]:
+def _quarantine(lake: LakeCheckup) -> Iterator[Issue]:
     """Count refused rows by reason."""
-    rows = patient.snapshot.quarantine()
+    rows = lake.snapshot.quarantine()
     counted = rows.group_by("reason").len().sort("len", "reason", descending=[True, False])
     reasons = {str(reason): int(number) for reason, number in counted.iter_rows()}
-    patient.found.facts["quarantine"] = reasons
+    lake.facts["quarantine"] = reasons
     if reasons:
         names = [f"{reason}: {number}" for reason, number in reasons.items()]
-        yield from patient.say("NOTE", "QUARANTINE", f"{rows.height} rows were refused; they are no bars", "", names)
+        yield lake.issue("NOTE", "QUARANTINE", f"{rows.height} rows were refused; they are no bars", "", names)
 
 
-def _scans(patient: _Patient) -> Iterator[Ailment]:
+def _scans(lake: LakeCheckup) -> Iterator[Issue]:
     """Look at the age of the last scan, and at how the screener agrees with the lake."""
-    patient.found.agreements.extend(agreements(patient.snapshot))
-    if not patient.found.agreements:
-        if patient.live:
-            command = patient.ingest(more=" --scan")
-            yield from patient.say("NOTE", "NEVER_SCANNED", "the screener was never asked", command)
+    lake.agreements.extend(agreements(lake.snapshot))
+    if not lake.agreements:
+        if lake.live:
+            command = lake.ingest(" --scan")
+            yield lake.issue("NOTE", "NEVER_SCANNED", "the screener was never asked", command)
         return
-    last = patient.found.agreements[-1]
-    patient.found.facts["last_scan"] = format_instant(last.scanned_at)
-    age = patient.now - last.scanned_at
-    if patient.live and age > OLD_SCAN:
+    last = lake.agreements[-1]
+    lake.facts["last_scan"] = format_instant(last.scanned_at)
+    age = lake.now - last.scanned_at
+    if lake.live and age > OLD_SCAN:
         what = f"the last scan is {age / DAY:.0f} days old"
-        yield from patient.say("ACTION", "SCAN_OLD", what, patient.ingest(more=" --scan"))
+        yield lake.issue("ACTION", "SCAN_OLD", what, lake.ingest(" --scan"))
     finding = last.finding()
     if finding is not None:
         share = last.equal / last.compared
         severity: Severity = "ACTION" if share < LEAST_EQUAL else "NOTE"
         what = f"{last.compared - last.equal} of {last.compared} values of the last scan differ from the lake's"
-        command = f"assay scan --source {patient.found.source}" if severity == "ACTION" else ""
-        yield from patient.say(severity, finding.code, what, command, finding.names)
+        command = f"assay scan --source {lake.source}" if severity == "ACTION" else ""
+        yield lake.issue(severity, finding.code, what, command, finding.names)
 
 
 def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:
@@ -381,13 +342,13 @@ def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:
 class HomeCheckup:
     """What a home folder looks like: its lakes one by one, and all that was found."""
 
-    lakes: list[Checkup]
-    ailments: list[Ailment]
+    lakes: list[LakeCheckup]
+    issues: list[Issue]
 
     @property
     def exit_code(self) -> int:
         """0 where healthy, 1 where something is to be done, 3 for damage."""
-        severities = {ailment.severity for ailment in self.ailments}
+        severities = {issue.severity for issue in self.issues}
         if "INTEGRITY" in severities:
             return int(Exit.INTEGRITY)
         return int(Exit.FAILED) if "ACTION" in severities else int(Exit.OK)
@@ -411,14 +372,14 @@ class HomeCheckup:
                 }
                 for lake in self.lakes
             ],
-            "findings": [ailment.as_dict() for ailment in self.ailments],
+            "findings": [asdict(issue) | {"names": list(issue.names)} for issue in self.issues],
         }
 
 
 def examine_home(home: Home, source: str | None, now: dt.datetime) -> HomeCheckup:
     """Examine lakes (of one source, or all), runs, registry and disk."""
     lakes = [examine(folder, now) for folder in _lakes(home, source)]
-    found = [ailment for lake in lakes for ailment in lake.ailments]
+    found = [issue for lake in lakes for issue in lake.issues]
     for check in (
         _no_lake(lakes, source),
         _runs(home),
@@ -437,13 +398,13 @@ def _lakes(home: Home, source: str | None) -> list[Path]:
     return sorted(path for path in home.lake.iterdir() if path.is_dir()) if home.lake.is_dir() else []
 
 
-def _no_lake(lakes: list[Checkup], source: str | None) -> Iterator[Ailment]:
+def _no_lake(lakes: list[LakeCheckup], source: str | None) -> Iterator[Issue]:
     if not lakes:
         command = f"assay ingest --source {source or 'binance --scan'}"
-        yield Ailment("ACTION", "NO_LAKE", "lake/", "nothing was ingested into this home folder", command)
+        yield Issue("ACTION", "NO_LAKE", "lake/", "nothing was ingested into this home folder", command)
 
 
-def _runs(home: Home) -> Iterator[Ailment]:
+def _runs(home: Home) -> Iterator[Issue]:
     """Look for runs that died, and for directories that no run has come to."""
     entered = _registered(home)
     for name in home.run_ids():
@@ -455,25 +416,25 @@ def _runs(home: Home) -> Iterator[Ailment]:
             status = Status.read(folder).seen()
         except (IntegrityError, TypeError) as error:
             what = f"its status cannot be read: {error}"
-            yield Ailment("INTEGRITY", "RUN_UNREADABLE", name, what, f"assay verify {name}")
+            yield Issue("INTEGRITY", "RUN_UNREADABLE", name, what, f"assay verify {name}")
             continue
         resume = f"assay run {status.profile} --resume --run-id {name}"
         if status.state == "DEAD":
             what = f"its process is gone; it had come to {status.stage}"
-            yield Ailment("ACTION", "RUN_DEAD", name, what, resume if (folder / MANIFEST).is_file() else "")
+            yield Issue("ACTION", "RUN_DEAD", name, what, resume if (folder / MANIFEST).is_file() else "")
         elif status.state == "VALID" and name not in entered:
             if (folder / LEDGER).is_file():
-                yield Ailment("ACTION", "RUN_NOT_ENTERED", name, "it is sealed and not in the registry", resume)
+                yield Issue("ACTION", "RUN_NOT_ENTERED", name, "it is sealed and not in the registry", resume)
             else:
                 what = "it says VALID and has no ledger"
-                yield Ailment("INTEGRITY", "RUN_WITHOUT_LEDGER", name, what, f"assay verify {name}")
+                yield Issue("INTEGRITY", "RUN_WITHOUT_LEDGER", name, what, f"assay verify {name}")
 
 
-def _orphan(folder: Path) -> Iterator[Ailment]:
+def _orphan(folder: Path) -> Iterator[Issue]:
     """Look at a directory without a status; a run writes it within a moment."""
     if time.time() - folder.stat().st_mtime > FRESH:
         what = "the directory was claimed, and no run began in it"
-        yield Ailment("ACTION", "RUN_ORPHANED", folder.name, what, f"rm -r {shlex.quote(str(folder))}")
+        yield Issue("ACTION", "RUN_ORPHANED", folder.name, what, f"rm -r {shlex.quote(str(folder))}")
 
 
 def _registered(home: Home) -> frozenset[str]:
@@ -483,23 +444,23 @@ def _registered(home: Home) -> frozenset[str]:
         return frozenset(home.run_ids())  # what is wrong with the registry is told by its own check
 
 
-def _registry(home: Home) -> Iterator[Ailment]:
+def _registry(home: Home) -> Iterator[Issue]:
     if not home.registry.is_file():
         return
     try:
         registry.check(home.registry)
     except LedgerError as error:
         command = "restore runs/registry.jsonl from a copy; assay verify RUN tells which runs it touches"
-        yield Ailment("INTEGRITY", "REGISTRY", "runs/registry.jsonl", str(error), command)
+        yield Issue("INTEGRITY", "REGISTRY", "runs/registry.jsonl", str(error), command)
 
 
-def _disk(home: Home, lakes: list[Checkup]) -> Iterator[Ailment]:
+def _disk(home: Home, lakes: list[LakeCheckup]) -> Iterator[Issue]:
     place = next((path for path in (home.path, *home.path.parents) if path.exists()), Path("/"))
     free = shutil.disk_usage(place).free
     size = max((_size(lake.folder) for lake in lakes), default=0)
     if free < max(ROOM, 2 * size):
         what = f"{free / 1e9:.1f} GB are free, the largest lake has {size / 1e9:.1f} GB"
-        yield Ailment("ACTION", "DISK_SPACE", str(home.path), what, f"df -h {home.path}")
+        yield Issue("ACTION", "DISK_SPACE", str(home.path), what, f"df -h {home.path}")
 
 
 def _size(folder: Path) -> int:

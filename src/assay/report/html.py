@@ -24,10 +24,10 @@ from assay.report.findings import verdict
 from assay.report.markdown import NOISE, count, integer, percent, ratio, visible
 from assay.report.meta import compose_meta, profiles_of, validation_of
 from assay.report.prose import Passage, passages
-from assay.report.sections import Labelled, risk_profiles, sentence, shared_returns, span
+from assay.report.sections import Labelled, risk_profiles, sentence, span
 from assay.report.small_book import by_size, holdings
 from assay.report.templating import Banner, Block, document, environment
-from assay.report.view import LedgerView, RunView, open_run
+from assay.report.view import LedgerView, RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
 from assay.runs.run import Run
 

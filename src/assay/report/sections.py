@@ -35,7 +35,7 @@ from assay.report.markdown import (
     sparkline,
 )
 from assay.report.small_book import Holdings, by_size, holdings
-from assay.report.view import LedgerView, RunView, in_order, step_of
+from assay.report.view import LedgerView, RunView, in_order, shared_returns, step_of
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.artifacts import STEP_NAMES, step_title
@@ -520,17 +520,6 @@ def correlated(runs: Labelled) -> list[tuple[str, str, str, int, float | None]]:
             measured = correlation(shared["ret"], shared["ret_other"]) if shared.height >= LEAST_DAYS else None
             found.append((name, one, other, shared.height, measured))
     return found
-
-
-def shared_returns(one: pl.DataFrame | None, other: pl.DataFrame | None, name: str) -> pl.DataFrame:
-    """Return ``date``, ``ret`` and ``ret_other`` of a risk profile on the days that both runs have."""
-    if one is None or other is None:
-        return pl.DataFrame(schema={"date": pl.Date, "ret": pl.Float64, "ret_other": pl.Float64})
-    first, second = (
-        frame.filter(pl.col("risk_profile") == name, pl.col("ret").is_finite()).select("date", "ret")
-        for frame in (one, other)
-    )
-    return first.join(second, on="date", how="inner", suffix="_other").sort("date")
 
 
 # --- rendering --------------------------------------------------------------------------------------------------------

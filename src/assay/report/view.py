@@ -366,6 +366,17 @@ def table_of(run: Run, artifact: Artifact[pl.DataFrame], columns: Columns) -> pl
         return None
 
 
+def shared_returns(one: pl.DataFrame | None, other: pl.DataFrame | None, name: str) -> pl.DataFrame:
+    """Return ``date``, ``ret`` and ``ret_other`` of a risk profile on the days that both runs have."""
+    if one is None or other is None:
+        return pl.DataFrame(schema={"date": pl.Date, "ret": pl.Float64, "ret_other": pl.Float64})
+    first, second = (
+        frame.filter(pl.col("risk_profile") == name, pl.col("ret").is_finite()).select("date", "ret")
+        for frame in (one, other)
+    )
+    return first.join(second, on="date", how="inner", suffix="_other").sort("date")
+
+
 def _deflated(statistics: Metrics, trials: Mapping[str, Any]) -> Metrics:
     """Put the deflated Sharpe ratios beside the others; they lie apart since they depend on what else was tried."""
     added = _metrics(trials.get("as_run"))
