@@ -8,91 +8,61 @@ setting that differs is replaced alone, too.
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from assay.backtest.decision import Decision, decide
+from assay.base.constants import TOLERANCE
 from assay.base.domain import format_instant
 from assay.base.errors import AssayError, IntegrityError, UsageError
-from assay.lake.snapshot import pin
-from assay.report.compare import Weights, turnover, weights
+from assay.lake.snapshot import Snapshot, pin
+from assay.report.compare import Weights, turnover
+from assay.report.small_book import all_holdings
 from assay.report.view import RunView, in_order
+from assay.runs.home import Home
 from assay.runs.request import Request
 from assay.settings.model import Profile, Scanner
 from assay.settings.resolve import dotted
 
-if TYPE_CHECKING:
-    from assay.lake.snapshot import Snapshot
-    from assay.runs.home import Home
-
 GROUPS = ("settings", "data", "date")
-SAME = 1e-9
-"""Books that differ by less are the same, as in a replay: what is left is rounding."""
 IDENTITY = ("profile.name", "profile.description", "profile.direction", "profile.logics", "profile.scanners")
 """Settings that make a profile another one; they change together, with scanners that only one of the runs knows."""
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a decision is made of."""
-
-    profile: Profile
-    scanners: Mapping[str, Scanner]
-    head: int
-    as_of: dt.datetime
-
-
-@dataclass(frozen=True)
 class Portfolio:
-    """What was decided.
-
-    Attributes
-    ----------
-    candidates, winners : frozenset of str
-        Atom ids.
-    books : mapping of str to mapping
-        Risk profile to coin to net weight; an empty book is all cash.
-    """
+    """What was decided: ids of atoms, and risk profile to coin to net weight; an empty book is all cash."""
 
     candidates: frozenset[str]
     winners: frozenset[str]
     books: Mapping[str, Weights]
 
 
-Decide = Callable[[Inputs], Portfolio]
+Decide = Callable[[Request], Portfolio]
 """Takes one decision; raises an error of ours where it cannot be taken."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What replacing some inputs of the first run by the second's does.
-
-    Attributes
-    ----------
-    replaced : list of str
-        Groups of inputs, or settings.
-    impossible : str or None
-        Why this decision cannot be taken; everything else is then empty.
-    turnover : dict
-        Risk profile to the turnover between the first run's book and this one.
-    remaining : dict
-        The same between this book and the second run's: 0 where these inputs explain the whole change.
-    """
+    """What replacing some inputs of the first run by the second's does."""
 
     replaced: list[str]
-    impossible: str | None
-    candidates_gained: int
-    candidates_lost: int
-    winners_gained: int
-    winners_lost: int
-    turnover: dict[str, float]
-    remaining: dict[str, float]
+    """Groups of inputs, or settings."""
+    impossible: str | None = None
+    """Why this decision cannot be taken; everything else is then empty."""
+    candidates_gained: int = 0
+    candidates_lost: int = 0
+    winners_gained: int = 0
+    winners_lost: int = 0
+    turnover: dict[str, float] = field(default_factory=dict)
+    """Risk profile to the turnover between the first run's book and this one."""
+    remaining: dict[str, float] = field(default_factory=dict)
+    """The same between this book and the second run's: 0 where these inputs explain the whole change."""
 
     @property
     def moved(self) -> float:
@@ -108,36 +78,26 @@ class Effect:
     def idle(self) -> bool:
         """Whether nothing at all changed."""
         counts = (self.candidates_gained, self.candidates_lost, self.winners_gained, self.winners_lost)
-        return self.impossible is None and not any(counts) and max(self.turnover.values(), default=0.0) <= SAME
+        return self.impossible is None and not any(counts) and max(self.turnover.values(), default=0.0) <= TOLERANCE
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Which input changed what.
-
-    Attributes
-    ----------
-    impossible : str or None
-        Why nothing can be attributed.
-    differ : list of str
-        Groups of inputs that differ.
-    effects : list of Effect
-        Every combination of these groups, from the smallest; the last one is the whole change.
-    settings : list of Effect
-        Every setting that differs, replaced alone.
-    reproduced : dict
-        ``a`` and ``b``: the largest difference of a weight between what was recorded and what is decided again. More
-        than rounding means that something else differs: versions of packages, or of this program.
-    verdict : list of str
-        The same in sentences.
-    """
+    """Which input changed what."""
 
     impossible: str | None
+    """Why nothing can be attributed."""
     differ: list[str]
+    """Groups of inputs that differ."""
     effects: list[Effect]
+    """Every combination of these groups, from the smallest; the last one is the whole change."""
     settings: list[Effect]
+    """Every setting that differs, replaced alone."""
     reproduced: dict[str, float | None]
+    """``a`` and ``b``: the largest difference of a weight between what was recorded and what is decided again. More
+    than rounding means that something else differs: versions of packages, or of this program."""
     verdict: list[str]
+    """The same in sentences."""
 
 
 def unattributed(reason: str) -> Attribution:
@@ -145,12 +105,12 @@ def unattributed(reason: str) -> Attribution:
     return Attribution(reason, [], [], [], {"a": None, "b": None}, [f"the change cannot be attributed: {reason}"])
 
 
-def attribute(a: Inputs, b: Inputs, decide: Decide, recorded: tuple[RunView, RunView]) -> Attribution:
+def attribute(a: Request, b: Request, decide: Decide, recorded: tuple[RunView, RunView]) -> Attribution:
     """Decide again with one group of inputs replaced at a time.
 
     Parameters
     ----------
-    a, b : Inputs
+    a, b : Request
         Of the first and the second run, on one lake.
     decide : callable
         Takes a decision.
@@ -169,8 +129,8 @@ def attribute(a: Inputs, b: Inputs, decide: Decide, recorded: tuple[RunView, Run
     ]
     settings = [_effect(names, partial(decide, inputs), first, second) for names, inputs in one_setting_at_a_time(a, b)]
     reproduced = {
-        "a": _largest_difference(weights(recorded[0]), first.books),
-        "b": _largest_difference(weights(recorded[1]), second.books),
+        name: _largest_difference({one: book.weights for one, book in all_holdings(view).items()}, made.books)
+        for name, view, made in zip("ab", recorded, (first, second), strict=True)
     }
     return Attribution(None, differ, effects, settings, reproduced, _verdict(differ, effects, settings, reproduced))
 
@@ -178,13 +138,13 @@ def attribute(a: Inputs, b: Inputs, decide: Decide, recorded: tuple[RunView, Run
 def portfolio(decision: Decision, profile: Profile) -> Portfolio:
     """Return what is compared of a decision."""
     return Portfolio(
-        candidates=frozenset(f"{c.symbol}_{c.logic}_{c.direction}" for c in decision.discovery.candidates),
+        candidates=frozenset(candidate.atom.id for candidate in decision.discovery.candidates),
         winners=frozenset(atom.id for atom in decision.selection.winner_atoms) if decision.selection else frozenset(),
         books={name: decision.net.get(name, {}) for name in profile.risk.risk_profiles},
     )
 
 
-def _replaced(a: Inputs, b: Inputs, groups: Sequence[str]) -> Inputs:
+def _replaced(a: Request, b: Request, groups: Sequence[str]) -> Request:
     made = a
     if "settings" in groups:
         made = replace(made, profile=b.profile, scanners=b.scanners)
@@ -193,7 +153,7 @@ def _replaced(a: Inputs, b: Inputs, groups: Sequence[str]) -> Inputs:
     return replace(made, as_of=b.as_of) if "date" in groups else made
 
 
-def one_setting_at_a_time(a: Inputs, b: Inputs) -> Iterator[tuple[list[str], Inputs]]:
+def one_setting_at_a_time(a: Request, b: Request) -> Iterator[tuple[list[str], Request]]:
     """Yield the first run's inputs with one setting of the second's, for each that differs."""
     first, second = _settings(a), _settings(b)
     names = [name for name in sorted({*first, *second}) if first.get(name) != second.get(name)]
@@ -207,7 +167,7 @@ def one_setting_at_a_time(a: Inputs, b: Inputs) -> Iterator[tuple[list[str], Inp
         yield group, replace(a, profile=profile, scanners=scanners)
 
 
-def _settings(inputs: Inputs) -> dict[str, Any]:
+def _settings(inputs: Request) -> dict[str, Any]:
     """Return dotted settings; a scanner stays whole where the other run may not know it."""
     found = dotted(inputs.profile.model_dump(mode="json"), "profile.")
     for name, scanner in inputs.scanners.items():
@@ -231,10 +191,9 @@ def _effect(names: list[str], decide: Callable[[], Portfolio], first: Portfolio,
     try:
         made = decide()
     except AssayError as error:
-        return Effect(names, str(error), 0, 0, 0, 0, {}, {})
+        return Effect(names, str(error))
     return Effect(
         replaced=names,
-        impossible=None,
         candidates_gained=len(made.candidates - first.candidates),
         candidates_lost=len(first.candidates - made.candidates),
         winners_gained=len(made.winners - first.winners),
@@ -270,7 +229,7 @@ def _verdict(
         f"the books of run {run} are not decided again to rounding (largest difference {gap:.1e}): something besides "
         "settings, data and date differs, such as a version of this program or of a package"
         for run, gap in reproduced.items()
-        if gap is not None and gap > SAME
+        if gap is not None and gap > TOLERANCE
     ]
     if not differ:
         return [*told, "settings, data and date are the same: there is nothing to attribute"]
@@ -287,7 +246,7 @@ def _sentence(effect: Effect) -> str:
         return f"{name}: cannot be replaced ({effect.impossible})"
     if effect.idle:
         return f"{name}: no effect"
-    whole = "" if effect.left > SAME else "; that is the whole change of the books"
+    whole = "" if effect.left > TOLERANCE else "; that is the whole change of the books"
     return (
         f"{name}: candidates +{effect.candidates_gained} -{effect.candidates_lost}, "
         f"winners +{effect.winners_gained} -{effect.winners_lost}, "
@@ -315,11 +274,7 @@ def attribution_of(home: Home, views: tuple[RunView, RunView]) -> Attribution:
     except AssayError as error:
         return unattributed(str(error))
     with threadpool_limits(1):  # as in a run: equal inputs give equal weights
-        return attribute(_inputs(a), _inputs(b), _decider(snapshots), views)
-
-
-def _inputs(request: Request) -> Inputs:
-    return Inputs(request.profile, request.scanners, request.head, request.as_of)
+        return attribute(a, b, _decider(snapshots), views)
 
 
 def _snapshot(request: Request) -> Snapshot:
@@ -337,10 +292,10 @@ def _snapshot(request: Request) -> Snapshot:
     return snapshot
 
 
-def _decider(snapshots: dict[int, Snapshot]) -> Callable[[Inputs], Portfolio]:
+def _decider(snapshots: dict[int, Snapshot]) -> Callable[[Request], Portfolio]:
     market = lru_cache(maxsize=4)(lambda head, as_of, days: snapshots[head].market(as_of, days))
 
-    def again(inputs: Inputs) -> Portfolio:
+    def again(inputs: Request) -> Portfolio:
         last = snapshots[inputs.head].last_close()
         if inputs.as_of > last:
             raise UsageError(f"the data of head {inputs.head} end at {format_instant(last)}")

@@ -237,11 +237,6 @@ def _membership(a: Atoms | None, b: Atoms | None, unknown: str) -> Membership | 
     )
 
 
-def weights(view: RunView) -> dict[str, dict[str, float]]:
-    """Return a run's books: risk profile to coin to net weight; coins without weight are left out."""
-    return {name: book.weights for name, book in all_holdings(view).items()}
-
-
 def _books(a: RunView, b: RunView) -> dict[str, BookChange]:
     first, second = all_holdings(a), all_holdings(b)
     return {name: _book(first[name], second[name]) for name in in_order(first.keys() & second.keys())}

@@ -21,6 +21,7 @@ from assay.report.markdown import Safe, escape, table, visible
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 )
+CELLS = " | "
 FILTERS = ("bullets", "integer", "names", "number", "percent", "plain", "ratio", "seconds", "yes")
 """Functions of :mod:`assay.report.markdown` that templates know by their own names."""
 
@@ -47,29 +48,35 @@ def _environment(finalize: Callable[[Any], Any], **settings: Any) -> Environment
 
 @lru_cache(maxsize=1)
 def markdown_environment() -> Environment:
-    """Return the environment of Markdown templates.
-
-    A block in ``{% filter table %}`` is a table: cells between `` | ``, the first row is its header, and a header that
-    begins with ``>`` is aligned to the right.
-    """
+    """Return the environment of Markdown templates, see :func:`tidy` for what they write tables as."""
     made = _environment(lambda value: Markup(escape(value)), lstrip_blocks=True)  # noqa: S704 - escaped as Markdown
     made.filters |= {name: getattr(markdown, name) for name in FILTERS}
-    made.filters |= {"counted": markdown.count, "table": _table, "cells": _cells}
+    made.filters |= {"counted": markdown.count, "table": lambda *given: Safe(_table(*given) + "\n"), "cells": _cells}
     return made
 
 
+def tidy(text: str) -> Safe:
+    """Return what a template made, with one empty line where it left several, and with its tables drawn.
+
+    Lines below each other with cells between `` | `` are a table: the first is its header, in which ``>`` aligns a
+    column to the right. No value can make one, since bars in values are escaped. A longer table stands in
+    ``{% filter table(limit, more) %}``.
+    """
+    blocks = re.split(r"\n{2,}", text.strip("\n"))
+    return Safe("\n\n".join(_table(block) if _is_table(block) else block for block in blocks) + "\n")
+
+
+def _is_table(block: str) -> bool:
+    return CELLS in block and not block.startswith("| ")  # a table that is drawn already
+
+
 def _table(block: str, limit: int | None = None, more: str = "") -> Safe:
-    rows = [[Safe(cell.strip()) for cell in line.split(" | ")] for line in block.split("\n") if line.strip()]
-    return Safe(table(rows[0], rows[1:], limit, more) + "\n")
+    rows = [[Safe(cell.strip()) for cell in line.split(CELLS)] for line in block.split("\n") if line.strip()]
+    return table(rows[0], rows[1:], limit, more)
 
 
 def _cells(row: Sequence[object]) -> Safe:
-    return markdown.join(row, " | ")
-
-
-def tidy(text: str) -> Safe:
-    """Return what a template made, with one empty line where it left several."""
-    return Safe(re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n")
+    return markdown.join(row, CELLS)
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
