@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from assay.base.constants import Ints
 from assay.base.domain import DAY, INTERVALS, UTC, format_instant, parse_as_of
 from assay.base.errors import DataError, IntegrityError, UsageError
 from assay.lake import delta
@@ -147,7 +147,6 @@ class Snapshot:
             raise DataError(
                 f"no bar has closed by {format_instant(as_of)}", where=self.record.source, hint="choose a later date"
             )
-        grid = _Grid(first, last - first + 1, bars["symbol"].unique().sort())
         keys = ("symbol", "open_time")
         ratings = self._rows("ratings", self._window(since, as_of, None), (*keys, *RATING_FIELDS), ordered=False)
         instruments = self.instruments()
@@ -155,7 +154,7 @@ class Snapshot:
             instruments = instruments.filter(pl.col("valid_from") <= as_of)
         # Rows of days that have closed; one without a readable time cannot be placed, and is left out.
         rejected = self.quarantine().filter(pl.col("open_time") <= as_of - DAY).select("symbol", "open_time", "reason")
-        return grid.market(bars, ratings, as_of, instruments=instruments, quarantine=rejected)
+        return _panel(bars, ratings, first, last, as_of, instruments=instruments, quarantine=rejected)
 
     def _window(
         self, since: dt.datetime | None, until: dt.datetime | None, symbols: Collection[str] | None
@@ -281,45 +280,35 @@ def _day(instant: dt.datetime) -> int:
     return int(instant.timestamp() // 86_400)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Days x symbols, and where a row of a long table lands in it."""
+def _panel(
+    bars: pl.DataFrame, ratings: pl.DataFrame | None, first: int, last: int, as_of: dt.datetime, **tables: Any
+) -> Market:
+    """Scatter long tables into panels of days (numbers since 1970) x symbols."""
+    symbols = bars["symbol"].unique().sort()
+    names, shape = (*BAR_FIELDS, *RATING_FIELDS), (last - first + 1, len(symbols))
+    block = np.full((len(names), *shape), np.nan)
+    flat = dict(zip(names, block.reshape(len(names), -1), strict=True))
 
-    first: int
-    n_days: int
-    symbols: pl.Series
-
-    def places(self, rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-        """Return the flat index of every row."""
-        day = (rows["open_time"].to_physical() // _DAY_US - self.first).to_numpy()
+    def scatter(fields: Sequence[str], rows: pl.DataFrame) -> Ints:
+        """Write columns into their panels; return the flat index of every row."""
+        day = (rows["open_time"].to_physical() // _DAY_US - first).to_numpy()
         # A symbol's code in this type is its rank among the sorted names.
-        column = rows["symbol"].cast(pl.Enum(self.symbols)).to_physical().cast(pl.Int64).to_numpy()
-        return np.asarray(day * len(self.symbols) + column, dtype=np.int64)
+        column = rows["symbol"].cast(pl.Enum(symbols)).to_physical().cast(pl.Int64).to_numpy()
+        places = np.asarray(day * len(symbols) + column, dtype=np.int64)
+        for name in fields:
+            flat[name][places] = rows[name].to_numpy()
+        return places
 
-    def market(
-        self, bars: pl.DataFrame, ratings: pl.DataFrame | None, as_of: dt.datetime, **tables: pl.DataFrame | None
-    ) -> Market:
-        """Scatter long tables into panels."""
-        names = (*BAR_FIELDS, *RATING_FIELDS)
-        shape = (self.n_days, len(self.symbols))
-        block = np.full((len(names), *shape), np.nan)
-        flat = dict(zip(names, block.reshape(len(names), -1), strict=True))
-        traded = pl.coalesce("quote_volume", pl.col("close") * pl.col("volume")).alias("value_traded")
-        _scatter(flat, BAR_FIELDS, bars.with_columns(traded), places := self.places(bars))
-        listing = np.full(shape, -1, dtype=np.int32)
-        listing.reshape(-1)[places] = bars["listing"].to_numpy()
-        if ratings is not None:
-            _scatter(flat, RATING_FIELDS, ratings, self.places(ratings))
-        return Market(
-            days=np.arange(self.first, self.first + self.n_days).astype("datetime64[D]"),
-            symbols=tuple(self.symbols.to_list()),
-            fields=dict(zip(names, block, strict=True)),
-            listing=listing,
-            as_of=as_of,
-            **tables,
-        )
-
-
-def _scatter(flat: dict[str, Any], names: Sequence[str], rows: pl.DataFrame, places: npt.NDArray[np.int64]) -> None:
-    for name in names:
-        flat[name][places] = rows[name].to_numpy()
+    traded = pl.coalesce("quote_volume", pl.col("close") * pl.col("volume")).alias("value_traded")
+    listing = np.full(shape, -1, dtype=np.int32)
+    listing.reshape(-1)[scatter(BAR_FIELDS, bars.with_columns(traded))] = bars["listing"].to_numpy()
+    if ratings is not None:
+        scatter(RATING_FIELDS, ratings)
+    return Market(
+        days=np.arange(first, last + 1).astype("datetime64[D]"),
+        symbols=tuple(symbols.to_list()),
+        fields=dict(zip(names, block, strict=True)),
+        listing=listing,
+        as_of=as_of,
+        **tables,
+    )
