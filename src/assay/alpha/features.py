@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import DAYS_PER_YEAR, Floats, Ints
+from assay.base.constants import DAYS_PER_YEAR, Bools, Floats, Ints
 
 TAIL = 5
 """Percent of observations that are a tail, for cvar and antifragility."""
@@ -180,13 +180,13 @@ class _Sample:
         centred = np.where(missing, 0.0, rows - mean[:, None])
         return cls(np.sort(rows, axis=1), count, mean, centred, np.abs(filled).sum(axis=1))
 
-    def spread(self) -> npt.NDArray[np.bool_]:
+    def spread(self) -> Bools:
         """Whether any two observations differ; rounding in the mean would hide that from the variance."""
         if self.ordered.shape[1] == 0:
             return np.zeros(len(self.count), dtype=np.bool_)
         last = np.maximum(self.count - 1, 0)
         highest = np.take_along_axis(self.ordered, last[:, None], axis=1)[:, 0]
-        spread: npt.NDArray[np.bool_] = (self.count > 1) & (highest > self.ordered[:, 0])
+        spread: Bools = (self.count > 1) & (highest > self.ordered[:, 0])
         return spread
 
     def variance(self) -> Floats:
@@ -257,7 +257,7 @@ def antifragility(sample: _Sample) -> Floats:
     return _ratio(tails, np.sqrt(sample.variance()))
 
 
-def _mean_where(values: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:
+def _mean_where(values: Floats, chosen: Bools) -> Floats:
     return _ratio(np.where(chosen, values, 0.0).sum(axis=1), chosen.sum(axis=1).astype(np.float64))
 
 

@@ -19,7 +19,7 @@ from assay.alpha.clusters import cluster
 from assay.alpha.features import FEATURES, features
 from assay.alpha.funnel import WINNER, Contenders, fate, run_funnel, selection_stage
 from assay.alpha.synthesis import synthetic
-from assay.base.constants import Bools, Floats, Ints
+from assay.base.constants import Bools, Days, Floats, Ints
 from assay.base.domain import format_instant
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
@@ -101,7 +101,7 @@ class Selection:
     """Fitted on the measured atoms."""
     measured: Ints
     """(n_measured,): place in ``atoms`` of each column of the model."""
-    days: npt.NDArray[np.datetime64]
+    days: Days
     """(n_days,): rows of ``streams``."""
     streams: Floats
     """(n_days, n_winners): synthetic returns of the winners, in their order."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import Floats
+from assay.base.constants import Days, Floats
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,9 +59,7 @@ def synthetic(returns: Floats, signs: npt.ArrayLike) -> Floats:
     return np.where(sides > 0, values, -np.minimum(values, 1.0))
 
 
-def synthetic_frame(
-    days: npt.NDArray[np.datetime64], atoms: Sequence[Atom], returns_values: Floats, columns: Sequence[int]
-) -> pl.DataFrame:
+def synthetic_frame(days: Days, atoms: Sequence[Atom], returns_values: Floats, columns: Sequence[int]) -> pl.DataFrame:
     """Return the synthetic streams of atoms as a wide table.
 
     Parameters

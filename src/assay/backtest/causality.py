@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from assay.backtest.equality import Reach, difference, leaves, shown
 from assay.backtest.perturbations import Kind, perturb_market
 from assay.backtest.walk_forward import Cash, Targets, WalkForwardResult, close_of, walk_forward
+from assay.base.constants import Ints
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import AssayError, GateError
 from assay.market.panel import Market
@@ -297,7 +297,7 @@ def choose_dates(result: WalkForwardResult, count: int, seed: int = 0) -> list[d
     return [close_of(result.days[day]) for day in sorted(chosen)]
 
 
-def _inside(values: npt.NDArray[np.int64], low: float, high: float) -> npt.NDArray[np.int64]:
+def _inside(values: Ints, low: float, high: float) -> Ints:
     inside = values[(values >= low) & (values < high)]
     return inside if inside.size else values
 
@@ -332,16 +332,12 @@ def probe(
     # What comes much later is gone altogether: cheaper than noise, and no less of a change.
     seen = market.until(min(market.as_of, middle + PROBED_DAYS * DAY))
     trials = []
-    for as_of, kind in _probes(eve, middle, held_since=close_of(result.days[0])):
+    chosen: list[tuple[dt.datetime, Kind]] = [(eve, "open"), (middle, "noise")]
+    for as_of, kind in chosen if eve >= close_of(result.days[0]) else chosen[1:]:
         rng = np.random.default_rng(as_of.toordinal())
         other, changed, coins = perturb_market(seen, as_of, rng, keep_open=kind == "open")
         trials.append(rehearsal.trial(as_of, kind, World(other, {"market": changed}, coins), since=eve))
     return Probes(tuple(trials))
-
-
-def _probes(eve: dt.datetime, middle: dt.datetime, held_since: dt.datetime) -> list[tuple[dt.datetime, Kind]]:
-    noise: tuple[dt.datetime, Kind] = (middle, "noise")
-    return [(eve, "open"), noise] if eve >= held_since else [noise]
 
 
 def _benchmark(result: WalkForwardResult) -> pl.DataFrame:

@@ -9,11 +9,11 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel
 
 from assay.backtest.book import REBALANCE
+from assay.base.constants import Ints
 from assay.base.domain import DAY, UTC
 from assay.base.estimator import Estimator
 from assay.market.panel import Market
@@ -109,7 +109,7 @@ def _first_apart(mine: pl.Series, theirs: pl.Series) -> int | None:
     return int(apart.argmax()) if apart.any() else None
 
 
-def _bits(column: pl.Series) -> npt.NDArray[np.int64]:
+def _bits(column: pl.Series) -> Ints:
     return np.ascontiguousarray(column.fill_null(0.0).to_numpy()).view(np.int64)
 
 

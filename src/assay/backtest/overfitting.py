@@ -22,11 +22,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.backtest.book import BookResult
 from assay.backtest.statistics import sharpe, varies
-from assay.base.constants import Days, Floats
+from assay.base.constants import Bools, Days, Floats
 
 MAX_BLOCKS = 20
 """C(20, 10) = 184,756 combinations; more would take minutes and change nothing."""
@@ -106,7 +105,7 @@ def _check(returns: Floats, blocks: int) -> None:
         raise ValueError(f"blocks must be even, at most {MAX_BLOCKS}, with two days each")
 
 
-def _halves(blocks: int) -> npt.NDArray[np.bool_]:
+def _halves(blocks: int) -> Bools:
     """Every choice of half the blocks, (n_combinations, blocks)."""
     chosen = np.array(list(itertools.combinations(range(blocks), blocks // 2)))
     here = np.zeros((len(chosen), blocks), dtype=np.bool_)
@@ -114,7 +113,7 @@ def _halves(blocks: int) -> npt.NDArray[np.bool_]:
     return here
 
 
-def _sharpe(returns: Floats, chosen: npt.NDArray[np.bool_], length: int) -> Floats:
+def _sharpe(returns: Floats, chosen: Bools, length: int) -> Floats:
     """Sharpe ratios per day of the chosen blocks together, (n_combinations, n_alternatives)."""
     by_block = returns.reshape(chosen.shape[1], length, -1)
     days = length * chosen.shape[1] // 2

@@ -17,15 +17,16 @@ What was known by then stays byte for byte. Four kinds of change are made:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.base.constants import Floats
+from assay.base.constants import LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.domain import DAY, UTC
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.schema import BAR_VALUES, KEYS, ORDER, QUARANTINE
@@ -127,17 +128,7 @@ def _noise(futures: _Futures, keep_open: bool = False) -> dict[str, pl.DataFrame
     return made
 
 
-def _open(futures: _Futures) -> dict[str, pl.DataFrame]:
-    return _noise(futures, keep_open=True)
-
-
-def _deletion(futures: _Futures) -> dict[str, pl.DataFrame]:
-    return {name: rows.clear() for name, rows in futures.later.items()}
-
-
-def scrambled(
-    values: Mapping[str, Floats], keep_open: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> dict[str, Floats]:
+def scrambled(values: Mapping[str, Floats], keep_open: Bools, rng: np.random.Generator) -> dict[str, Floats]:
     """Return other prices and volumes: positive, consistent, and NaN where there was none.
 
     Parameters
@@ -170,7 +161,7 @@ def _noisy_bars(futures: _Futures, keep_open: bool) -> pl.DataFrame:
     begin = futures.as_of + DAY if keep_open else futures.as_of
     resumes = begin + pl.duration(days="gap")
     kept = (pl.col("open_time") < begin) | (pl.col("open_time") >= resumes)
-    relisted = (pl.col("gap") >= 3) & (pl.col("open_time") >= resumes)
+    relisted = (pl.col("gap") >= LISTING_ENDS_AFTER) & (pl.col("open_time") >= resumes)
     return (
         noisy.join(pl.DataFrame({"symbol": symbols, "gap": gaps}), on="symbol", how="left", maintain_order="left")
         .filter(kept)
@@ -179,7 +170,7 @@ def _noisy_bars(futures: _Futures, keep_open: bool) -> pl.DataFrame:
     )
 
 
-def listing_gaps(count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def listing_gaps(count: int, rng: np.random.Generator) -> Ints:
     """Days without bars after the instant: none for two thirds of the coins, all days for a ninth."""
     gaps = np.where(rng.random(count) < 1 / 3, rng.integers(1, LONGEST_GAP + 1, count), 0)
     return np.where((gaps > 0) & (rng.random(count) < 1 / 3), FOR_GOOD, gaps)
@@ -304,7 +295,12 @@ def other_ends(known: pl.DataFrame, as_of: dt.datetime, kind: Kind, rng: np.rand
     return known.with_columns(days).with_columns(other.alias("valid_to")).drop("days")
 
 
-_MAKERS = {"noise": _noise, "open": _open, "deletion": _deletion, "listings": _listings}
+_MAKERS: dict[Kind, Callable[[_Futures], dict[str, pl.DataFrame]]] = {
+    "noise": _noise,
+    "open": partial(_noise, keep_open=True),
+    "deletion": lambda futures: {name: rows.clear() for name, rows in futures.later.items()},
+    "listings": _listings,
+}
 
 
 def changed_bytes(before: pl.DataFrame, after: pl.DataFrame) -> int:
@@ -378,7 +374,7 @@ def perturb_market(
     gaps = listing_gaps(len(names), rng)
     day = np.arange(len(listing))[:, None] - int(keep_open)
     gone = (day >= 0) & (day < gaps)
-    listing += ((day >= gaps) & (gaps >= 3) & (listing >= 0)).astype(np.int32)
+    listing += ((day >= gaps) & (gaps >= LISTING_ENDS_AFTER) & (listing >= 0)).astype(np.int32)
     listing[gone] = -1
     for name, values in made.items():
         made[name] = np.where(listing < 0, np.nan, values)
@@ -405,7 +401,7 @@ def _flat(values: Floats) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(values).view(np.uint8).ravel()
 
 
-def _joined(before: Any, after: Any, columns: npt.NDArray[np.int64], old: npt.NDArray[np.bool_], absent: float) -> Any:
+def _joined(before: Any, after: Any, columns: Ints, old: Bools, absent: float) -> Any:
     """Put rows with new columns below rows that do not have them yet."""
     whole = np.empty((len(before) + len(after), len(columns)), dtype=before.dtype)
     whole[: len(before)] = np.where(old, before[:, columns], before.dtype.type(absent))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from assay.base.constants import Bools, Floats, Scalar
+from assay.base.constants import Bools, Floats, Ints, Scalar
 from assay.market.costs import daily_costs
 from assay.risk.solve import ALL_LOSS_MAKERS, LOSS_MAKERS_GUARDED
 from assay.runs.documents import Event
@@ -47,9 +44,7 @@ class LossMakers:
         return ()
 
 
-def find_loss_makers(
-    streams: Floats, signs: npt.NDArray[np.int64], costs: Costs, *, hold: int, days: int = 60
-) -> LossMakers:
+def find_loss_makers(streams: Floats, signs: Ints, costs: Costs, *, hold: int, days: int = 60) -> LossMakers:
     """Find the atoms whose mean synthetic return of the last days, less costs, is not positive.
 
     Parameters
@@ -65,6 +60,7 @@ def find_loss_makers(
 
     Examples
     --------
+    >>> import numpy as np
     >>> guard = find_loss_makers(np.full((60, 2), [0.001, 0.0002]), np.array([1, 1]), Costs(), hold=10)
     >>> guard.loss_makers.tolist(), guard.budget
     ([False, True], 0.5)

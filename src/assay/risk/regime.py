@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from assay.base.constants import Floats
+from assay.base.constants import DAYS_PER_YEAR, Floats
 from assay.risk.solve import REGIME_UNKNOWN
 from assay.runs.documents import Event
 
@@ -111,7 +111,7 @@ def rolling_volatility(closes: Floats) -> Floats:
     returns = closes[1:] / closes[:-1] - 1.0
     # Each window on its own: a running sum would make a value depend on what came before its window.
     windows = sliding_window_view(returns, VOLATILITY_DAYS)
-    return np.asarray(windows.std(axis=1, ddof=1) * math.sqrt(365.0), dtype=np.float64)
+    return np.asarray(windows.std(axis=1, ddof=1) * math.sqrt(DAYS_PER_YEAR), dtype=np.float64)
 
 
 def average_rank(values: Floats, value: float) -> float:
