@@ -12,7 +12,7 @@ from assay.base.constants import DAYS_PER_YEAR, Floats
 from assay.meta.alignment import Aligned
 from assay.meta.allocate import SleeveDecision
 from assay.meta.walk import RegimeOf, Walk, walk
-from assay.runs.documents import AnalysedProfile, ContributorBook, LeftOut, SleeveShare
+from assay.runs.documents import AnalysedProfile, ContributorBook, LeaveOneOut, SleeveShare
 from assay.settings.model import MetaProfile
 
 FIGURES = ("sharpe", "cagr", "volatility", "max_drawdown")
@@ -101,10 +101,10 @@ def analyse(
     hhi = herfindahl(nets)
     figures = track(whole.returns)
 
-    def without(names: Sequence[str]) -> LeftOut:
+    def without(names: Sequence[str]) -> LeaveOneOut:
         rest = walk(aligned.without(names), name, profile, regime, single=True)
         left = track(rest.returns)
-        return LeftOut(without=list(names), figures=left, added=_added(figures, left))
+        return LeaveOneOut(without=list(names), figures=left, added=_added(figures, left))
 
     several = len(aligned.sleeves) > 1
     some_shorts = 0 < len(shorts) < len(aligned.sleeves)

@@ -662,7 +662,7 @@ class SleeveShare(Document):
     """Sum over the walk-forward of weight x return."""
 
 
-class LeftOut(Document):
+class LeaveOneOut(Document):
     """The walk-forward of the same portfolio without one sleeve, or without all short ones."""
 
     without: list[str]
@@ -688,8 +688,8 @@ class AnalysedProfile(Document):
     """Pearson's, of the sleeves' shared days."""
     sleeves: dict[str, SleeveShare]
     whole: dict[str, float | None]
-    leave_one_out: list[LeftOut]
-    without_shorts: LeftOut | None
+    leave_one_out: list[LeaveOneOut]
+    without_shorts: LeaveOneOut | None
     """None where no sleeve is short, or every one is."""
 
 
