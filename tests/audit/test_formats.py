@@ -48,11 +48,11 @@ def test_a_run_of_the_first_version_is_verified(former: Path) -> None:
 def test_a_run_of_the_first_version_can_be_read(former: Path) -> None:
     run = Run(former)
     assert len(run[WINNERS].winners) > 0
-    assert run.sleeve.profile.name == "binance_spot_rating_all_long"
-    assert Request.of(former.parent.parent, former) == run.sleeve
+    assert run.of_sleeve.profile.name == "binance_spot_rating_all_long"
+    assert Request.of(former.parent.parent, former) == run.of_sleeve
     [entered] = registry.entries(former.parent / "registry.jsonl")
-    assert run.sleeve.key == entered.manifest
-    assert Request.of(former.parent.parent, former).head == run.sleeve.head == 1
+    assert run.of_sleeve.key == entered.manifest
+    assert Request.of(former.parent.parent, former).head == run.of_sleeve.head == 1
 
 
 def test_a_changed_file_of_the_first_version_shows(former: Path) -> None:

@@ -54,14 +54,14 @@ def _replayable(run: Run, tally: Tally) -> None:
     tally.expect(run[MANIFEST].get("run_id") == run.folder.name, "the manifest's run_id is another run's")
     tally.expect(bool(run[MANIFEST].get("environment")), "the manifest has no environment")
     accepted = {facts.sleeve for facts in run[META_SLEEVES].accepted}
-    for one in run.portfolio.pins:
+    for one in run.of_portfolio.pins:
         pinned = bool(one.run_id and one.head and one.seal)
         tally.expect(pinned or one.sleeve not in accepted, f"{one.sleeve} is pinned to no sealed run")
 
 
 def _sleeves(run: Run, tally: Tally) -> str | None:
     """Judge every accepted sleeve again, as it is now."""
-    asked, judged = run.portfolio, run[META_SLEEVES]
+    asked, judged = run.of_portfolio, run[META_SLEEVES]
     terms = eligibility.Terms(run.runs, asked.profile, asked.as_of, asked.lake)
     pins = {one.sleeve: one for one in asked.pins}
     code = None
@@ -83,7 +83,7 @@ def _sleeves(run: Run, tally: Tally) -> str | None:
 
 def _calendar(run: Run, tally: Tally) -> None:
     check_dates(run, tally)
-    last, profile = last_day(run), run.portfolio.profile
+    last, profile = last_day(run), run.of_portfolio.profile
     for table in (META_RETURNS, WALK_RETURNS):
         for (name,), rows in run[table].group_by("risk_profile", maintain_order=True):
             check_daily(f"{table} {name}", days(rows.sort("date")["date"], table), last, tally)
@@ -119,7 +119,7 @@ def _profiles(run: Run, tally: Tally) -> None:
         META_ANALYSIS: run[META_ANALYSIS].profiles,
     }
     for place, found in documents.items():
-        for name in run.portfolio.profile.risk_profiles:
+        for name in run.of_portfolio.profile.risk_profiles:
             tally.expect(name in found, f"{name} is not in {place}")
     accepted = [facts.sleeve for facts in run[META_SLEEVES].accepted]
     for told, weights in run[META_OPTIMIZED].profiles.items():
@@ -171,7 +171,7 @@ def refuse_faults(name: str, weights: MetaProfileWeights, profile: MetaProfile) 
 def _weights(run: Run, tally: Tally, wanted: str) -> None:
     for name, weights in run[META_OPTIMIZED].profiles.items():
         tally.checked += len(weights.sleeves)
-        found = faults(name, weights, run.portfolio.profile)
+        found = faults(name, weights, run.of_portfolio.profile)
         tally.faults += [what for code, what in found if code == wanted]
 
 
@@ -237,7 +237,7 @@ def identities(book: ContributorBook) -> list[tuple[str, float, float]]:
 
 
 def _concentration(run: Run, tally: Tally) -> None:
-    limit = run.portfolio.profile.max_coin
+    limit = run.of_portfolio.profile.max_coin
     told = {(entry.body["values"].get("risk_profile"), entry.body["values"].get("symbol")) for entry in _cuts(run)}
     for name, flat in run[FLATTENED].profiles.items():
         for coin in flat.assets:

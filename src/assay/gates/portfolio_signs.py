@@ -33,14 +33,14 @@ class _PortfolioSigns(SignComparison):
         super().__init__()
         self.run = run
         self.pins = [(one, run.beside(one.run_id)) for one in run.accepted]
-        self.risk_profiles = run.portfolio.profile.risk_profiles
+        self.risk_profiles = run.of_portfolio.profile.risk_profiles
 
     def sleeves(self, stage: StageName) -> None:
         """Run each sleeve's own test again."""
-        name = self.run.portfolio.profile.name
+        name = self.run.of_portfolio.profile.name
         below = [pair for one, _ in self.pins for pair in leaves(self.run, one, (name,)) if pair[1].kind == "run"]
         for leaf, sleeve in below:
-            profile = sleeve.sleeve.profile
+            profile = sleeve.of_sleeve.profile
             aside = profile.stand_aside and not sleeve[WINNERS].winners
             found = run_sign_test(sleeve, stage, profile.direction, aside)
             self.values += found.values_compared

@@ -63,7 +63,7 @@ NO_POSITIVE_EXPECTED_RETURN = "NO_POSITIVE_EXPECTED_RETURN"
 
 def _replayable(run: Run, tally: Tally) -> None:
     """Check that the manifest is complete, and that what it pins can be read."""
-    asked = run.sleeve
+    asked = run.of_sleeve
     tally.expect(bool(run[MANIFEST].get("environment")), "the manifest has no environment")
     tally.expect(run[MANIFEST].get("run_id") == run.folder.name, "the manifest's run_id is another run's")
     for scanner in asked.profile.scanners:
@@ -250,7 +250,7 @@ def _sums(run: Run, tally: Tally) -> None:
 
 def _within_caps(run: Run, tally: Tally) -> None:
     """Check atom and cluster caps, recomputed from the settings; loss makers have a cap of zero."""
-    profile, risk = run.sleeve.profile, run[RISK]
+    profile, risk = run.of_sleeve.profile, run[RISK]
     clusters = run[CLUSTERS].clusters
     if run.atoms:
         atom_cap, cluster_cap = _caps(profile.caps, len(run.atoms), len(clusters), risk.regime)
@@ -299,7 +299,7 @@ def _check_bounds(name: str, profile: OptimizedProfile, tally: Tally) -> None:
 
 def _directions(run: Run, tally: Tally) -> None:
     """Check that everything points the way of the profile."""
-    direction = run.sleeve.profile.direction
+    direction = run.of_sleeve.profile.direction
     winners = run[WINNERS].winners
     tally.checked += int(run.stands_aside)  # there is nothing to point anywhere
     for winner in winners:
@@ -409,7 +409,7 @@ def _sign(stage: StageName, artifact: Artifact[SignTest], code: str) -> CheckFun
         tally.checked += recorded.values_compared + recorded.weights_compared
         tally.expect(recorded.ok and recorded.stage == stage and not recorded.violations, "the test did not pass")
         tally.expect(recorded.values_compared > 0 or run.stands_aside, "the test compared nothing")
-        again = run_sign_test(run, stage, run.sleeve.profile.direction, run.stands_aside)
+        again = run_sign_test(run, stage, run.of_sleeve.profile.direction, run.stands_aside)
         tally.expect(again == recorded, "the same test gives another result now")
         return None
 

@@ -162,7 +162,7 @@ class Origin:
 
     def snapshot(self) -> Snapshot:
         """Pin the lake at the latest head that a sleeve read."""
-        asked = [leaf.sleeve for leaf in self.leaves]
+        asked = [leaf.of_sleeve for leaf in self.leaves]
         lakes = {one.lake for one in asked}
         if len(lakes) != 1:
             hint = "give --prices and --instruments"
@@ -171,13 +171,13 @@ class Origin:
 
     def costs(self) -> tuple[Costs, bool]:
         """Return the profile's costs; of sleeves that differ the dearest, and whether all are the same."""
-        each = [leaf.sleeve.profile.costs for leaf in self.leaves]
+        each = [leaf.of_sleeve.profile.costs for leaf in self.leaves]
         dearest = {name: max(getattr(costs, name) for costs in each) for name in Costs.model_fields}
         return Costs.model_validate(dearest), all(costs == each[0] for costs in each)
 
     def quotes(self) -> tuple[str, ...]:
         """Return the quotes in which the run may hold coins: those of its scanners' universes, in order of rank."""
-        manifests = [leaf.sleeve for leaf in self.leaves]
+        manifests = [leaf.of_sleeve for leaf in self.leaves]
         scanners = [one.scanners[name] for one in manifests for name in one.profile.scanners]
         return tuple(dict.fromkeys(quote for scanner in scanners for quote in scanner.universe.quotes))
 
@@ -187,7 +187,7 @@ def _leaves(home: Home, run: Run) -> Iterator[Run]:
     if run.kind == "run":
         yield run
         return
-    for sleeve in run.portfolio.pins:
+    for sleeve in run.of_portfolio.pins:
         yield from _leaves(home, Run(home.runs / sleeve.run_id))
 
 
@@ -210,7 +210,7 @@ def _joined(merged: pl.DataFrame, frame: pl.DataFrame, wanted: Collection[str]) 
 def _lake_returns(origin: Origin, symbols: Collection[str]) -> pl.DataFrame:
     empty = pl.DataFrame(schema={"date": INSTANT})
     try:
-        lookback = max(leaf.sleeve.profile.data.lookback for leaf in origin.leaves)
+        lookback = max(leaf.of_sleeve.profile.data.lookback for leaf in origin.leaves)
         market = origin.snapshot().market(origin.as_of, lookback)
     except (DataError, UsageError):
         return empty  # the lake is gone: the tracking error names the coins that it has no returns of
@@ -230,7 +230,7 @@ def _rules(origin: Origin, path: Path | None) -> tuple[RuleBook, dict[str, str]]
     if table is None:
         raise UsageError(
             "the exchange's rules are unknown: the run's source has no table of instruments",
-            where=origin.leaves[0].sleeve.source,
+            where=origin.leaves[0].of_sleeve.source,
             hint="record https://api.binance.com/api/v3/exchangeInfo and give the file with --instruments",
             code="INSTRUMENTS_UNKNOWN",
         )

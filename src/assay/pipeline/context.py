@@ -158,7 +158,7 @@ class GivenSleeve(Given[Request]):
     @property
     def profile(self) -> Profile:
         """Resolved settings."""
-        return self.run.sleeve.profile
+        return self.run.of_sleeve.profile
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -182,7 +182,7 @@ class GivenSleeve(Given[Request]):
         if key not in self.memory:
             found = Discovery(raw.candidates, raw.scanners, raw.merged_quotes, raw.invalid_records)
             known = self.market.until(self.as_of, self.profile.sight_days)
-            self.memory[key] = Deciding(known, self.profile, self.run.sleeve.scanners, found)
+            self.memory[key] = Deciding(known, self.profile, self.run.of_sleeve.scanners, found)
         deciding: Deciding = self.memory[key]
         return deciding
 
@@ -202,7 +202,7 @@ class GivenPortfolio(Given[MetaRequest]):
     @property
     def profile(self) -> MetaProfile:
         """Resolved settings."""
-        return self.run.portfolio.profile
+        return self.run.of_portfolio.profile
 
     @property
     def sleeves(self) -> dict[str, Run]:

@@ -108,7 +108,7 @@ def sign_test_pre_opt(given: GivenPortfolio) -> Iterator[Said]:
     for name, run in _leaf_runs(given):
         atoms = [winner.atom for winner in run.atoms]
         if atoms:
-            direction = run.sleeve.profile.direction
+            direction = run.of_sleeve.profile.direction
             yield ContractCheck(check_l3(run[layout.SYNTHETIC], run[layout.RETURNS], atoms, direction), sleeve=name)
     yield from signs(meta_sign_test(given.run, "pre_opt"))
 

@@ -85,7 +85,7 @@ def preflight(given: GivenSleeve) -> Iterator[Said]:
 
 def discovery(given: GivenSleeve) -> Iterator[Said]:
     """Take this profile's candidates from the superset."""
-    profile, asked = given.profile, given.run.sleeve
+    profile, asked = given.profile, given.run.of_sleeve
     path = given.request.home / asked.superset
     if not path.is_file() or sha256_file(path) != asked.superset_sha256:
         raise IntegrityError("superset is not the one that was pinned", where=asked.superset, hint="run it anew")
@@ -312,7 +312,7 @@ def _sign_test(given: GivenSleeve, stage: StageName) -> Iterator[Said]:
 
 def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     """Repeat the whole decision over past dates and hold what it decided."""
-    profile, scanners, market = given.profile, given.run.sleeve.scanners, given.market
+    profile, scanners, market = given.profile, given.run.of_sleeve.scanners, given.market
 
     def decide(known: Market) -> decision.Decision:
         return decision.decide(known, profile, scanners)

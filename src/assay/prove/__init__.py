@@ -106,7 +106,7 @@ def _sleeve(
 def _fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:
     """Say in words why a portfolio does not hold a coin, by the run's own records."""
     if sealed.kind == "meta":
-        runs = [pin.run_id for pin in sealed.portfolio.pins if pin.run_id]
+        runs = [pin.run_id for pin in sealed.of_portfolio.pins if pin.run_id]
         return f"none of its sleeves holds it: {', '.join(runs)}"
     health, enriched = sealed[layout.HEALTH], sealed[layout.ENRICHED].dropped
     reasons = [

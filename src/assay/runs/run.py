@@ -110,15 +110,15 @@ class Run:
     @cached_property
     def manifest(self) -> Request | MetaRequest:
         """What was asked for, as step 1 wrote it; IntegrityError if a value is missing, or its format is newer."""
-        return self.portfolio if self.kind == "meta" else self.sleeve
+        return self.of_portfolio if self.kind == "meta" else self.of_sleeve
 
     @cached_property
-    def sleeve(self) -> Request:
+    def of_sleeve(self) -> Request:
         """The manifest of a sleeve."""
         return Request.recorded(self.runs.parent, self.folder, self[layout.MANIFEST])
 
     @cached_property
-    def portfolio(self) -> MetaRequest:
+    def of_portfolio(self) -> MetaRequest:
         """The manifest of a portfolio."""
         return MetaRequest.recorded(self.runs.parent, self.folder, self[layout.MANIFEST])
 
@@ -126,7 +126,7 @@ class Run:
     def accepted(self) -> list[Pin]:
         """Sleeves that a portfolio accepted, as its manifest pins them."""
         accepted = {facts.sleeve for facts in self[layout.META_SLEEVES].accepted}
-        return [one for one in self.portfolio.pins if one.sleeve in accepted]
+        return [one for one in self.of_portfolio.pins if one.sleeve in accepted]
 
     def beside(self, run_id: str) -> Run:
         """Return another run of the same home."""
@@ -156,9 +156,9 @@ class Run:
     @property
     def stands_aside(self) -> bool:
         """Whether the scan found nobody, the profile allows that, and the ledger says so; never a portfolio."""
-        return self.kind == "run" and STAND_ASIDE in self.events and self.sleeve.profile.stand_aside
+        return self.kind == "run" and STAND_ASIDE in self.events and self.of_sleeve.profile.stand_aside
 
-    @property
+    @cached_property
     def atoms(self) -> list[Winner]:
         """Winners that enrichment kept: the atoms that everything after it is about."""
         winners = self[layout.WINNERS].winners
