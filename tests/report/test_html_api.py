@@ -107,14 +107,14 @@ def test_cards(run):
 def test_written_anew_beside_the_run(run, tmp_path, capsys):
     home = Home(run.path.parents[1])
     before = {p: sha256_file(p) for p in run.path.rglob("*") if p.is_file()}
-    reports.report(run.path.name, home=home.path, as_json=True)
+    reports.page_again(run.path.name, home=home.path, as_json=True)
     made = json.loads(capsys.readouterr().out)["report"]
     assert made == str(home.reports / f"report_{run.path.name}.html")
     assert "the run is sealed by entry" in read(Path(made).read_text()).text
-    reports.report(run.path.name, tmp_path / "mine.html", home=home.path)
+    reports.page_again(run.path.name, tmp_path / "mine.html", home=home.path)
     assert (tmp_path / "mine.html").read_text() == render_page(run.path)
     with pytest.raises(UsageError):
-        reports.report(run.path.name, run.path / "reports" / "again.html", home=home.path)
+        reports.page_again(run.path.name, run.path / "reports" / "again.html", home=home.path)
     assert {p: sha256_file(p) for p in run.path.rglob("*") if p.is_file()} == before
 
 

@@ -278,8 +278,8 @@ def _print_causality(body: dict[str, Any], path: Path) -> None:
     output.line(f"{body['run_id']}: {'CAUSAL' if body['ok'] else 'NOT CAUSAL'}")
 
 
-@command()
-def selftest(
+@command("selftest")
+def break_runs(
     quick: Annotated[bool, typer.Option("--quick", help="Only the attempts that take a second or less.")] = False,
     as_json: JsonOption = False,
 ) -> int:

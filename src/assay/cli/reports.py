@@ -50,8 +50,8 @@ def why(
         output.line(f"weight in {name}: {weight:+.4f}")
 
 
-@command()
-def report(
+@command("report")
+def page_again(
     run: RunArgument,
     out: Annotated[
         Path | None, typer.Option(help="File to write to; default: reports/report_RUN.html in the home.")
