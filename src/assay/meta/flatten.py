@@ -15,19 +15,7 @@ from assay.gates.portfolio import CONCENTRATION
 from assay.risk.flatten import UNCLASSIFIED
 from assay.risk.solve import CLOSED_FORM
 from assay.runs import artifacts as layout
-from assay.runs.documents import (
-    Contribution,
-    Contributor,
-    ContributorBook,
-    Event,
-    FlattenedAsset,
-    FlattenedProfile,
-    MetaProfileWeights,
-    Netting,
-    Optimized,
-    OptimizedAsset,
-    OptimizedProfile,
-)
+from assay.runs import documents as doc
 from assay.runs.run import Run
 
 NETTED = "META_NETTED"
@@ -40,7 +28,7 @@ class SleeveBook:
 
     gross: float
     cash: float
-    contributors: tuple[Contributor, ...]
+    contributors: tuple[doc.Contributor, ...]
 
 
 def read_books(run: Run, sleeve: str, risk_profiles: Sequence[str]) -> dict[str, SleeveBook]:
@@ -65,9 +53,9 @@ def read_books(run: Run, sleeve: str, risk_profiles: Sequence[str]) -> dict[str,
     return books
 
 
-def _own(sleeve: str, flat: FlattenedProfile) -> list[Contributor]:
+def _own(sleeve: str, flat: doc.FlattenedProfile) -> list[doc.Contributor]:
     return [
-        Contributor(
+        doc.Contributor(
             Sleeve=sleeve,
             Path=[sleeve],
             Symbol=coin.Symbol,
@@ -83,7 +71,7 @@ def _own(sleeve: str, flat: FlattenedProfile) -> list[Contributor]:
     ]
 
 
-def _nested(sleeve: str, book: ContributorBook) -> list[Contributor]:
+def _nested(sleeve: str, book: doc.ContributorBook) -> list[doc.Contributor]:
     return [
         part.model_copy(update={"Sleeve": sleeve, "Path": [sleeve, *part.Path], "Weight": part.Held})
         for part in book.contributors
@@ -91,7 +79,7 @@ def _nested(sleeve: str, book: ContributorBook) -> list[Contributor]:
     ]
 
 
-def flatten(weights: MetaProfileWeights, books: Mapping[str, SleeveBook], max_coin: float) -> ContributorBook:
+def flatten(weights: doc.MetaProfileWeights, books: Mapping[str, SleeveBook], max_coin: float) -> doc.ContributorBook:
     """Flatten one risk profile.
 
     Parameters
@@ -123,7 +111,7 @@ def flatten(weights: MetaProfileWeights, books: Mapping[str, SleeveBook], max_co
     held = [part.model_copy(update={"Held": part.Weight * factor[part.Symbol]}) for part in parts]
     coins = sorted((_coin(symbol, sums[symbol], held) for symbol in sums), key=lambda coin: (-coin.Gross, coin.Symbol))
     gross = math.fsum(coin.Gross for coin in coins)
-    return ContributorBook(
+    return doc.ContributorBook(
         sleeve_weight=given,
         sleeve_gross={sleeve: books[sleeve].gross for sleeve in given},
         before_netting=math.fsum(part.Weight for part in parts),
@@ -140,11 +128,11 @@ def flatten(weights: MetaProfileWeights, books: Mapping[str, SleeveBook], max_co
     )
 
 
-def _coin(symbol: str, before: float, held: Sequence[Contributor]) -> Netting:
+def _coin(symbol: str, before: float, held: Sequence[doc.Contributor]) -> doc.Netting:
     own = [part for part in held if part.Symbol == symbol]
     gross = math.fsum(part.Held for part in own)
     net = math.fsum(part.Held * SIGNS[part.Direction] for part in own)
-    return Netting(
+    return doc.Netting(
         Symbol=symbol,
         Before=before,
         To_Cash=max(0.0, before - gross),
@@ -158,10 +146,10 @@ def _coin(symbol: str, before: float, held: Sequence[Contributor]) -> Netting:
     )
 
 
-def events(name: str, book: ContributorBook, max_coin: float) -> list[Event]:
+def events(name: str, book: doc.ContributorBook, max_coin: float) -> list[doc.Event]:
     """Name each coin that was cut, and each that was netted."""
     cut = [
-        Event(
+        doc.Event(
             code=CONCENTRATION,
             what=f"{name}: {coin.Symbol} would hold {coin.Before:.1%}; what exceeds {max_coin:.1%} is cash",
             values={"risk_profile": name, "symbol": coin.Symbol, "before": coin.Before, "to_cash": coin.To_Cash},
@@ -170,7 +158,7 @@ def events(name: str, book: ContributorBook, max_coin: float) -> list[Event]:
         if coin.To_Cash > 0.0
     ]
     netted = [
-        Event(
+        doc.Event(
             code=NETTED,
             what=f"{name}: {coin.Symbol} is long in one sleeve and short in another; {coin.Netted:.2%} cancels out",
             values={"risk_profile": name, "symbol": coin.Symbol, "netted": coin.Netted, "net": coin.Net},
@@ -184,15 +172,15 @@ def events(name: str, book: ContributorBook, max_coin: float) -> list[Event]:
 # --- the documents that a sleeve has too ------------------------------------------------------------------------------
 
 
-def flattened_profile(book: ContributorBook) -> FlattenedProfile:
+def flattened_profile(book: doc.ContributorBook) -> doc.FlattenedProfile:
     """Write one risk profile of ``portfolio_flattened.json``: atoms of equal id are added up over the sleeves.
 
     ``Cluster_ID`` numbers the coins by falling weight: the limit per coin is a cluster's.
     """
     atoms = _atoms(book)
-    return FlattenedProfile(
+    return doc.FlattenedProfile(
         assets=[
-            FlattenedAsset(
+            doc.FlattenedAsset(
                 Symbol=coin.Symbol,
                 Weight=coin.Gross,
                 Net_Weight=coin.Net,
@@ -211,29 +199,31 @@ def flattened_profile(book: ContributorBook) -> FlattenedProfile:
     )
 
 
-def _atoms(book: ContributorBook) -> dict[str, list[Contribution]]:
-    held: dict[tuple[str, str], list[Contributor]] = {}
+def _atoms(book: doc.ContributorBook) -> dict[str, list[doc.Contribution]]:
+    held: dict[tuple[str, str], list[doc.Contributor]] = {}
     for part in book.contributors:
         held.setdefault((part.Symbol, part.Atom), []).append(part)
-    found: dict[str, list[Contribution]] = {coin.Symbol: [] for coin in book.coins}
+    found: dict[str, list[doc.Contribution]] = {coin.Symbol: [] for coin in book.coins}
     for (symbol, atom), parts in sorted(held.items()):
         weight = math.fsum(part.Held for part in parts)
-        found[symbol].append(Contribution(Atom=atom, Logic=parts[0].Logic, Direction=parts[0].Direction, Weight=weight))
+        found[symbol].append(
+            doc.Contribution(Atom=atom, Logic=parts[0].Logic, Direction=parts[0].Direction, Weight=weight)
+        )
     return found
 
 
-def as_optimized(as_of: str, books: Mapping[str, FlattenedProfile], max_coin: float) -> Optimized:
+def as_optimized(as_of: str, books: Mapping[str, doc.FlattenedProfile], max_coin: float) -> doc.Optimized:
     """Write the coins' atoms as if one optimizer had given them, each coin a cluster, for the allocation contract."""
-    return Optimized(
+    return doc.Optimized(
         as_of=as_of, profiles={name: _optimized(flat, max_coin) for name, flat in books.items()}, unguarded={}
     )
 
 
-def _optimized(flat: FlattenedProfile, max_coin: float) -> OptimizedProfile:
-    told = Event(code="META_FLATTENED", what="weights of sleeves x weights in sleeves")
-    return OptimizedProfile(
+def _optimized(flat: doc.FlattenedProfile, max_coin: float) -> doc.OptimizedProfile:
+    told = doc.Event(code="META_FLATTENED", what="weights of sleeves x weights in sleeves")
+    return doc.OptimizedProfile(
         assets=[
-            OptimizedAsset(
+            doc.OptimizedAsset(
                 Symbol=coin.Symbol,
                 Atom=part.Atom,
                 Logic=part.Logic,

@@ -29,16 +29,8 @@ from assay.report.html import render_page
 from assay.report.index import render_meta_index
 from assay.report.meta import render_meta
 from assay.runs import artifacts as layout
-from assay.runs.documents import (
-    Analysis,
-    Contributors,
-    Event,
-    Flattened,
-    MetaOptimized,
-    Refusal,
-    SleeveFacts,
-    Sleeves,
-)
+from assay.runs import documents as doc
+from assay.runs.documents import Event
 from assay.runs.run import Run
 
 if TYPE_CHECKING:
@@ -63,10 +55,10 @@ def check_eligibility(given: GivenPortfolio) -> Iterator[Said]:
     request, profile = given.request, given.profile
     terms = eligibility.Terms(request.runs, profile, given.as_of, request.lake)
     judged = [eligibility.examine(terms, one, validate) for one in request.pins]
-    accepted = [one for one in judged if isinstance(one, SleeveFacts)]
-    refused = [one for one in judged if isinstance(one, Refusal)]
-    passed = [Refusal.model_validate(dict(one)) for one in request.passed_over]
-    document = Sleeves(as_of=format_instant(given.as_of), accepted=accepted, refused=[*refused, *passed])
+    accepted = [one for one in judged if isinstance(one, doc.SleeveFacts)]
+    refused = [one for one in judged if isinstance(one, doc.Refusal)]
+    passed = [doc.Refusal.model_validate(dict(one)) for one in request.passed_over]
+    document = doc.Sleeves(as_of=format_instant(given.as_of), accepted=accepted, refused=[*refused, *passed])
     yield {layout.META_SLEEVES: document}
     for one in document.refused:
         yield event(one.code, one.reason, {"sleeve": one.sleeve, "run_id": one.run_id})
@@ -76,7 +68,7 @@ def check_eligibility(given: GivenPortfolio) -> Iterator[Said]:
     yield Gate("eligibility", not bad and not few, checked, bad, _ineligible(profile.name, len(accepted), refused, bad))
 
 
-def _ineligible(name: str, n_accepted: int, refused: list[Refusal], bad: list[str]) -> GateError:
+def _ineligible(name: str, n_accepted: int, refused: list[doc.Refusal], bad: list[str]) -> GateError:
     if bad:
         hint = "run that sleeve again, or set meta.require_all=false to go on without it"
         return GateError(refused[0].reason, where=refused[0].sleeve, hint=hint, code=refused[0].code)
@@ -125,7 +117,7 @@ def optimization(given: GivenPortfolio) -> Iterator[Said]:
     for name, one in _aligned(given).items():
         yield from _left_out(given, one, name)
         weights[name] = allocate.document(_decide(given, one, name, regime), sleeves, directions, regime)
-    yield {layout.META_OPTIMIZED: MetaOptimized(as_of=format_instant(given.as_of), profiles=weights)}
+    yield {layout.META_OPTIMIZED: doc.MetaOptimized(as_of=format_instant(given.as_of), profiles=weights)}
     for name, made in weights.items():
         gates.refuse_faults(name, made, given.profile)
         yield from solved(name, made)
@@ -169,11 +161,12 @@ def weight_flattening(given: GivenPortfolio) -> Iterator[Said]:
         name: flatten.flatten(made, {sleeve: book[name] for sleeve, book in held.items()}, profile.max_coin)
         for name, made in optimized.profiles.items()
     }
-    flattened = Flattened(as_of=as_of, profiles={name: flatten.flattened_profile(book) for name, book in books.items()})
-    if any(flat.assets for flat in flattened.profiles.values()):
-        atoms = flatten.as_optimized(as_of, flattened.profiles, profile.max_coin)
+    coins = {name: flatten.flattened_profile(book) for name, book in books.items()}
+    flattened = doc.Flattened(as_of=as_of, profiles=coins)
+    if any(flat.assets for flat in coins.values()):
+        atoms = flatten.as_optimized(as_of, coins, profile.max_coin)
         yield ContractCheck(check_l4(atoms, flattened, _symbols(given), profile.risk_profiles))
-    contributors = Contributors(as_of=as_of, max_coin=profile.max_coin, profiles=books)
+    contributors = doc.Contributors(as_of=as_of, max_coin=profile.max_coin, profiles=books)
     yield {layout.META_CONTRIBUTORS: contributors, layout.FLATTENED: flattened}
     for name, book in books.items():
         yield from flatten.events(name, book, profile.max_coin)
@@ -208,7 +201,7 @@ def analysis(given: GivenPortfolio) -> Iterator[Said]:
         made = _decide(given, one, name, cast("RegimeName", run[layout.META_OPTIMIZED].profiles[name].regime))
         decided = (made, run[layout.META_CONTRIBUTORS].profiles[name])
         profiles[name] = analyse(one, name, profile, decided, walks[name], regime, shorts)
-    yield {layout.META_ANALYSIS: Analysis(as_of=format_instant(given.as_of), profiles=profiles)}
+    yield {layout.META_ANALYSIS: doc.Analysis(as_of=format_instant(given.as_of), profiles=profiles)}
 
 
 def _walks(given: GivenPortfolio) -> dict[str, walk.Walk]:

@@ -37,22 +37,8 @@ from assay.report.index import render_index
 from assay.risk import allocate as documents
 from assay.risk.flatten import flatten, is_small
 from assay.runs import artifacts as layout
-from assay.runs.documents import (
-    AtomicValidation,
-    Clusters,
-    DataHealth,
-    Event,
-    Flattened,
-    FlattenedProfile,
-    MetaProfileWeights,
-    Optimized,
-    OptimizedProfile,
-    RawCandidates,
-    ScannerCount,
-    SignTest,
-    Superset,
-    load,
-)
+from assay.runs import documents as doc
+from assay.runs.documents import Event, load
 from assay.runs.run import Run
 from assay.screening.superset import profile_pool
 
@@ -89,9 +75,9 @@ def discovery(given: GivenSleeve) -> Iterator[Said]:
     path = given.request.home / asked.superset
     if not path.is_file() or sha256_file(path) != asked.superset_sha256:
         raise IntegrityError("superset is not the one that was pinned", where=asked.superset, hint="run it anew")
-    superset = load(Superset, path)
+    superset = load(doc.Superset, path)
     pool = profile_pool(superset, profile)
-    raw = RawCandidates(
+    raw = doc.RawCandidates(
         as_of=superset.as_of,
         pool=profile.pool,
         superset_sha256=asked.superset_sha256,
@@ -113,7 +99,7 @@ def discovery(given: GivenSleeve) -> Iterator[Said]:
         yield _stand_aside(given, NoCandidates, "the scan found nobody", decision.NO_CANDIDATES)
 
 
-def _own_scanners(superset: Superset, given: GivenSleeve) -> list[ScannerCount]:
+def _own_scanners(superset: doc.Superset, given: GivenSleeve) -> list[doc.ScannerCount]:
     if given.profile.pool == "superset":
         return superset.scanners
     return [count for count in superset.scanners if count.scanner in given.profile.scanners]
@@ -141,7 +127,7 @@ def data_prep(given: GivenSleeve) -> Iterator[Said]:
     yield _foundation_gate(given, raw, health, set(frame.columns))
 
 
-def _foundation_gate(given: GivenSleeve, raw: RawCandidates, health: DataHealth, columns: set[str]) -> Gate:
+def _foundation_gate(given: GivenSleeve, raw: doc.RawCandidates, health: doc.DataHealth, columns: set[str]) -> Gate:
     """Refuse bars on which nothing can be decided: each candidate has a column or a reason, the benchmark is fresh."""
     explained = columns | {drop.name for drop in health.dropped}
     audited = {entry.symbol: entry.status for entry in health.symbols}
@@ -234,7 +220,7 @@ def risk_analysis(given: GivenSleeve) -> Iterator[Said]:
     state, threshold = given.decision.state, given.profile.selection.cluster_threshold
     if state is None:
         none = documents.no_risk(decision.benchmark_close(given.decision.known, given.profile))
-        yield {layout.CLUSTERS: Clusters(threshold=threshold, clusters={}), layout.RISK: none}
+        yield {layout.CLUSTERS: doc.Clusters(threshold=threshold, clusters={}), layout.RISK: none}
         return
     analysis = documents.risk_analysis(state)
     yield {layout.CLUSTERS: documents.clusters(state, threshold), layout.RISK: analysis}
@@ -245,7 +231,7 @@ def optimization(given: GivenSleeve) -> Iterator[Said]:
     """Weigh the atoms in five ways, with the guard and without."""
     given.recall(layout.SYNTHETIC, _streams(given))
     deciding = given.decision
-    optimized = Optimized(
+    optimized = doc.Optimized(
         as_of=format_instant(given.as_of),
         profiles=_optimized(given, deciding.guarded),
         unguarded=_optimized(given, deciding.unguarded),
@@ -255,7 +241,7 @@ def optimization(given: GivenSleeve) -> Iterator[Said]:
         yield from solved(name, profile)
 
 
-def _optimized(given: GivenSleeve, allocations: decision.Allocations | None) -> dict[str, OptimizedProfile]:
+def _optimized(given: GivenSleeve, allocations: decision.Allocations | None) -> dict[str, doc.OptimizedProfile]:
     state = given.decision.state
     if state is None or allocations is None:
         return {name: documents.all_cash() for name in given.profile.risk.risk_profiles}
@@ -266,7 +252,7 @@ def weight_flattening(given: GivenSleeve) -> Iterator[Said]:
     """Net atoms to physical coins."""
     optimized, names = given.run[layout.OPTIMIZED], given.profile.risk.risk_profiles
     profiles = {name: _flatten(profile) for name, profile in optimized.profiles.items()}
-    flattened = Flattened(as_of=optimized.as_of, profiles=profiles)
+    flattened = doc.Flattened(as_of=optimized.as_of, profiles=profiles)
     symbols = [name for name in given.run[layout.RETURNS].columns if name != "date"]
     if any(profile.assets for profile in optimized.profiles.values()):
         yield ContractCheck(check_l4(optimized, flattened, symbols, names))
@@ -274,12 +260,12 @@ def weight_flattening(given: GivenSleeve) -> Iterator[Said]:
     yield from _small_books(given, flattened)
 
 
-def _flatten(profile: OptimizedProfile) -> FlattenedProfile:
+def _flatten(profile: doc.OptimizedProfile) -> doc.FlattenedProfile:
     assets = profile.assets
     return flatten([a.atom for a in assets], [a.Weight for a in assets], [a.Cluster_ID for a in assets])
 
 
-def _small_books(given: GivenSleeve, flattened: Flattened) -> Iterator[Event]:
+def _small_books(given: GivenSleeve, flattened: doc.Flattened) -> Iterator[Event]:
     """Name each risk profile that holds little, with the numbers of what kept it small."""
     audit, risk = given.run[layout.SELECTION], given.run[layout.RISK]
     numbers = {
@@ -367,7 +353,7 @@ def reporting(given: GivenSleeve) -> Iterator[Said]:
 # --- what both kinds of run say ---------------------------------------------------------------------------------------
 
 
-def signs(result: SignTest) -> Iterator[Said]:
+def signs(result: doc.SignTest) -> Iterator[Said]:
     """Say what a sign test found, and pass its gate."""
     row = layout.SIGN_PRE if result.stage == "pre_opt" else layout.SIGN_POST
     yield {row: result}
@@ -380,7 +366,7 @@ def signs(result: SignTest) -> Iterator[Said]:
     yield Gate(f"sign_test_{result.stage}", result.ok, checked, codes, refusal)
 
 
-def solved(name: str, weights: OptimizedProfile | MetaProfileWeights) -> Iterator[Said]:
+def solved(name: str, weights: doc.OptimizedProfile | doc.MetaProfileWeights) -> Iterator[Said]:
     """Say what changed the weights of a risk profile, and which solver gave way to which."""
     for found in weights.events:
         yield event(found.code, f"{name}: {found.what}", found.values | {"risk_profile": name})
@@ -388,7 +374,7 @@ def solved(name: str, weights: OptimizedProfile | MetaProfileWeights) -> Iterato
         yield Fallback("SOLVER_FALLBACK", f"{name}: {fallback}")
 
 
-def validated(name: str, given: Given[Any], result: AtomicValidation) -> Iterator[Said]:
+def validated(name: str, given: Given[Any], result: doc.AtomicValidation) -> Iterator[Said]:
     """Say what the validation of a run found, for machines and for people, and pass its gate."""
     stem = layout.VALIDATION.below(f"{name}_{given.profile.name}_{given.run.folder.name}")
     yield {f"{stem}.json": result, f"{stem}.md": to_markdown(result)}

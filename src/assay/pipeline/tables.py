@@ -1,9 +1,9 @@
 """The steps of a sleeve and of a portfolio of sleeves, on one screen.
 
 Names and numbers are public: a run is resumed, and a report is read, by either. Each row says which step it is, what
-does it, and which files of the run it opens: no others, or the runner refuses it. What it writes are the rows of
-:mod:`assay.runs.artifacts` that have its number. The ledger among the files means that the step judges what was said
-before it, so that a resumed run repeats it after any other.
+does it, and which files of the run it opens beside the manifest: no others, or the runner refuses it. What it writes
+are the rows of :mod:`assay.runs.artifacts` that have its number. The ledger among the files means that the step judges
+what was said before it, so that a resumed run repeats it after any other.
 """
 
 from __future__ import annotations
@@ -15,61 +15,34 @@ from assay.base.errors import UsageError
 from assay.pipeline import portfolio_steps as portfolio
 from assay.pipeline import sleeve_steps as sleeve
 from assay.pipeline.context import Said, Step
-from assay.runs.artifacts import (
-    ENRICHED,
-    FLATTENED,
-    LEDGER,
-    LOGS,
-    MANIFEST,
-    META_CONTRIBUTORS,
-    META_OPTIMIZED,
-    META_RETURNS,
-    META_SLEEVES,
-    OPTIMIZED,
-    RAW,
-    RETURNS,
-    RISK,
-    SELECTION,
-    SIGN_POST,
-    SIGN_PRE,
-    STATUS,
-    SYNTHETIC,
-    VALIDATION,
-    WALK_CANCELLED,
-    WALK_DECISIONS,
-    WALK_TRADES,
-    WALK_WEIGHTS,
-    WINNERS,
-    Artifact,
-    Kind,
-    evidence,
-    of,
-)
+from assay.runs import artifacts as a
+from assay.runs.artifacts import Artifact, Kind, evidence, of
 from assay.runs.request import Job, MetaRequest
 
 Row = tuple[int, str, Callable[[Any], Iterator[Said]], tuple[Artifact[Any], ...]]
-NO_STEPS = (LEDGER, STATUS, LOGS)
+NO_STEPS = (a.LEDGER, a.STATUS, a.LOGS)
 """Files that the runner writes, and no step."""
+SIGNED = (a.RETURNS, a.WINNERS, a.ENRICHED, a.SYNTHETIC)
+"""What a sign test of a sleeve compares."""
 NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
-    "run": (RETURNS, WALK_TRADES, WALK_CANCELLED),
-    "meta": (META_RETURNS, SIGN_PRE, FLATTENED, SIGN_POST, WALK_DECISIONS, WALK_WEIGHTS),
+    "run": (a.RETURNS, a.WALK_TRADES, a.WALK_CANCELLED),
+    "meta": (a.META_RETURNS, a.SIGN_PRE, a.FLATTENED, a.SIGN_POST, a.WALK_DECISIONS, a.WALK_WEIGHTS),
 }
 """Evidence that validation reads, and no report."""
 
 
 def _reported(kind: Kind) -> tuple[Artifact[Any], ...]:
-    return (*(row for row in evidence(kind) if row not in NOT_REPORTED[kind]), VALIDATION)
+    return (*(row for row in evidence(kind) if row not in NOT_REPORTED[kind]), a.VALIDATION)
 
 
 def _steps(kind: Kind, *rows: Row) -> tuple[Step, ...]:
-    written = [row for row in of(kind) if row not in NO_STEPS]
     return tuple(
         Step(
             number,
             name,
             work,
-            reads,
-            tuple(row for row in written if row.step(kind) == number),
+            reads=tuple(dict.fromkeys((a.MANIFEST, *reads))) if number > 1 else (),
+            writes=tuple(row for row in of(kind) if row.step(kind) == number and row not in NO_STEPS),
             seals=number == len(rows),
         )
         for number, name, work, reads in rows
@@ -80,19 +53,18 @@ def _steps(kind: Kind, *rows: Row) -> tuple[Step, ...]:
 STEPS = _steps(
     "run",
     (1, "preflight", sleeve.preflight, ()),
-    (2, "discovery", sleeve.discovery, (MANIFEST,)),
-    (3, "data_prep", sleeve.data_prep, (MANIFEST, RAW)),
-    (4, "natural_selection", sleeve.natural_selection, (MANIFEST, RAW, RETURNS)),
-    (5, "enrichment", sleeve.enrichment, (MANIFEST, RAW, RETURNS, WINNERS)),
-    (6, "strategy_synthesis", sleeve.strategy_synthesis, (MANIFEST, RAW, RETURNS, WINNERS, ENRICHED)),
-    (7, "sign_test_pre_opt", sleeve.sign_test_pre_opt, (MANIFEST, RETURNS, WINNERS, ENRICHED, SYNTHETIC)),
-    (8, "risk_analysis", sleeve.risk_analysis, (MANIFEST, RAW, SYNTHETIC)),
-    (9, "optimization", sleeve.optimization, (MANIFEST, RAW, SYNTHETIC)),
-    (10, "weight_flattening", sleeve.weight_flattening, (MANIFEST, RETURNS, SELECTION, RISK, OPTIMIZED)),
-    (11, "sign_test_post_opt", sleeve.sign_test_post_opt,
-     (MANIFEST, RETURNS, WINNERS, ENRICHED, SYNTHETIC, OPTIMIZED, FLATTENED)),
-    (12, "walk_forward", sleeve.walk_forward, (MANIFEST,)),
-    (13, "capital_preservation", sleeve.capital_preservation, (MANIFEST, RISK, OPTIMIZED, *sleeve.PRESERVED)),
+    (2, "discovery", sleeve.discovery, ()),
+    (3, "data_prep", sleeve.data_prep, (a.RAW,)),
+    (4, "natural_selection", sleeve.natural_selection, (a.RAW, a.RETURNS)),
+    (5, "enrichment", sleeve.enrichment, (a.RAW, a.RETURNS, a.WINNERS)),
+    (6, "strategy_synthesis", sleeve.strategy_synthesis, (a.RAW, a.RETURNS, a.WINNERS, a.ENRICHED)),
+    (7, "sign_test_pre_opt", sleeve.sign_test_pre_opt, SIGNED),
+    (8, "risk_analysis", sleeve.risk_analysis, (a.RAW, a.SYNTHETIC)),
+    (9, "optimization", sleeve.optimization, (a.RAW, a.SYNTHETIC)),
+    (10, "weight_flattening", sleeve.weight_flattening, (a.RETURNS, a.SELECTION, a.RISK, a.OPTIMIZED)),
+    (11, "sign_test_post_opt", sleeve.sign_test_post_opt, (*SIGNED, a.OPTIMIZED, a.FLATTENED)),
+    (12, "walk_forward", sleeve.walk_forward, ()),
+    (13, "capital_preservation", sleeve.capital_preservation, (a.RISK, a.OPTIMIZED, *sleeve.PRESERVED)),
     (14, "atomic_validation", sleeve.atomic_validation, evidence("run")),
     (15, "reporting", sleeve.reporting, _reported("run")),
 )
@@ -100,14 +72,14 @@ STEPS = _steps(
 META_STEPS = _steps(
     "meta",
     (1, "preflight", portfolio.preflight, ()),
-    (2, "eligibility", portfolio.check_eligibility, (MANIFEST,)),
-    (3, "meta_returns", portfolio.meta_returns, (MANIFEST, META_SLEEVES)),
-    (4, "sign_test_pre_opt", portfolio.sign_test_pre_opt, (MANIFEST, META_SLEEVES, META_RETURNS)),
-    (5, "optimization", portfolio.optimization, (MANIFEST, META_SLEEVES, META_RETURNS)),
-    (6, "weight_flattening", portfolio.weight_flattening, (MANIFEST, META_SLEEVES, META_OPTIMIZED)),
-    (7, "sign_test_post_opt", portfolio.sign_test_post_opt, (MANIFEST, META_SLEEVES, META_CONTRIBUTORS, FLATTENED)),
-    (8, "walk_forward", portfolio.walk_forward, (MANIFEST, META_SLEEVES, META_RETURNS)),
-    (9, "analysis", portfolio.analysis, (MANIFEST, META_SLEEVES, META_RETURNS, META_OPTIMIZED, META_CONTRIBUTORS)),
+    (2, "eligibility", portfolio.check_eligibility, ()),
+    (3, "meta_returns", portfolio.meta_returns, (a.META_SLEEVES,)),
+    (4, "sign_test_pre_opt", portfolio.sign_test_pre_opt, (a.META_SLEEVES, a.META_RETURNS)),
+    (5, "optimization", portfolio.optimization, (a.META_SLEEVES, a.META_RETURNS)),
+    (6, "weight_flattening", portfolio.weight_flattening, (a.META_SLEEVES, a.META_OPTIMIZED)),
+    (7, "sign_test_post_opt", portfolio.sign_test_post_opt, (a.META_SLEEVES, a.META_CONTRIBUTORS, a.FLATTENED)),
+    (8, "walk_forward", portfolio.walk_forward, (a.META_SLEEVES, a.META_RETURNS)),
+    (9, "analysis", portfolio.analysis, (a.META_SLEEVES, a.META_RETURNS, a.META_OPTIMIZED, a.META_CONTRIBUTORS)),
     (10, "meta_validation", portfolio.meta_validation, evidence("meta")),
     (11, "reporting", portfolio.reporting, _reported("meta")),
 )
