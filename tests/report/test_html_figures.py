@@ -18,7 +18,7 @@ from assay.base.errors import UsageError
 from assay.report.figures import bars, lines, maps
 from assay.report.figures.figure import spread
 from assay.report.figures.of_walk import on_days, rolling_beta
-from assay.report.figures.palette import DARK, LIGHT, PLACEHOLDERS
+from assay.report.palette import DARK, LIGHT, PLACEHOLDERS
 
 DAYS = np.arange("2023-12-20", "2024-03-01", dtype="datetime64[D]")
 NAV = {name: np.linspace(1.0, end, len(DAYS)) for name, end in (("hrp", 1.5), ("barbell", 0.75))}

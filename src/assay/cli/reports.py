@@ -37,7 +37,7 @@ def why(
 
     found = tell(home_at(home).run(run), symbol)
     if as_json:
-        output.as_json(found.as_plain())
+        output.as_json(found.model_dump(mode="json"))
         return
     for entry in found.health:
         output.line(f"{symbol}: data {entry.status}, {entry.observations} observations; {entry.cause}")

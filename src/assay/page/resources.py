@@ -95,7 +95,7 @@ def _ledger(asked: Asked) -> Facts:
 
 
 def _why(asked: Asked) -> Facts:
-    return {"run": asdict(asked.row())} | why(asked.folder, asked.symbol).as_plain()
+    return {"run": asdict(asked.row())} | why(asked.folder, asked.symbol).model_dump(mode="json")
 
 
 def _compare(asked: Asked) -> Facts:

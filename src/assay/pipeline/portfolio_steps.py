@@ -26,7 +26,7 @@ from assay.meta.analysis import analyse
 from assay.pipeline.context import ContractCheck, Gate, GivenPortfolio, Said, event
 from assay.pipeline.sleeve_steps import deflated_by_trials, signs, solved, validated
 from assay.report.html import render_page
-from assay.report.index import render_meta_index
+from assay.report.index import render_index
 from assay.report.meta import render_meta
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
@@ -237,7 +237,7 @@ def reporting(given: GivenPortfolio) -> Iterator[Said]:
     """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
     yield {layout.TRIALS: deflated_by_trials(given, given.profile.risk_profiles)}
     yield {layout.REPORT: render_meta(given.run.folder), layout.PAGE: render_page(given.run.folder)}
-    yield {layout.INDEX: render_meta_index(given.run.folder)}
+    yield {layout.INDEX: render_index(given.run.folder)}
 
 
 # --- what steps share -------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from assay.report import markdown
-from assay.report.figures.palette import DARK, LIGHT, declarations
 from assay.report.markdown import Safe, escape, table, visible
+from assay.report.palette import DARK, LIGHT, declarations
 
 POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"

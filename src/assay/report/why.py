@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from assay.base.domain import check_symbol
 from assay.base.errors import UsageError
 from assay.runs import artifacts as layout
-from assay.runs import documents as artifacts
-from assay.runs.documents import Drop, Fate, SymbolHealth
+from assay.runs.documents import Document, Drop, Fate, SymbolHealth
+from assay.runs.run import Run
 
 
-@dataclass(frozen=True)
-class Why:
-    """Everything that a run's artifacts say of one coin.
-
-    Attributes
-    ----------
-    weights : dict of str to float
-        Risk profile to signed share of the budget.
-    """
+class Why(Document):
+    """Everything that a run's artifacts say of one coin."""
 
     symbol: str
     fates: list[Fate]
     health: list[SymbolHealth]
     dropped: list[Drop]
     weights: dict[str, float]
-
-    def as_plain(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "symbol": self.symbol,
-            "fates": [artifacts.as_plain(fate) for fate in self.fates],
-            "health": [artifacts.as_plain(entry) for entry in self.health],
-            "dropped": [artifacts.as_plain(drop) for drop in self.dropped],
-            "weights": self.weights,
-        }
+    """Risk profile to signed share of the account."""
 
 
 def why(folder: Path, symbol: str) -> Why:
@@ -51,14 +33,19 @@ def why(folder: Path, symbol: str) -> Why:
         If the run has no selection, or an artifact is damaged.
     """
     check_symbol(symbol)
-    health = artifacts.load(artifacts.DataHealth, folder / layout.HEALTH)
-    audit = artifacts.load(artifacts.SelectionAudit, folder / layout.SELECTION)
+    run = Run(folder)
+    health, flattened = run[layout.HEALTH], run[layout.FLATTENED] if run.has(layout.FLATTENED) else None
     found = Why(
         symbol=symbol,
-        fates=[fate for fate in audit.fates if fate.symbol == symbol],
+        fates=[fate for fate in run[layout.SELECTION].fates if fate.symbol == symbol],
         health=[entry for entry in health.symbols if entry.symbol == symbol],
         dropped=[drop for drop in (*health.missing, *health.dropped) if drop.name == symbol],
-        weights=_weights(folder, symbol),
+        weights={
+            name: asset.Net_Weight
+            for name, profile in (flattened.profiles.items() if flattened else ())
+            for asset in profile.assets
+            if asset.Symbol == symbol
+        },
     )
     if not (found.fates or found.health or found.dropped):
         raise UsageError(
@@ -67,16 +54,3 @@ def why(folder: Path, symbol: str) -> Why:
             hint="scanners are listed by: assay profiles list",
         )
     return found
-
-
-def _weights(folder: Path, symbol: str) -> dict[str, float]:
-    path = folder / layout.FLATTENED
-    if not path.is_file():
-        return {}
-    flattened = artifacts.load(artifacts.Flattened, path)
-    return {
-        name: asset.Net_Weight
-        for name, profile in flattened.profiles.items()
-        for asset in profile.assets
-        if asset.Symbol == symbol
-    }

@@ -22,8 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from assay.report.figures.palette import PLACEHOLDERS, Style, variable
 from assay.report.markdown import visible
+from assay.report.palette import PLACEHOLDERS, Style, variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

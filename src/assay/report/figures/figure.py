@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assay.base import files
 from assay.base.errors import UsageError
-from assay.report.figures.palette import DARK, LIGHT, declarations
+from assay.report.palette import DARK, LIGHT, declarations
 from assay.report.templating import Block, document, environment
 
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'

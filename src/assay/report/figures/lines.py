@@ -11,8 +11,8 @@ import numpy as np
 from assay.base.constants import Days, Floats
 from assay.report.figures.canvas import Canvas, Ticks, colour, dashes, drawing, shortened
 from assay.report.figures.figure import Figure, spread, thinned
-from assay.report.figures.palette import style_of
 from assay.report.markdown import finite, percent, ratio
+from assay.report.palette import style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

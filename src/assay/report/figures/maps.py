@@ -14,8 +14,8 @@ from assay.report.figures.canvas import Canvas, Outline, box, drawing, label_roo
 from assay.report.figures.canvas import labels as short_labels
 from assay.report.figures.figure import Figure
 from assay.report.figures.lines import label_of
-from assay.report.figures.palette import DEEP, STEPS
 from assay.report.markdown import ABSENT, percent, ratio
+from assay.report.palette import DEEP, STEPS
 
 CORRELATION_EDGES = (-0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7)
 MONTH_EDGES = (-0.2, -0.1, -0.05, -0.01, 0.01, 0.05, 0.1, 0.2)
