@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from assay.alpha.synthesis import synthetic, synthetic_frame
 from assay.base.domain import Atom
+from assay.market.returns import ReturnsMatrix
 
 TABLES = hnp.arrays(
     np.float64,
@@ -56,7 +57,8 @@ def test_signs_that_do_not_fit_are_refused(signs: list[int]) -> None:
 def test_frame_has_a_column_per_atom_in_their_order() -> None:
     days = FIRST + np.arange(2)
     atoms = [Atom("X:BUSDT", "rating_ma", "SHORT"), Atom("X:AUSDT", "rating_all", "LONG")]
-    frame = synthetic_frame(days, atoms, np.array([[0.1, 7.0, 0.5], [np.nan, 7.0, 2.0]]), [2, 0])
+    values = np.array([[0.1, 7.0, 0.5], [np.nan, 7.0, 2.0]])
+    frame = synthetic_frame(ReturnsMatrix(days, ("X:AUSDT", "X:BTCUSDT", "X:BUSDT"), values, "X:BTCUSDT", []), atoms)
     day = dt.datetime(2022, 1, 1, tzinfo=dt.UTC)
     expected = pl.DataFrame(
         {
@@ -71,7 +73,8 @@ def test_frame_has_a_column_per_atom_in_their_order() -> None:
 
 def test_frame_refuses_double_atoms_and_missing_columns() -> None:
     atom = Atom("X:AUSDT", "rating_all", "LONG")
-    with pytest.raises(ValueError):
-        synthetic_frame(FIRST + np.arange(1), [atom, atom], np.zeros((1, 1)), [0, 0])
-    with pytest.raises(ValueError):
-        synthetic_frame(FIRST + np.arange(1), [atom], np.zeros((1, 1)), [])
+    returns = ReturnsMatrix(FIRST + np.arange(1), ("X:AUSDT",), np.zeros((1, 1)), "X:AUSDT", [])
+    with pytest.raises(ValueError, match="twice"):
+        synthetic_frame(returns, [atom, atom])
+    with pytest.raises(ValueError, match="not in"):
+        synthetic_frame(returns, [Atom("X:BUSDT", "rating_all", "LONG")])

@@ -250,8 +250,7 @@ def _contracts(decision: Decision, market: Market, profile: Profile) -> list[Vio
         results.append(check_l2(scores, [atom.id for atom in decision.selection.atoms]))
     state = decision.state
     if state is not None:
-        columns = [matrix.symbols.index(atom.symbol) for atom in state.atoms]
-        frame = synthetic_frame(matrix.days, state.atoms, matrix.values, columns)
+        frame = synthetic_frame(matrix, state.atoms)
         results.append(check_l3(frame, matrix.to_frame(), state.atoms, profile.direction))
         optimized = _optimized(decision)
         flattened = {

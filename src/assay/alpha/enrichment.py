@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +10,9 @@ from assay.alpha.features import LIQUID_VALUE, median_value_traded
 from assay.base.constants import Floats
 from assay.base.domain import format_instant
 from assay.market.instruments import InstrumentFact, facts
+from assay.market.panel import Market
+from assay.market.returns import ReturnsMatrix
 from assay.runs.documents import Drop, Enriched, Enrichment, Finding, Winner
-
-if TYPE_CHECKING:
-    from assay.market.panel import Market
-    from assay.market.returns import ReturnsMatrix
-
 
 FILTERS = ("tick_size", "step_size", "min_qty", "min_notional")
 UNKNOWN_FACTS = "INSTRUMENTS_UNKNOWN"

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from assay.alpha import scoring, vetoes
 from assay.alpha.clusters import cluster
@@ -20,64 +22,14 @@ from assay.alpha.features import FEATURES, features
 from assay.alpha.funnel import WINNER, Contenders, fate, run_funnel, selection_stage
 from assay.alpha.synthesis import synthetic
 from assay.base.constants import Bools, Days, Floats, Ints
-from assay.base.domain import format_instant
+from assay.base.domain import Atom, format_instant
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
 from assay.market.instruments import facts
 from assay.market.panel import RATING_FIELDS, Market
-from assay.runs.documents import Fate, SelectionAudit, Stage, Winner, Winners
+from assay.market.returns import ReturnsMatrix
+from assay.runs.documents import Candidate, Drop, Fate, ScannerCount, SelectionAudit, Stage, Winner, Winners
 from assay.settings.model import Costs, DataSettings, Profile, SelectionSettings, Vetoes, WalkForward
-
-if TYPE_CHECKING:
-    import datetime as dt
-
-    import polars as pl
-
-    from assay.base.domain import Atom
-    from assay.market.returns import ReturnsMatrix
-    from assay.runs.documents import Candidate, Drop, ScannerCount
-    from assay.settings.model import Profile
-
-
-def best_of_clusters(alpha: Floats, clusters: Ints, top_n: int) -> Ints:
-    """Return the best atoms of each cluster, all together by descending alpha, ties by index; cluster 0 gives none.
-
-    Examples
-    --------
-    >>> best_of_clusters(np.array([0.1, 0.9, 0.3, 0.9]), np.array([1, 1, 2, 0]), 1)
-    array([1, 2])
-    """
-    taken: dict[int, int] = {}
-    best = []
-    for atom in np.argsort(-alpha, kind="stable").tolist():
-        label = int(clusters[atom])
-        if label and taken.get(label, 0) < top_n:
-            taken[label] = taken.get(label, 0) + 1
-            best.append(atom)
-    return np.array(best, dtype=np.int64)
-
-
-def restore(alpha: Floats, clusters: Ints, allowed: Bools, winners: Ints, missing: int) -> Ints:
-    """Return the best allowed atom of each cluster without winners, by descending alpha, at most ``missing`` of them.
-
-    Atoms under a safety veto are in cluster 0, which is never restored from.
-
-    Examples
-    --------
-    >>> restore(np.array([0.5, 0.7, 0.6, 0.9]), np.array([1, 2, 2, 0]), np.array([True] * 4), np.array([0]), 5)
-    array([1])
-    """
-    filled = {0, *clusters[winners].tolist()}
-    found: list[int] = []
-    for atom in np.argsort(-alpha, kind="stable").tolist():
-        if len(found) >= missing:
-            break
-        label = int(clusters[atom])
-        if allowed[atom] and label not in filled:
-            filled.add(label)
-            found.append(atom)
-    return np.array(found, dtype=np.int64)
-
 
 Admission = Literal["merit", "relaxation"]
 
@@ -85,6 +37,12 @@ CLUSTER_RANK = "CLUSTER_RANK"
 """Free of vetoes, but its cluster has enough better atoms."""
 MAX_WINNERS = "MAX_WINNERS"
 """Free of vetoes and among the best of its cluster, but there are enough better winners."""
+
+
+STATUSES = {"TOXIC": vetoes.TOXIC, "STALE": vetoes.STALE, "DELISTED": vetoes.STALE, "MISSING": vetoes.STALE}
+"""Health that is a veto; delisted and missing symbols have no bar for 24 h past its close, and are stale too."""
+
+_SELECTION, _LIMITS, _COSTS, _DATA, _WALK = SelectionSettings(), Vetoes(), Costs(), DataSettings(), WalkForward()
 
 
 @dataclass(frozen=True)
@@ -153,8 +111,6 @@ class Selection:
 
     def inference_frame(self) -> pl.DataFrame:
         """Return L2 as a table: ``atom_id``, then the columns of :attr:`inference`, null where a feature is missing."""
-        import polars as pl
-
         series = [pl.Series("atom_id", [atom.id for atom in self.atoms], dtype=pl.String)]
         series += [pl.Series(name, values, nan_to_null=True) for name, values in self.inference.items()]
         return pl.DataFrame(series)
@@ -277,12 +233,6 @@ class Selection:
 def _number(value: float) -> float | None:
     """Return a finite float, or None."""
     return float(value) if np.isfinite(value) else None
-
-
-STATUSES = {"TOXIC": vetoes.TOXIC, "STALE": vetoes.STALE, "DELISTED": vetoes.STALE, "MISSING": vetoes.STALE}
-"""Health that is a veto; delisted and missing symbols have no bar for 24 h past its close, and are stale too."""
-
-_SELECTION, _LIMITS, _COSTS, _DATA, _WALK = SelectionSettings(), Vetoes(), Costs(), DataSettings(), WalkForward()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -484,6 +434,46 @@ class NaturalSelection(Estimator):
         """Return the names of the winners' columns."""
         names = input_features if input_features is not None else [f"x{i}" for i in range(self.n_features_in_)]
         return np.asarray(names, dtype=object)[self.get_support()]
+
+
+def best_of_clusters(alpha: Floats, clusters: Ints, top_n: int) -> Ints:
+    """Return the best atoms of each cluster, all together by descending alpha, ties by index; cluster 0 gives none.
+
+    Examples
+    --------
+    >>> best_of_clusters(np.array([0.1, 0.9, 0.3, 0.9]), np.array([1, 1, 2, 0]), 1)
+    array([1, 2])
+    """
+    taken: dict[int, int] = {}
+    best = []
+    for atom in np.argsort(-alpha, kind="stable").tolist():
+        label = int(clusters[atom])
+        if label and taken.get(label, 0) < top_n:
+            taken[label] = taken.get(label, 0) + 1
+            best.append(atom)
+    return np.array(best, dtype=np.int64)
+
+
+def restore(alpha: Floats, clusters: Ints, allowed: Bools, winners: Ints, missing: int) -> Ints:
+    """Return the best allowed atom of each cluster without winners, by descending alpha, at most ``missing`` of them.
+
+    Atoms under a safety veto are in cluster 0, which is never restored from.
+
+    Examples
+    --------
+    >>> restore(np.array([0.5, 0.7, 0.6, 0.9]), np.array([1, 2, 2, 0]), np.array([True] * 4), np.array([0]), 5)
+    array([1])
+    """
+    filled = {0, *clusters[winners].tolist()}
+    found: list[int] = []
+    for atom in np.argsort(-alpha, kind="stable").tolist():
+        if len(found) >= missing:
+            break
+        label = int(clusters[atom])
+        if allowed[atom] and label not in filled:
+            filled.add(label)
+            found.append(atom)
+    return np.array(found, dtype=np.int64)
 
 
 def select(

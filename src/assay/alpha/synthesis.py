@@ -7,17 +7,15 @@ weights are flattened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from assay.base.constants import Days, Floats
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from assay.base.domain import Atom
+from assay.base.constants import Floats
+from assay.base.domain import Atom
+from assay.market.returns import ReturnsMatrix
 
 
 def synthetic(returns: Floats, signs: npt.ArrayLike) -> Floats:
@@ -59,19 +57,15 @@ def synthetic(returns: Floats, signs: npt.ArrayLike) -> Floats:
     return np.where(sides > 0, values, -np.minimum(values, 1.0))
 
 
-def synthetic_frame(days: Days, atoms: Sequence[Atom], returns_values: Floats, columns: Sequence[int]) -> pl.DataFrame:
+def synthetic_frame(returns: ReturnsMatrix, atoms: Sequence[Atom]) -> pl.DataFrame:
     """Return the synthetic streams of atoms as a wide table.
 
     Parameters
     ----------
-    days : (n_days,) datetime64[D] array
-        Open days of the rows.
+    returns : ReturnsMatrix
+        Physical returns of the atoms' symbols.
     atoms : sequence of Atom
         Winners, one column each, in this order.
-    returns_values : (n_days, n_symbols) array
-        The returns matrix.
-    columns : sequence of int
-        Column of each atom's symbol in the returns matrix.
 
     Returns
     -------
@@ -82,24 +76,19 @@ def synthetic_frame(days: Days, atoms: Sequence[Atom], returns_values: Floats, c
     Raises
     ------
     ValueError
-        If there is not exactly one column for each atom, or an atom comes twice.
+        If an atom comes twice, or its symbol has no column.
 
     Examples
     --------
-    >>> from assay.base.domain import Atom
     >>> days = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")
-    >>> atoms = [Atom("X:AUSDT", "rating_all", "SHORT")]
-    >>> frame = synthetic_frame(days, atoms, np.array([[9.0, 0.5], [9.0, np.nan]]), [1])
+    >>> returns = ReturnsMatrix(days, ("X:AUSDT",), np.array([[0.5], [np.nan]]), "X:AUSDT", [])
+    >>> frame = synthetic_frame(returns, [Atom("X:AUSDT", "rating_all", "SHORT")])
     >>> frame["date"].dtype, frame["X:AUSDT_rating_all_SHORT"].to_list()
     (Datetime(time_unit='us', time_zone='UTC'), [-0.5, None])
     """
-    import polars as pl
-
-    if len(columns) != len(atoms):
-        raise ValueError(f"{len(atoms)} atoms need {len(atoms)} columns, not {len(columns)}")
-    if len({atom.id for atom in atoms}) != len(atoms):
+    names = tuple(atom.id for atom in atoms)
+    if len(set(names)) != len(names):
         raise ValueError("an atom comes twice")
-    streams = synthetic(returns_values[:, np.asarray(columns, dtype=np.intp)], [atom.sign for atom in atoms])
-    series = [pl.Series("date", np.asarray(days).astype("datetime64[us]")).dt.replace_time_zone("UTC")]
-    series += [pl.Series(atom.id, streams[:, i], nan_to_null=True) for i, atom in enumerate(atoms)]
-    return pl.DataFrame(series)
+    columns = np.array([returns.symbols.index(atom.symbol) for atom in atoms], dtype=np.intp)
+    streams = synthetic(returns.values[:, columns], [atom.sign for atom in atoms])
+    return replace(returns, symbols=names, values=streams).to_frame()

@@ -9,25 +9,22 @@ futures of all later dates.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from assay.backtest.equality import Reach, difference, leaves, shown
 from assay.backtest.perturbations import Kind, perturb_market
-from assay.backtest.walk_forward import Cash, Targets, WalkForwardResult, close_of, walk_forward
+from assay.backtest.walk_forward import Cash, Decide, Targets, WalkForwardResult, close_of, walk_forward
 from assay.base.constants import Ints
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import AssayError, GateError
 from assay.market.panel import Market
 from assay.runs import artifacts as layout
 from assay.settings.model import Profile
-
-if TYPE_CHECKING:
-    Decide = Callable[[Market], Targets]
 
 VOID = "CAUSALITY_VOID"
 """Nothing was changed, or nothing was compared: the test would have found nothing."""

@@ -8,14 +8,14 @@ book that was long of what fell before it went, and wrongs one that was short of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from assay.backtest.book import BookResult
 from assay.backtest.statistics import cagr, max_drawdown
-from assay.backtest.walk_forward import Each, Progress, Targets, WalkForwardResult, walk_forward
+from assay.backtest.walk_forward import Decide, Each, Progress, WalkForwardResult, walk_forward
 from assay.market.panel import Market
 from assay.settings.model import Profile
 
@@ -97,7 +97,7 @@ def survivors(market: Market, benchmark: str) -> Market:
 def survivorship(
     market: Market,
     profile: Profile,
-    decide: Callable[[Market], Targets],
+    decide: Decide,
     honest: WalkForwardResult,
     progress: Progress | None = None,
     each: Each | None = None,

@@ -73,6 +73,7 @@ class Targets(Protocol):
         """Counts and regime of the decision, or the ``reason`` of a period in cash."""
 
 
+Decide = Callable[[Market], Targets]
 Each = Callable[[Sequence[int]], Iterable[Targets]]
 """Takes rows of the grid and gives what is decided after each, in order."""
 
@@ -269,7 +270,7 @@ def close_of(day: np.datetime64) -> dt.datetime:
     return midnight.replace(tzinfo=UTC)
 
 
-def decide_row(market: Market, profile: Profile, decide: Callable[[Market], Targets], row: int) -> Targets:
+def decide_row(market: Market, profile: Profile, decide: Decide, row: int) -> Targets:
     """Decide what is decided after the bar of a row, from what was known then; nobody found is a period in cash."""
     try:
         return decide(market.until(close_of(market.days[row]), profile.sight_days))
@@ -280,7 +281,7 @@ def decide_row(market: Market, profile: Profile, decide: Callable[[Market], Targ
 def walk_forward(
     market: Market,
     profile: Profile,
-    decide: Callable[[Market], Targets],
+    decide: Decide,
     progress: Progress | None = None,
     each: Each | None = None,
 ) -> WalkForwardResult:

@@ -202,8 +202,7 @@ def strategy_synthesis(given: GivenSleeve) -> Iterator[Said]:
 
 
 def _streams(given: GivenSleeve) -> pl.DataFrame:
-    matrix, atoms = given.decision.returns, given.decision.selection.winner_atoms
-    return synthetic_frame(matrix.days, atoms, matrix.values, [matrix.symbols.index(atom.symbol) for atom in atoms])
+    return synthetic_frame(given.decision.returns, given.decision.selection.winner_atoms)
 
 
 def sign_test_pre_opt(given: GivenSleeve) -> Iterator[Said]:
