@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits
 from assay.backtest.decision import Decision, decide, net_weights
 from assay.backtest.preservation import preservation
 from assay.backtest.statistics import max_drawdown
-from assay.backtest.walk_forward import Rebalance, close_of, hold
+from assay.backtest.walk_forward import DatedTargets, close_of, hold
 from assay.base.domain import DAY, UTC
 from assay.market.costs import daily_costs
 from assay.market.panel import Market
@@ -158,7 +158,7 @@ def score(one: Window, rule: Rule) -> Score:
     """Hold a window's decisions under a guard."""
     nets = [guarded(decision, one.profile, rule) for _, decision in one.decisions]
     rebalances = [
-        Rebalance(row, close_of(one.market.days[row]), Held(net))
+        DatedTargets(row, close_of(one.market.days[row]), Held(net))
         for (row, _), net in zip(one.decisions, nets, strict=True)
     ]
     books = hold(one.market, one.profile, rebalances).books
@@ -185,7 +185,7 @@ def present_guard(bars: Market, catalog: Catalog) -> list[str]:
     for name, begins, ends in POLLUTED:
         told(f"{name} from {begins}")
         one = window(bars, catalog, name, "superset", begins, ends)
-        rebalances = [Rebalance(row, close_of(one.market.days[row]), decision) for row, decision in one.decisions]
+        rebalances = [DatedTargets(row, close_of(one.market.days[row]), decision) for row, decision in one.decisions]
         found = preservation(hold(one.market, one.profile, rebalances).frames(), one.profile.guard)
         broken += _print_pool(one, found)
     return broken

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import polars as pl
 from matplotlib.figure import Figure
 
-from assay.api import Run
+from assay import Run
 from assay.lake.snapshot import pin
 from assay.runs.home import Home
 
