@@ -33,6 +33,7 @@ app = Starlette(routes=[Mount("/", StaticFiles(directory=sys.argv[1]))])
 config = uvicorn.Config(app, port=0, log_level="warning", access_log=False)
 server = uvicorn.Server(config)
 sock = config.bind_socket()
+sock.listen()
 print(f" at http://127.0.0.1:{sock.getsockname()[1]} ", flush=True)
 server.run(sockets=[sock])
 """
