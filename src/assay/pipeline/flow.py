@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.base.domain import UTC, format_instant
 from assay.base.errors import DataError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
     from assay.pipeline.runner import RunResult
     from assay.runs.documents import Superset
-    from assay.runs.request import MetaRequest, Request
+    from assay.runs.request import Job, Request
     from assay.settings import Catalog
     from assay.settings.model import Execution
 
@@ -39,6 +39,7 @@ LOCK_PAUSE = 0.5
 """Seconds between two looks at a run that another worker is still at."""
 
 Watch = Callable[[], None]
+J = TypeVar("J", bound="Job")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,6 @@ def requests(
     What is asked for is written into the directory at once, so that a run that dies can be resumed. ``again`` takes
     over the directory of a run that died before that.
     """
-    from assay.runs.registry import trials
     from assay.runs.request import Request
 
     now = dt.datetime.now(UTC)
@@ -147,11 +147,18 @@ def requests(
             trials={},
             resume=again,
         )
-        request = replace(request, trials=trials(home.registry, besides=request.key))
-        write_json(request.run / MANIFEST, request.manifest())
-        Status.begin(request.run.name, profile.name, now).write(request.run)
-        made.append(request)
+        made.append(recorded(home, request, now))
     return made
+
+
+def recorded(home: Home, request: J, now: dt.datetime) -> J:
+    """Write a request into its claimed directory, with what was tried before it, and say that it waits."""
+    from assay.runs.registry import trials
+
+    request = replace(request, trials=trials(home.registry, besides=request.key))
+    write_json(request.run / MANIFEST, request.manifest())
+    Status.begin(request.run.name, request.profile.name, now).write(request.run)
+    return request
 
 
 def resumption(
@@ -243,9 +250,7 @@ def run_watched(executor: Executor, wanted: Sequence[Request]) -> list[RunResult
         return run_all(executor, wanted, refresh)
 
 
-def execute_watched(
-    request: Request | MetaRequest, redo_from: int | None = None, executor: Executor | None = None
-) -> RunResult:
+def execute_watched(request: Job, redo_from: int | None = None, executor: Executor | None = None) -> RunResult:
     """Execute one request in this process, and show on standard error how it goes."""
     from assay.pipeline.runner import execute
     from assay.report.live import watching

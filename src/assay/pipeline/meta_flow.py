@@ -12,11 +12,10 @@ from assay.base.domain import UTC, format_instant, parse_as_of
 from assay.base.errors import GateError, ProfileError, UsageError
 from assay.gates import eligibility
 from assay.gates.eligibility import Terms
-from assay.pipeline.flow import at_once, execute_watched, lay_foundation, requests, run_watched, workforce
+from assay.pipeline.flow import at_once, execute_watched, lay_foundation, recorded, requests, run_watched, workforce
 from assay.runs import artifacts as layout
 from assay.runs.documents import Pin, Refusal
 from assay.runs.home import Home, Status, claim
-from assay.runs.registry import trials
 from assay.runs.request import MetaRequest, pin
 
 if TYPE_CHECKING:
@@ -170,10 +169,7 @@ def make(
         trials={},
         resume=again,
     )
-    request = replace(request, trials=trials(home.registry, besides=request.key))
-    files.write_json(request.run / layout.MANIFEST, request.manifest())
-    Status.begin(request.run.name, profile.name, now).write(request.run)
-    return execute_watched(request)
+    return execute_watched(recorded(home, request, now))
 
 
 def _find(
