@@ -1007,7 +1007,7 @@ def test_a_meta_portfolio_takes_costs_and_lake_from_the_sleeves_below_it(sealed,
     assert [leaf.folder.name for leaf in origin.leaves] == ["a", "b", "a"]
     assert origin.costs() == (Costs(fee=0.003, slippage=0.002), False)
     assert Origin.of(home, home.runs / "a").costs() == (Costs(**cheap), True)
-    assert Origin.of(home, inner).as_of.tzinfo is UTC
+    assert Origin.of(home, inner).as_of.utcoffset() == dt.timedelta(0)
     files.write_json(outer / MANIFEST, {"kind": "meta", "sleeves": [{}]})
     with pytest.raises(IntegrityError):
         Origin.of(home, outer)
