@@ -66,6 +66,34 @@ ADVICE: dict[str, str] = {
 """Recommendation for codes that other rooms write."""
 
 
+VERIFY = "find what changed with: assay verify"
+REFUSED = "do not trade this run"
+KNOWN: dict[str, tuple[int, str]] = {
+    "LEDGER": (98, "find the first wrong line with: assay verify"),
+    "INTEGRITY": (97, VERIFY),
+    "GATE": (95, REFUSED),
+    "LOSS_MAKER_HELD": (75, REFUSED),
+    STAND_ASIDE: (70, "choose another date, or a wider scan"),
+    "ALL_CASH": (70, ""),
+    "CONCENTRATION": (66, "size the sleeve as the few coins that it is, or widen the scan"),
+    "BETA_SIGN": (65, "do not use this sleeve as a hedge or as exposure; look at its walk-forward decisions first"),
+    "SHORT_EVIDENCE": (60, "run on longer bars, with an earlier walk_forward.start, before anything is concluded"),
+    "UNPROVEN_SHARPE": (58, "treat the Sharpe ratios as luck until more days or fewer trials say otherwise"),
+    "GROSS_ABOVE_GUARD_OFF": (57, "compare the books of these rebalances before relying on the guard"),
+    "WALK_FORWARD_LOSS": (56, "do not allocate to these risk profiles on this evidence"),
+    "GUARD_OFF": (55, "switch the guard on with: --set guard.enabled=true"),
+    "SMALL_BOOK": (
+        50,
+        "read the book without the guard beside it in the optimization section before sizing the sleeve",
+    ),
+    "RELAXATION": (48, "lower selection.wanted, or widen the scan: these winners did not pass the quality vetoes"),
+    events.SOLVER_FALLBACK: (42, "compare its residual in the solver table before trading it"),
+    "INVALID_RECORDS": (32, "mend or remove these records at the provider, then ingest again"),
+    "MISSING_SYMBOLS": (24, "load their bars, or accept that they cannot be held"),
+}
+"""Severity and recommendation for codes of this room."""
+
+
 class RunVerdict(NamedTuple):
     """One word and its reason."""
 
@@ -133,6 +161,11 @@ def findings(view: RunView) -> list[AuditFinding]:
     return sorted((found for rule in RULES for found in rule(view)), key=lambda found: -found.severity)
 
 
+def _known(code: str, what: str) -> AuditFinding:
+    severity, advice = KNOWN[code]
+    return AuditFinding(severity, code, what, advice)
+
+
 def _failure(view: RunView) -> Iterator[AuditFinding]:
     failure = view.ledger.failure
     if failure is not None and failure.error is not None:
@@ -143,24 +176,21 @@ def _failure(view: RunView) -> Iterator[AuditFinding]:
 
 def _ledger(view: RunView) -> Iterator[AuditFinding]:
     if view.ledger.fault is not None:
-        yield AuditFinding(98, "LEDGER", view.ledger.fault, "find the first wrong line with: assay verify")
+        yield _known("LEDGER", view.ledger.fault)
     for path, reason in view.faults.items():
-        yield AuditFinding(97, "INTEGRITY", f"{path} cannot be read: {reason}", "find what changed with: assay verify")
+        yield _known("INTEGRITY", f"{path} cannot be read: {reason}")
     for path in view.lost:
-        yield AuditFinding(96, "INTEGRITY", view.absent(path), "find what changed with: assay verify")
+        yield _known("INTEGRITY", view.absent(path))
 
 
 def _gates(view: RunView) -> Iterator[AuditFinding]:
     for entry in view.ledger.current("gate"):
         if not gate_ok(view, entry):
-            checked = entry.body.get("checked")
             what = f"the gate {plain(entry.body.get('gate'))} found {count(violations(entry), 'violation')}"
-            yield AuditFinding(95, "GATE", f"{what}, {plain(checked)} checked", "do not trade this run")
+            yield _known("GATE", f"{what}, {plain(entry.body.get('checked'))} checked")
     for check in view.atomic.checks if view.atomic else []:
         if not check.ok:
-            yield AuditFinding(
-                94, check.code, check.what, "do not trade this run; repeat the check with: assay validate"
-            )
+            yield AuditFinding(94, check.code, check.what, f"{REFUSED}; repeat the check with: assay validate")
 
 
 def _contracts(view: RunView) -> Iterator[AuditFinding]:
@@ -168,7 +198,7 @@ def _contracts(view: RunView) -> Iterator[AuditFinding]:
         layer, action = plain(entry.body.get("layer")), plain(entry.body.get("action"))
         what = f"{layer} {plain(entry.body.get('schema'))}: {count(violations(entry), 'violation')}, action {action}"
         if contract_status(entry) == "FAIL":
-            yield AuditFinding(93, f"CONTRACT_{layer}", what, "do not trade this run")
+            yield AuditFinding(93, f"CONTRACT_{layer}", what, REFUSED)
         elif contract_status(entry) == "FILTERED":
             yield AuditFinding(30, f"CONTRACT_{layer}", what, "look up what was dropped in the data quality section")
 
@@ -177,34 +207,18 @@ def _evidence(view: RunView) -> Iterator[AuditFinding]:
     if view.days is None:
         return
     if view.days < EVIDENCE_DAYS:
-        yield AuditFinding(
-            60,
-            "SHORT_EVIDENCE",
-            f"{count(view.days, 'day')} of walk-forward are not evidence: fewer than {EVIDENCE_DAYS}",
-            "run on longer bars, with an earlier walk_forward.start, before anything is concluded",
-        )
-    best = _best(view, "dsr")
-    if best is not None and best[1] < CONFIDENCE:
-        yield AuditFinding(
-            58,
-            "UNPROVEN_SHARPE",
-            f"no deflated Sharpe reaches {ratio(CONFIDENCE)}: the best is {ratio(best[1])}, of {best[0]}",
-            "treat the Sharpe ratios as luck until more days or fewer trials say otherwise",
-        )
+        days = count(view.days, "day")
+        yield _known("SHORT_EVIDENCE", f"{days} of walk-forward are not evidence: fewer than {EVIDENCE_DAYS}")
+    known = [(value, name) for name, metrics in view.statistics.items() if (value := metrics.get("dsr")) is not None]
+    best, name = max(known, key=lambda pair: pair[0], default=(CONFIDENCE, ""))
+    if best < CONFIDENCE:
+        what = f"no deflated Sharpe reaches {ratio(CONFIDENCE)}: the best is {ratio(best)}, of {name}"
+        yield _known("UNPROVEN_SHARPE", what)
     losers = [name for name, metrics in view.statistics.items() if (metrics.get("cagr") or 0.0) < 0.0]
     if losers:
-        yield AuditFinding(
-            56,
-            "WALK_FORWARD_LOSS",
-            f"the walk-forward lost money in {len(losers)} of {count(len(view.statistics), 'risk profile')}: "
-            f"{', '.join(losers)}",
-            "do not allocate to these risk profiles on this evidence",
-        )
-
-
-def _best(view: RunView, metric: str) -> tuple[str, float] | None:
-    known = [(name, value) for name, metrics in view.statistics.items() if (value := metrics.get(metric)) is not None]
-    return max(known, key=lambda pair: pair[1], default=None)
+        profiles = count(len(view.statistics), "risk profile")
+        what = f"the walk-forward lost money in {len(losers)} of {profiles}: {', '.join(losers)}"
+        yield _known("WALK_FORWARD_LOSS", what)
 
 
 def _beta(view: RunView) -> Iterator[AuditFinding]:
@@ -220,30 +234,22 @@ def _beta(view: RunView) -> Iterator[AuditFinding]:
         and beta * sign <= 0.0
     ]
     if wrong:
-        yield AuditFinding(
-            65,
-            "BETA_SIGN",
-            f"a {view.direction} sleeve has a beta of the other sign: {'; '.join(wrong)}",
-            "do not use this sleeve as a hedge or as exposure; look at its walk-forward decisions first",
-        )
+        yield _known("BETA_SIGN", f"a {view.direction} sleeve has a beta of the other sign: {'; '.join(wrong)}")
 
 
 def _books(view: RunView) -> Iterator[AuditFinding]:
     small = small_books(view)
+    why = [cause for name in small for cause in causes(view, name)]
+    codes = ", ".join(dict.fromkeys(cause.code for cause in why))
     if view.stood_aside:
-        what = _causes(view, list(small)) or "no risk profile was weighed"
-        yield AuditFinding(70, STAND_ASIDE, f"the sleeve is all cash: {what}", "choose another date, or a wider scan")
+        what = "; ".join(dict.fromkeys(cause.what for cause in why)) or "no risk profile was weighed"
+        yield _known(STAND_ASIDE, f"the sleeve is all cash: {what}")
     elif small and all(book.coins == 0 for book in small.values()) and len(small) == len(view.risk_profiles):
-        yield AuditFinding(70, "ALL_CASH", f"every risk profile is all cash: {_cause_codes(view, list(small))}")
+        yield _known("ALL_CASH", f"every risk profile is all cash: {codes}")
     elif small:
         parts = [f"{name} {count(book.coins, 'coin')}, gross {percent(book.gross)}" for name, book in small.items()]
-        yield AuditFinding(
-            50,
-            "SMALL_BOOK",
-            f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')} hold {SMALL} ({'; '.join(parts)}); "
-            f"causes: {_cause_codes(view, list(small))}",
-            "read the book without the guard beside it in the optimization section before sizing the sleeve",
-        )
+        who = f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')}"
+        yield _known("SMALL_BOOK", f"{who} hold {SMALL} ({'; '.join(parts)}); causes: {codes}")
 
 
 def _concentration(view: RunView) -> Iterator[AuditFinding]:
@@ -254,55 +260,30 @@ def _concentration(view: RunView) -> Iterator[AuditFinding]:
     held = {name: book.largest for name, book in all_holdings(view).items()}
     over = [f"{name} {percent(top[1])} in {top[0]}" for name, top in held.items() if top and abs(top[1]) > cap + NOISE]
     if over:
-        yield AuditFinding(
-            66,
-            "CONCENTRATION",
-            f"a coin holds more than the {percent(cap)} that the profile allows an atom: {'; '.join(over)}",
-            "size the sleeve as the few coins that it is, or widen the scan",
-        )
-
-
-def _causes(view: RunView, profiles: list[str]) -> str:
-    return "; ".join(dict.fromkeys(cause.what for name in profiles for cause in causes(view, name)))
-
-
-def _cause_codes(view: RunView, profiles: list[str]) -> str:
-    codes = dict.fromkeys(cause.code for name in profiles for cause in causes(view, name))
-    return ", ".join(codes)
+        what = f"a coin holds more than the {percent(cap)} that the profile allows an atom: {'; '.join(over)}"
+        yield _known("CONCENTRATION", what)
 
 
 def _guard(view: RunView) -> Iterator[AuditFinding]:
     risk = view.risk
     if risk is None or not risk.loss_makers:
         return
-    losers = len(risk.loss_makers)
-    winners = len(view.winners.winners) if view.winners else losers
+    winners = view.winners.winners if view.winners else []
+    who = f"{len(risk.loss_makers)} of {count(len(winners) or len(risk.loss_makers), 'winner')}"
     if view.guarded:
-        who = f"{losers} of {count(winners, 'winner')}"
         what = f"{who} are loss makers and are not held; the budget is {percent(risk.budget)}"
-        yield AuditFinding(45, "LOSS_MAKERS", what, _pool_advice(view))
+        inverted = count(sum(winner.inverted for winner in winners), "winner")
+        polluted = f"the pool is polluted: {inverted} inverted; use --set pool=own"
+        yield AuditFinding(45, "LOSS_MAKERS", what, polluted if any(winner.inverted for winner in winners) else "")
     else:
-        what = f"the guard is off, and {losers} of {count(winners, 'winner')} are loss makers"
-        yield AuditFinding(55, "GUARD_OFF", what, "switch the guard on with: --set guard.enabled=true")
-
-
-def _pool_advice(view: RunView) -> str:
-    inverted = sum(winner.inverted for winner in view.winners.winners) if view.winners else 0
-    if inverted:
-        return f"the pool is polluted: {count(inverted, 'winner')} inverted; use --set pool=own"
-    return ""
+        yield _known("GUARD_OFF", f"the guard is off, and {who} are loss makers")
 
 
 def _selection(view: RunView) -> Iterator[AuditFinding]:
     audit = view.selection
     if audit is not None and audit.relaxed and audit.relaxed_share >= RELAXED_SHARE:
-        yield AuditFinding(
-            48,
-            "RELAXATION",
-            f"{audit.relaxed} of {count(audit.n_winners, 'winner')} ({percent(audit.relaxed_share)}) were admitted by "
-            "relaxation",
-            "lower selection.wanted, or widen the scan: these winners did not pass the quality vetoes",
-        )
+        who = f"{audit.relaxed} of {count(audit.n_winners, 'winner')} ({percent(audit.relaxed_share)})"
+        yield _known("RELAXATION", f"{who} were admitted by relaxation")
 
 
 def _preservation(view: RunView) -> Iterator[AuditFinding]:
@@ -310,25 +291,19 @@ def _preservation(view: RunView) -> Iterator[AuditFinding]:
     if document is None or not document.guard_enabled:
         return
     if not document.no_loss_maker_held:
-        yield AuditFinding(
-            75, "LOSS_MAKER_HELD", "the guard is on, and the walk-forward held a loss maker", "do not trade this run"
-        )
+        yield _known("LOSS_MAKER_HELD", "the guard is on, and the walk-forward held a loss maker")
     above = [name for name, profile in document.profiles.items() if not profile.gross_never_above_guard_off]
     if above:
         what = f"the guarded book was larger than the unguarded one at some rebalance: {', '.join(above)}"
-        yield AuditFinding(
-            57, "GROSS_ABOVE_GUARD_OFF", what, "compare the books of these rebalances before relying on the guard"
-        )
+        yield _known("GROSS_ABOVE_GUARD_OFF", what)
 
 
 def _solvers(view: RunView) -> Iterator[AuditFinding]:
     for name, profile in view.optimized.profiles.items() if view.optimized else ():
-        if profile.solver.fallbacks:
-            chain = names(profile.solver.fallbacks)
-            what = f"{name} was solved by {profile.solver.name} ({profile.solver.status}) after {chain}"
-            yield AuditFinding(
-                42, events.SOLVER_FALLBACK, what, "compare its residual in the solver table before trading it"
-            )
+        solver = profile.solver
+        if solver.fallbacks:
+            what = f"{name} was solved by {solver.name} ({solver.status}) after {names(solver.fallbacks)}"
+            yield _known(events.SOLVER_FALLBACK, what)
 
 
 def _events(view: RunView) -> Iterator[AuditFinding]:
@@ -342,33 +317,20 @@ def _events(view: RunView) -> Iterator[AuditFinding]:
 
 
 def _data(view: RunView) -> Iterator[AuditFinding]:
-    health = view.health
+    """Pass on what the steps found in the data, and name what is missing."""
+    for severity, document in ((28, view.enrichment), (25, view.health)):
+        for found in document.findings if document else []:
+            who = f": {names(found.names)}" if found.names else ""
+            what = f"{found.what} ({integer(found.count)}{who})"
+            yield AuditFinding(severity, found.code, what, ADVICE.get(found.code, ""))
     if view.raw is not None and view.raw.invalid_records:
         who = names([record.symbol for record in view.raw.invalid_records])
         what = f"{count(len(view.raw.invalid_records), 'invalid candidate record')}: {who}"
-        yield AuditFinding(
-            32, "INVALID_RECORDS", what, "mend or remove these records at the provider, then ingest again"
-        )
-    if health is None:
-        return
-    for finding in health.findings:
-        who = f": {names(finding.names)}" if finding.names else ""
-        yield AuditFinding(
-            25, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, "")
-        )
-    missing = [drop for drop in health.missing if drop.reason != MERGED]
+        yield _known("INVALID_RECORDS", what)
+    missing = [drop for drop in view.health.missing if drop.reason != MERGED] if view.health else []
     if missing:
         who = names([f"{drop.name} ({drop.reason})" for drop in missing])
-        what = f"{count(len(missing), 'candidate')} without bars or ratings: {who}"
-        yield AuditFinding(24, "MISSING_SYMBOLS", what, "load their bars, or accept that they cannot be held")
-
-
-def _enrichment(view: RunView) -> Iterator[AuditFinding]:
-    for finding in view.enrichment.findings if view.enrichment else []:
-        who = f": {names(finding.names)}" if finding.names else ""
-        yield AuditFinding(
-            28, finding.code, f"{finding.what} ({integer(finding.count)}{who})", ADVICE.get(finding.code, "")
-        )
+        yield _known("MISSING_SYMBOLS", f"{count(len(missing), 'candidate')} without bars or ratings: {who}")
 
 
 Rule = Callable[[RunView], Iterator[AuditFinding]]
@@ -386,7 +348,6 @@ RULES: tuple[Rule, ...] = (
     _selection,
     _solvers,
     _events,
-    _enrichment,
     _data,
 )
 """Every rule, in the order in which equals are shown."""
