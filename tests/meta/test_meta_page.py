@@ -31,3 +31,12 @@ def test_page_of_a_portfolio(portfolio):
         if asset["Net_Weight"]:
             assert float(shown[asset["Symbol"]].removesuffix(" %")) == round(100 * asset["Net_Weight"], 2)
     assert read(render_page(portfolio)).one("h1").text == page.one("h1").text
+
+
+def test_index_of_a_portfolio(portfolio):
+    """Its files have the steps of a portfolio, their lengths, and links that work."""
+    rows = [line.split(" | ") for line in (portfolio / layout.INDEX).read_text().splitlines() if line.startswith("| [")]
+    found = {row[0].removeprefix("| [").partition("](")[0]: [cell.strip(" |") for cell in row[1:]] for row in rows}
+    assert set(found) >= {"data/meta_sleeves.json", "data/meta_analysis.json", "data/walk_forward/returns.parquet"}
+    assert [found[path][0] for path in ("data/meta_sleeves.json", "data/portfolio_flattened.json")] == ["2", "6"]
+    assert found["data/meta_analysis.json"][2] == f"{(portfolio / 'data/meta_analysis.json').stat().st_size:,}"

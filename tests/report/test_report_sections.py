@@ -275,6 +275,12 @@ def test_a_small_book_without_any_cause_is_called_unexplained(tmp_path):
     assert found["Small book: hrp"].paragraphs[1] == "UNEXPLAINED: no artifact names a cause."
 
 
+def test_findings_and_explanation_say_alike_when_a_book_is_small(parts):
+    rule = "fewer than 5 coins, or less than 50 % of the account"
+    assert f"2 of 5 risk profiles: {rule}." in parts["Small books"].paragraphs[0]
+    assert f"2 of 5 risk profiles hold {rule} (" in parts["Recommendations"].text
+
+
 def test_four_coins_are_a_small_book_and_five_are_not(run):
     content = documents()["data/portfolio_flattened.json"]
     for name, coins in (("hrp", 4), ("barbell", 5)):

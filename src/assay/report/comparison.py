@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from assay.base.constants import TOLERANCE
 from assay.report.attribution import Attribution, Effect
 from assay.report.compare import BookChange, ChangedValue, Comparison, Member, Membership, MetricChange, Performance
 from assay.report.markdown import (
     ABSENT,
-    NOISE,
     Safe,
     bullets,
     escape,
@@ -117,7 +117,7 @@ def _turnovers(books: Mapping[str, BookChange], a: str, b: str) -> ComparisonTab
 
 
 def _book(name: str, book: BookChange, a: str, b: str) -> ComparisonTable:
-    moved = [holding for holding in book.holdings if abs(holding.difference) > NOISE]
+    moved = [holding for holding in book.holdings if abs(holding.difference) > TOLERANCE]
     if not moved:
         return ComparisonTable(f"Weights of {name}", ["the same"])
     rows = [[h.coin, percent(h.a, 2), percent(h.b, 2), percent(h.difference, 2)] for h in moved]

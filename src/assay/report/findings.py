@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from assay.report.markdown import NOISE, count, finite, integer, names, percent, plain, ratio
+from assay.base.constants import TOLERANCE
+from assay.report.markdown import count, finite, integer, names, percent, plain, ratio
 from assay.report.small_book import SMALL, all_holdings, causes, small_books
 from assay.report.view import RunView
 from assay.risk import solve as events
@@ -258,7 +259,9 @@ def _concentration(view: RunView) -> Iterator[AuditFinding]:
     if cap is None:
         return
     held = {name: book.largest for name, book in all_holdings(view).items()}
-    over = [f"{name} {percent(top[1])} in {top[0]}" for name, top in held.items() if top and abs(top[1]) > cap + NOISE]
+    over = [
+        f"{name} {percent(top[1])} in {top[0]}" for name, top in held.items() if top and abs(top[1]) > cap + TOLERANCE
+    ]
     if over:
         what = f"a coin holds more than the {percent(cap)} that the profile allows an atom: {'; '.join(over)}"
         yield _known("CONCENTRATION", what)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.base.constants import Floats
+from assay.base.constants import TOLERANCE, Floats
 from assay.report.attribution import Attribution
 from assay.report.audit_report import compose, compose_joint, labelled
 from assay.report.compare import BookChange, Comparison
@@ -19,13 +19,13 @@ from assay.report.comparison import to_markdown
 from assay.report.figures import bars, lines, maps
 from assay.report.figures.figure import Figure, colours
 from assay.report.figures.of_run import RunFigures, run_times
-from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of
+from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of, weights_by_size
 from assay.report.findings import verdict
-from assay.report.markdown import NOISE, count, integer, percent, ratio, visible
+from assay.report.markdown import count, integer, percent, ratio, visible
 from assay.report.meta import compose_meta, profiles_of, validation_of
 from assay.report.prose import Passage, passages
 from assay.report.sections import Labelled, risk_profiles, sentence, span
-from assay.report.small_book import by_size, holdings
+from assay.report.small_book import holdings
 from assay.report.templating import Banner, Block, document, environment
 from assay.report.view import LedgerView, RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
@@ -52,8 +52,14 @@ def render_page(run_dir: Path) -> str:
     ------
     UsageError
         If there is no such folder.
+    IntegrityError
+        If an artifact of the steps of a portfolio is missing or broken.
     """
-    return render_meta_page(run_dir) if Run(run_dir).kind == "meta" else render_run_page(run_dir)
+    run = Run(run_dir)
+    if run.kind == "meta":
+        return report_page(compose_meta(run), _meta_pictures(run), _meta_head(run))
+    view = open_run(run_dir)
+    return report_page(compose(view), _run_pictures(RunFigures(view)), head_of(view))
 
 
 def report_page(markdown: str, pictures: Pictures, head: Banner | None = None) -> str:
@@ -90,30 +96,12 @@ def _block(passage: Passage, pictures: Sequence[Drawn]) -> Block:
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
-def render_run_page(run_dir: Path) -> str:
-    """Return the report of a run as a page.
-
-    Raises
-    ------
-    UsageError
-        If there is no such folder.
-    """
-    view = open_run(run_dir)
-    return report_page(compose(view), _run_pictures(RunFigures(view)), head_of(view))
-
-
 def _run_pictures(figures: RunFigures) -> Pictures:
     return {
         "Funnel": [figures.funnel()],
         "Winners": [figures.votes(), figures.correlation()],
         "Optimization and flattening": [figures.weights("coins"), figures.weights("atoms")],
-        "Performance": [
-            figures.equity(),
-            figures.drawdown(),
-            figures.rolling_beta(),
-            figures.monthly(),
-            figures.turnover(),
-        ],
+        "Performance": figures.performance(),
         "Capital preservation": [figures.loss_makers()],
         "Run times": [figures.run_times()],
     }
@@ -138,18 +126,6 @@ def head_of(view: RunView) -> Banner:
 
 
 # --- a portfolio of sleeves -------------------------------------------------------------------------------------------
-
-
-def render_meta_page(run_dir: Path) -> str:
-    """Return the report of a meta-portfolio as a page.
-
-    Raises
-    ------
-    IntegrityError
-        If an artifact of its steps is missing or broken.
-    """
-    run = Run(run_dir)
-    return report_page(compose_meta(run), _meta_pictures(run), _meta_head(run))
 
 
 def _meta_head(run: Run) -> Banner:
@@ -177,13 +153,7 @@ def _meta_pictures(run: Run) -> Pictures:
         "Allocation by sleeve": [_sleeve_weights(run)],
         "Allocation by coin": [_coin_weights(run)],
         "Correlation of sleeves": [_meta_correlation(run)],
-        "Performance": [
-            figures.equity(),
-            figures.drawdown(),
-            figures.rolling_beta(),
-            figures.monthly(),
-            figures.turnover(),
-        ],
+        "Performance": figures.performance(),
         "Events": [run_times(LedgerView(run.folder / layout.LEDGER))],
     }
 
@@ -208,10 +178,7 @@ def _coin_weights(run: Run) -> Drawn:
         name: {coin.Symbol: coin.Net for coin in run[layout.META_CONTRIBUTORS].profiles[name].coins if coin.Net}
         for name in profiles_of(run)
     }
-    rows = by_size(columns.values())
-    if not rows:
-        return "every risk profile is all cash"
-    return bars.weights(rows, columns, "weights-coins", "Net weights on coins")
+    return weights_by_size(columns, "weights-coins", "Net weights on coins")
 
 
 def _meta_correlation(run: Run) -> Drawn:
@@ -283,8 +250,7 @@ def growth(runs: Labelled, name: str, key: str = "equity") -> Drawn:
 
 def _holdings(runs: Labelled, name: str) -> Drawn:
     columns = {label: book.weights for label, view in runs if (book := holdings(view, name)) is not None}
-    rows = by_size(columns.values())
-    return bars.weights(rows, columns, "weights-coins", f"Net weights on coins, {name}") if rows else "nothing is held"
+    return weights_by_size(columns, "weights-coins", f"Net weights on coins, {name}", "nothing is held")
 
 
 def _correlation(runs: Labelled, name: str) -> Drawn:
@@ -316,7 +282,7 @@ def render_comparison_page(comparison: Comparison, attribution: Attribution, vie
 
 
 def _moved(comparison: Comparison, name: str, book: BookChange) -> Figure | None:
-    moved = [holding for holding in book.holdings if abs(holding.difference) > NOISE]
+    moved = [holding for holding in book.holdings if abs(holding.difference) > TOLERANCE]
     if not moved:
         return None
     columns = {

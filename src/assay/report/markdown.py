@@ -11,14 +11,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from assay.base.constants import TOLERANCE
+
 ABSENT = "—"
 """What stands where there is no value."""
 
 PAD_LIMIT = 48
 """Cells wider than this are not padded to, so that one long cause does not stretch a whole table."""
-
-NOISE = 1e-9
-"""Shares smaller than this are rounding, the tolerance of the allocation contract."""
 
 _HUGE = 1e12
 _BARS = "▁▂▃▄▅▆▇█"
@@ -172,7 +171,7 @@ def percent(value: Number, digits: int = 1) -> str:
     number_ = finite(value)
     if number_ is None:
         return ABSENT
-    return f"{_fixed(0.0 if abs(number_) < NOISE else 100.0 * number_, digits)} %"
+    return f"{_fixed(0.0 if abs(number_) < TOLERANCE else 100.0 * number_, digits)} %"
 
 
 def ratio(value: Number, digits: int = 2) -> str:

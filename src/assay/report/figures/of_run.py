@@ -10,8 +10,8 @@ from assay.base.domain import rating_column
 from assay.base.errors import UsageError
 from assay.ratings.votes import VOTES
 from assay.report.figures import bars, lines, maps
-from assay.report.figures.of_walk import Drawn, WalkFigures
-from assay.report.small_book import all_holdings, by_size
+from assay.report.figures.of_walk import Drawn, WalkFigures, weights_by_size
+from assay.report.small_book import all_holdings
 from assay.report.view import Columns, LedgerView, RunView
 from assay.runs import artifacts as layout
 
@@ -108,36 +108,24 @@ class RunFigures(WalkFigures):
         Raises
         ------
         UsageError
-            If it is neither.
+            If ``of`` is something else.
         """
+        optimized, flattened = self.view.optimized, self.view.flattened
         if of == "coins":
-            return self._coins()
-        if of == "atoms":
-            return self._atoms()
-        raise UsageError(f"no weights of {of!r}", hint="of is coins or atoms")
-
-    def _coins(self) -> Drawn:
-        if self.view.flattened is None:
-            return self.view.absent(layout.FLATTENED)
-        books = all_holdings(self.view)
-        rows = by_size(book.weights for book in books.values())
-        if not rows:
-            return "every risk profile is all cash"
-        columns = {name: book.weights for name, book in books.items()}
-        return bars.weights(rows, columns, "weights-coins", "Net weights on coins")
-
-    def _atoms(self) -> Drawn:
-        if self.view.optimized is None:
+            if flattened is None:
+                return self.view.absent(layout.FLATTENED)
+            books = {name: book.weights for name, book in all_holdings(self.view).items()}
+            return weights_by_size(books, "weights-coins", "Net weights on coins")
+        if of != "atoms":
+            raise UsageError(f"no weights of {of!r}", hint="of is coins or atoms")
+        if optimized is None:
             return self.view.absent(layout.OPTIMIZED)
         columns = {
-            name: {asset.Atom: asset.Weight for asset in profile.assets if asset.Weight}
+            name: {asset.Atom: asset.Weight for asset in optimized.profiles[name].assets if asset.Weight}
             for name in self.names
-            if (profile := self.view.optimized.profiles.get(name)) is not None
+            if name in optimized.profiles
         }
-        rows = by_size(columns.values())
-        if not rows:
-            return "every risk profile is all cash"
-        return bars.weights(rows, columns, "weights-atoms", "Weights of atoms, as the optimizers gave them")
+        return weights_by_size(columns, "weights-atoms", "Weights of atoms, as the optimizers gave them")
 
     def loss_makers(self) -> Drawn:
         """Draw the weight on loss makers at each decision of the walk-forward, as run and with the guard off."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +10,9 @@ import polars as pl
 
 from assay.backtest.statistics import drawdowns
 from assay.base.constants import Days, Floats
-from assay.report.figures import lines, maps
+from assay.report.figures import bars, lines, maps
 from assay.report.figures.figure import Figure
+from assay.report.small_book import by_size
 from assay.report.view import RETURN_COLUMNS, Columns, table_of
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import Artifact
@@ -92,6 +93,10 @@ class WalkFigures:
         """Daily returns of risk profiles and yardsticks."""
         return {**self.column("ret"), **self.yardsticks}
 
+    def performance(self) -> list[Drawn]:
+        """Draw all figures of the walk-forward's daily rows."""
+        return [self.equity(), self.drawdown(), self.rolling_beta(), self.monthly(), self.turnover()]
+
     def equity(self) -> Drawn:
         """Draw the growth of 1: risk profiles, Bitcoin, all coins in equal weights."""
         if isinstance(self.walk, str):
@@ -142,6 +147,14 @@ class WalkFigures:
         cost, borrow = self.column("cost"), self.column("borrow")
         paid = {name: cost[name] + borrow[name] for name in self.names}
         return lines.turnover(self.days, self.column("turnover"), paid)
+
+
+def weights_by_size(
+    columns: Mapping[str, Mapping[str, float]], name: str, title: str, none: str = "every risk profile is all cash"
+) -> Drawn:
+    """Draw weights side by side, the largest first; say ``none`` where there are none."""
+    rows = by_size(columns.values())
+    return bars.weights(rows, columns, name, title) if rows else none
 
 
 def growth_of(returns: Floats) -> Floats:
