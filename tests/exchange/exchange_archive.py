@@ -1,9 +1,9 @@
 """The exchange's archive: monthly and daily kline files with checksums, and the bucket's XML listing.
 
 Objects are ``data/spot/{monthly,daily}/klines/<PAIR>/1d/<PAIR>-1d-<period>.zip`` and the same with ``.CHECKSUM``.
-Faults that it knows: ``checksum`` (a byte of the zip is changed on the way) and ``lost`` (404). What lies in the bucket
-is spoilt by ``world.spoilt[file name]``: ``bomb`` (64 MB of blanks), ``member`` (a name with a path), ``two`` (two
-members), ``not_zip``.
+Faults that it knows: ``checksum`` (a byte of the zip is changed on the way), ``lost`` and ``lost_zip`` (404; the second
+not for its checksum). What lies in the bucket is spoilt by ``world.spoilt[file name]``: ``bomb`` (64 MB of blanks),
+``member`` (a name with a path), ``two`` (two members), ``not_zip``.
 """
 
 from __future__ import annotations
@@ -40,27 +40,30 @@ def periods(world: World, name: str, kind: str) -> dict[str, list[Row]]:
     this_month = _day(world.now).isoformat()[:7]
     found: dict[str, list[Row]] = {}
     for at, row in sorted(world.rows[name].items()):
-        period = _day(at).isoformat()[: 7 if kind == "monthly" else 10]
-        if at < world.today and (kind == "daily" or period < this_month):
+        day = _day(at).isoformat()
+        period = day[: 7 if kind == "monthly" else 10]
+        if at < world.today and (kind, day) not in world.unfiled and (kind == "daily" or period < this_month):
             found.setdefault(period, []).append(row)
     return found
 
 
-def _keys(world: World, prefix: str) -> Iterator[str]:
+def _keys(world: World, prefix: str) -> Iterator[tuple[str, int]]:
+    """Keys, each with the number of rows."""
     for kind in ("daily", "monthly"):
         for name in sorted(world.rows):
             folder = f"{ROOT}{kind}/klines/{name}/1d/"
             if folder.startswith(prefix) or prefix.startswith(folder):
-                for period in periods(world, name, kind):
+                for period, rows in periods(world, name, kind).items():
                     key = f"{folder}{name}-1d-{period}.zip"
-                    yield from (key, f"{key}.CHECKSUM")
+                    yield from ((key, len(rows)), (f"{key}.CHECKSUM", len(rows)))
 
 
 def _listing(world: World, request: Request, max_keys: int) -> Response:
     query = request.query
     prefix, delimiter, marker = query.get("prefix", ""), query.get("delimiter", ""), query.get("marker", "")
     entries: dict[str, bool] = {}
-    for key in sorted(_keys(world, prefix)):
+    tags = dict(_keys(world, prefix))
+    for key in sorted(tags):
         if key.startswith(prefix):
             head, cut, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
             entries.setdefault(prefix + head + cut if cut else key, bool(cut))
@@ -70,7 +73,7 @@ def _listing(world: World, request: Request, max_keys: int) -> Response:
         f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
         if entries[name]
         else f"<Contents><Key>{escape(name)}</Key><LastModified>2024-07-01T00:00:00.000Z</LastModified>"
-        f'<ETag>"0"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>'
+        f'<ETag>"{tags[name]}"</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>'
         for name in shown
     ]
     following = f"<NextMarker>{escape(shown[-1])}</NextMarker>" if more and delimiter else ""
@@ -90,7 +93,7 @@ def _object(world: World, request: Request) -> Response:
     _, _, kind, _, name, _, file = wanted.split("/")
     period = file.removeprefix(f"{name}-1d-").removesuffix(".zip")
     rows = periods(world, name, kind).get(period) if name in world.rows else None
-    if rows is None or kind_of_fault == "lost":
+    if rows is None or kind_of_fault == "lost" or (kind_of_fault == "lost_zip" and key == wanted):
         return Response(b"<Error><Code>NoSuchKey</Code></Error>", 404, content_type="application/xml")
     whole = _made(world.spoilt.get(file), file, _csv(world, rows))
     if key.endswith(".CHECKSUM"):

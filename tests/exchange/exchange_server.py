@@ -38,7 +38,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 WIRE = ("429", "418", "5xx", "timeout", "reset", "truncated", "nonjson", "content_type", "drip")
-"""Faults that need no knowledge of the endpoint."""
+"""Faults that need no knowledge of the endpoint; a number is any other status."""
 
 HTML = b"<html><head><title>Welcome</title></head><body>Please sign in to this network.</body></html>"
 
@@ -295,6 +295,8 @@ class Server:
         kind = fault.kind if fault is not None else ""
         if fault is not None and kind in ("429", "418"):
             return self._limited(int(kind), fault.retry_after, dated=fault.dated)
+        if kind.isdigit():
+            return Response.json({"code": 0, "msg": "Service unavailable from a restricted location."}, int(kind))
         if kind == "5xx":
             return Response(HTML, 503, content_type="text/html")
         if kind == "nonjson":

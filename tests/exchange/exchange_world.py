@@ -89,6 +89,8 @@ class World:
     """Whether archive files begin with the names of columns."""
     spoilt: dict[str, str] = field(default_factory=dict)
     """Files of the archive that are not what they should be; see ``exchange_archive``."""
+    unfiled: set[tuple[str, str]] = field(default_factory=set)
+    """Kinds of the archive's files, ``monthly`` or ``daily``, and days that they lack."""
     hidden: set[str] = field(default_factory=set)
     _ordered: dict[str, tuple[list[int], list[Row]]] = field(default_factory=dict)
 

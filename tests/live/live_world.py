@@ -43,7 +43,7 @@ def source(exchange, name="binance", **changes):
 
 
 def archive(exchange, **changes):
-    access = Access(**{"archive_url": exchange.url, "listing_url": exchange.url, **PATIENT, **changes})
+    access = Access(**dict.fromkeys(("url", "archive_url", "listing_url"), exchange.url) | PATIENT | changes)
     return ArchiveSource(access, clock(exchange))
 
 

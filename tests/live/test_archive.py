@@ -6,8 +6,8 @@ import zipfile
 
 import polars as pl
 import pytest
-from exchange_server import Fault
-from exchange_world import UTC
+from exchange_server import Fault, Response
+from exchange_world import UTC, stamp
 from live_world import LocalExchange, archive, codes, quiet_after, small, source, stored, sync
 
 from assay.base.errors import SourceError
@@ -117,14 +117,139 @@ def test_an_archive_that_does_not_answer_in_time_is_asked_again(tmp_path, exchan
     assert stored(lake).equals(exchange.world.truth())
 
 
-def test_a_checksum_that_never_fits_is_a_finding_and_nothing_of_the_file_is_stored(tmp_path, exchange):
+def days_of(month):
+    first = dt.date.fromisoformat(f"{month}-01")
+    return [day.isoformat() for n in range(31) if (day := first + dt.timedelta(n)).month == first.month]
+
+
+def check_asks_nothing(home, exchange):
+    """A second reading lists, and fetches nothing."""
+    exchange.forget()
+    lake, report = load(home, exchange)
+    assert {request.path for request in exchange.log} == {"/"}
+    assert not report.changed
+    return lake
+
+
+def asked_files(exchange, text=""):
+    return [
+        request.path for request in exchange.requests("/data") if text in request.path and "CHECK" not in request.path
+    ]
+
+
+def test_days_that_a_month_lacks_are_asked_of_their_own_files(tmp_path, exchange):
+    exchange.world.unfiled = {("monthly", day) for day in days_of("2023-02")[7:]}
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    assert codes(report).keys() == {"GAP_REPAIRED"}
+    assert codes(report)["GAP_REPAIRED"].count == 2 * 21
+    assert len(asked_files(exchange, "1d-2023-02-")) == 2 * 21
+    assert not exchange.requests("/api")
+    assert lake.latest().bars()["listing"].n_unique() == 1
+    check_asks_nothing(tmp_path, exchange)
+
+
+@pytest.mark.parametrize("from_day", [1, 20])
+def test_days_of_a_month_that_is_no_file_are_taken_one_by_one(tmp_path, exchange, from_day):
+    """And the days that have no file either are asked of the exchange, in one request for each pair."""
+    exchange.world.unfiled = {("monthly", day) for day in days_of("2023-02")}
+    exchange.world.unfiled |= {("daily", day) for day in days_of("2023-02")[: from_day - 1]}
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    assert len(asked_files(exchange, "1d-2023-02-")) == 2 * (29 - from_day)
+    assert len(exchange.requests("/api/v3/klines")) == (0 if from_day == 1 else 2)
+    assert report.cost["weight"] == 2 * len(exchange.requests("/api"))
+    check_asks_nothing(tmp_path, exchange)
+
+
+def test_a_day_that_no_file_has_comes_from_the_exchange(tmp_path, exchange):
+    lost = {"2023-01-17", "2023-02-09", "2023-02-10"}
+    exchange.world.unfiled = {(kind, day) for kind in ("monthly", "daily") for day in lost}
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    assert codes(report)["GAP_REPAIRED"].count == 2 * 3
+    assert [request.query["symbol"] for request in exchange.requests("/api")] == ["ADAUSDT", "BTCUSDT"]
+    check_asks_nothing(tmp_path, exchange)
+
+
+def test_a_day_that_is_nowhere_is_remembered_until_a_file_of_it_changes(tmp_path, exchange):
+    whole = dict(exchange.world.rows["ADAUSDT"])
+    exchange.world.delete("ADAUSDT", "2023-02-09", "2023-02-10")
+    lake, report = load(tmp_path, exchange)
+    assert (codes(report)["GAPS"].count, codes(report)["GAPS"].names) == (2, [ADA])
+    assert len(exchange.requests("/api")) == 1
+    check_asks_nothing(tmp_path, exchange)
+    exchange.world.rows["ADAUSDT"] = whole
+    exchange.world.delete("ADAUSDT", "2023-02-10", "2023-02-10")
+    exchange.forget()
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    assert asked_files(exchange) == [f"/{FILE}"]
+    check_asks_nothing(tmp_path, exchange)
+
+
+def test_a_pair_that_begins_or_ends_within_a_month_is_whole(tmp_path, exchange):
+    exchange.world.delete("BTCUSDT", "2023-01-01", "2023-01-19")
+    load(tmp_path, exchange)
+    assert not exchange.requests("/api")
+    check_asks_nothing(tmp_path, exchange)
+
+
+def test_a_row_that_cannot_be_right_is_asked_of_the_days_own_file_and_of_the_exchange(tmp_path, exchange):
+    wrong = exchange.world.rows["ADAUSDT"][stamp("2023-02-09")]
+    right = list(wrong)
+    wrong[2] = "0.00000001"  # the high
+    exchange.world.unfiled = {("daily", "2023-02-09")}
+    load(tmp_path / "refused", exchange)
+    assert len(exchange.requests("/api")) == 1
+    check_asks_nothing(tmp_path / "refused", exchange)
+    (api,) = [route for route in exchange._routes if route[1] == "/api/v3/klines"]
+    exchange._routes.insert(0, (*api[:2], lambda _: Response.json([right]), 2))
+    lake, report = load(tmp_path / "mended", exchange)
+    assert codes(report).keys() == {"GAP_REPAIRED", "QUARANTINE_INCONSISTENT_OHLC"}
+    assert stored(lake).filter(symbol=ADA)["high"][39] == float(right[2])
+
+
+@pytest.mark.parametrize("status", ["451", "403", "418", "5xx"])
+def test_an_exchange_that_cannot_be_asked_for_holes_ends_nothing_and_is_asked_the_next_time(tmp_path, exchange, status):
+    exchange.world.unfiled = {(kind, "2023-02-09") for kind in ("monthly", "daily")}
+    exchange.fail(Fault(status, "/api", times=None, retry_after=7200))
+    lake, report = load(tmp_path, exchange)
+    assert codes(report)["HOLES_UNASKED"].count == 2
+    assert stored(lake).height == exchange.world.truth().height - 2
+    exchange.heal()
+    lake, report = load(tmp_path, exchange)
+    assert stored(lake).equals(exchange.world.truth())
+    check_asks_nothing(tmp_path, exchange)
+
+
+def test_files_that_are_listed_and_not_there_cost_themselves(tmp_path, exchange):
+    for month in ("01", "02", "03"):
+        exchange.fail(Fault("lost_zip", f"/{FILE.replace('2023-02', f'2023-{month}')}", times=None))
+    lake, report = load(tmp_path, exchange)
+    assert len(codes(report)["FILE_FAILED"].names) == 3
+    assert stored(lake).equals(exchange.world.truth())
+
+
+def test_a_month_whose_checksum_never_fits_is_a_finding_and_its_days_come_from_elsewhere(tmp_path, exchange):
+    exchange.world.unfiled = {("daily", "2023-02-09")}
     exchange.fail(Fault("checksum", f"/{FILE}", times=None))
     lake, report = load(tmp_path, exchange)
     assert codes(report)["CHECKSUM"].names == [FILE]
+    assert stored(lake).equals(exchange.world.truth())
+    assert len(exchange.requests("/api")) == 1
+    check_asks_nothing(tmp_path, exchange)
+
+
+def test_nothing_of_a_file_whose_checksum_never_fits_is_stored(tmp_path, exchange):
+    exchange.world.unfiled = {("daily", day) for day in days_of("2023-02")}
+    exchange.fail(Fault("checksum", f"/{FILE}", times=None))
+    exchange.fail(Fault("451", "/api", times=None))
+    lake, _ = load(tmp_path, exchange)
     may = (pl.col("symbol") == ADA) & (pl.col("open_time").dt.strftime("%Y-%m") == "2023-02")
     assert stored(lake).equals(exchange.world.truth().filter(~may))
     exchange.heal()
-    lake, report = load(tmp_path, exchange)
+    lake, _ = load(tmp_path, exchange)
     assert stored(lake).equals(exchange.world.truth())
 
 

@@ -82,7 +82,8 @@ def check(
     now : datetime
         Instant of reading: a bar that closes later is not known yet.
     interval : str, optional
-        Interval of the bars, a day at most, where it is known; inferred where None.
+        Interval of the bars, a day at most, where it is known; inferred where None. Known, as of an exchange, a table
+        without any usable row is no error: every row is refused by name.
     held : collection of str
         Symbols that the lake has and the table need not have; see :func:`look_alikes`.
 
@@ -105,15 +106,15 @@ def check(
     _check_columns(raw, where, findings)
     table = _typed(raw, where, findings, held).with_columns(_value_reason().alias("reason"))
     good = table.filter(pl.col("reason").is_null())
-    if good.is_empty():
+    if good.is_empty() and interval is None:
         raise _nothing_left(table, where)
     ordered = _ordered(good)
     findings += _disorder(ordered)
-    interval, phase = _interval(ordered, where) if interval is None else (interval, 0)
+    inferred, (interval, phase) = interval is None, (interval, 0) if interval else _interval(ordered, where)
     ordered = ordered.with_columns(_time_reason(interval, phase, now).alias("reason"))
     ordered, same = _duplicates(ordered)
     bars = ordered.filter(pl.col("reason").is_null())
-    if bars.is_empty():
+    if bars.is_empty() and inferred:
         raise _nothing_left(ordered, where)
     if same:
         findings.append(Finding(code="DUPLICATE_SAME", what="identical rows were stored once", count=same))

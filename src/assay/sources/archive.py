@@ -3,6 +3,10 @@
 The archive fills the lake of ``binance``: its bars are the exchange's own, number by number. A first load from here
 reaches back to the first bar of every pair; ``binance`` goes on from there day by day. Only files that can hold a bar
 that the lake lacks are fetched, each with its checksum.
+
+No file is believed whole. Days that a month's file lacks are asked of their own files, and holes that are left of the
+exchange's klines, before they are written down as holes. What is nowhere is remembered beside the lake, in
+``nowhere.json``, until a file that can hold it is new or other than it was.
 """
 
 from __future__ import annotations
@@ -15,19 +19,25 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from xml.etree import ElementTree
 
 import polars as pl
 
+from assay.base import files
+from assay.base.domain import DAY, UTC
 from assay.base.errors import SourceError, UsageError
+from assay.market.bars import CheckedBars
 from assay.market.universe import excluded
 from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
+from assay.sources.clients import DAY_MS, PAGE, Gone, connect
 from assay.sources.download_cache import DownloadCache
 from assay.sources.http import Asker, Exhausted, Limiter, Malformed, Trouble, run, trouble, work_through
 from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
@@ -40,6 +50,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 MONTHLY, DAILY = "data/spot/monthly/klines/", "data/spot/daily/klines/"
+REST = "data/spot/rest/klines/"
+"""Before what the exchange itself was asked for, among what is kept."""
 _MOST = 32 << 20
 """Bytes of an answer beyond which something else is being sent."""
 _MOST_PACKED = 16 << 20
@@ -97,21 +109,28 @@ class File:
     """``2024-05`` or ``2024-05-17``."""
     key: str
     """Its name in the bucket."""
+    tag: str = ""
+    """Changes with its content."""
 
     @property
     def name(self) -> str:
         """Last part of the key."""
         return self.key.rpartition("/")[2]
 
+    @property
+    def is_day(self) -> bool:
+        """It can hold one bar."""
+        return len(self.period) == 10
+
     def days(self) -> set[dt.date]:
         """Return the days that it can hold."""
-        if len(self.period) == 10:
+        if self.is_day:
             return {dt.date.fromisoformat(self.period)}
         first = dt.date.fromisoformat(f"{self.period}-01")
         return {day for n in range(31) if (day := first + dt.timedelta(days=n)).month == first.month}
 
 
-def needed(found: Iterable[File], have: set[dt.date]) -> list[File]:
+def needed(found: Iterable[File], have: Collection[dt.date]) -> list[File]:
     """Return the files of one symbol that can hold a day that is not there; months before days."""
     missing_from = set(have)
     chosen = []
@@ -127,60 +146,71 @@ class _ArchiveReading:
     """One reading of the archive."""
 
     def __init__(self, source: ArchiveSource, held: Held) -> None:
-        self.source, self.access, self.held = source, source.access, held
+        self.source, self.access, self.held, self.now = source, source.access, held, source.clock()
         self.cache = DownloadCache(held.cache("archive"), held.version)
         self.asker = Asker(self.access.archive_url, self.access, Limiter({}))
         self.faults: dict[str, list[str]] = {}
+        self.there: dict[str, list[File]] = {}
+        self.tried: dict[str, File] = {}
+        self.unasked: dict[str, list[dt.date]] = {}
         self._in_a_row = 0
 
     async def run(self) -> SourceRead:
-        resumed = {key.split("/")[4] for key in self.cache.held}
+        resumed = {_pair(key) for key in self.cache.held}
         async with _client(self.access) as self.http:
-            wanted = await self._wanted()
-            await self._all(wanted, self._one)
-        now, held = self.source.clock(), self._have().keys()
-        answers: dict[str, list[Any]] = {}
-        for key, kept in sorted(self.cache.held.items(), key=lambda item: item[0].rpartition("/")[2]):
-            answers.setdefault(f"{EXCHANGE}:{key.split('/')[4]}", []).extend(kept.rows)
-        checked = judge(frame(answers), self.source.name, self.source.name, now, held)
-        if wanted and checked.bars.is_empty():
-            raise self._error(f"none of {len(wanted)} files could be used: {', '.join(self.faults)}", "ARCHIVE_EMPTY")
+            await self._list()
+            have = _union(_days(self.held.keys), self._nowhere())
+            await self._take(self.there, have)
+            first = self._judge().bars
+            days = {symbol: [file for file in found if file.is_day] for symbol, found in self.there.items()}
+            await self._take(days, _union(have, _days(first)))
+        await self._ask_exchange(_union(have, _days(self._judge().bars)))
+        checked = self._judge()
+        if self.tried and checked.bars.is_empty():
+            what = f"none of {len(self.tried)} files could be used: {', '.join(self.faults)}"
+            raise self._error(what, "ARCHIVE_EMPTY")
         found = [
             *finding("RESUMED", resumed),
             *retries(self.asker.retries),
             *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
+            *finding("HOLES_UNASKED", self.unasked.keys(), sum(map(len, self.unasked.values()))),
+            *finding("GAP_REPAIRED", count=checked.bars.height - first.height),
             *checked.findings,
             *(gap_findings(checked.bars.select("symbol", "open_time")) if self.held.keys is None else []),
         ]
         table = self.held.instruments
         if table is not None:  # of pairs that the exchange lists no more nothing is known
-            table = facts.unseen(table, checked.bars["symbol"].unique().to_list(), midnight(now))
-        return news(checked, found, table, self.asker, self.cache)
+            table = facts.unseen(table, checked.bars["symbol"].unique().to_list(), midnight(self.now))
+        told = news(checked, found, table, self.asker, self.cache)
+        have = _union(_days(self.held.keys), _days(checked.bars))
+
+        def settle() -> None:
+            self._remember(have)
+            told.settle()
+
+        return replace(told, settle=settle)
+
+    def _judge(self) -> CheckedBars:
+        """Judge what was fetched, and what an ingestion that was cut off had fetched."""
+        answers: dict[str, list[Any]] = {}
+        for key, kept in self.cache.held.items():
+            answers.setdefault(f"{EXCHANGE}:{_pair(key)}", []).extend(kept.rows)
+        ordered = {symbol: sorted(rows, key=itemgetter(0)) for symbol, rows in sorted(answers.items())}
+        return judge(frame(ordered), self.source.name, self.source.name, self.now, _days(self.held.keys).keys())
 
     # --- what there is --------------------------------------------------------------------------------------------
 
-    async def _wanted(self) -> list[File]:
-        """List the archive, and choose what can hold a bar that the lake lacks."""
+    async def _list(self) -> None:
+        """List the files of every pair that can be traded."""
         self.held.tell("list", 0, 0)
         names = set(await self._folders(MONTHLY)) | set(await self._folders(DAILY))
-        today = self.source.clock().date()
-        symbols = sorted(name for name in names if _eligible(name, self.source.universe.quotes, today))
-        have = self._have()
-        chosen: list[File] = []
+        quotes, today = self.source.universe.quotes, self.now.date()
 
         async def look(name: str) -> None:
-            symbol = f"{EXCHANGE}:{name}"
-            there = await self._files(MONTHLY, name) + await self._files(DAILY, name)
-            chosen.extend(file for file in needed(there, have.get(symbol, set())) if file.key not in self.cache.held)
+            self.there[f"{EXCHANGE}:{name}"] = await self._files(MONTHLY, name) + await self._files(DAILY, name)
 
-        await self._all(symbols, look, stage="list")
-        return sorted(chosen)
-
-    def _have(self) -> dict[str, set[dt.date]]:
-        if self.held.keys is None:
-            return {}
-        days = self.held.keys.group_by("symbol").agg(pl.col("open_time").dt.date().unique())
-        return {symbol: set(found) for symbol, found in days.iter_rows()}
+        await self._all(sorted(name for name in names if _eligible(name, quotes, today)), look, stage="list")
+        self.there = dict(sorted(self.there.items()))
 
     async def _folders(self, root: str) -> list[str]:
         pages = await self._pages(root)
@@ -191,10 +221,11 @@ class _ArchiveReading:
         prefix = f"{root}{name}/1d/"
         pages = await self._pages(prefix)
         found = []
-        for key in (item.text or "" for page in pages for item in page.iterfind("{*}Contents/{*}Key")):
+        for item in (item for page in pages for item in page.iterfind("{*}Contents")):
+            key = item.findtext("{*}Key", "")
             period = key.removeprefix(f"{prefix}{name}-1d-").removesuffix(".zip")
             if key.endswith(".zip") and period.replace("-", "").isdigit() and len(period) in (7, 10):
-                found.append(File(f"{EXCHANGE}:{name}", period, key))
+                found.append(File(f"{EXCHANGE}:{name}", period, key, item.findtext("{*}ETag", "")))
         return found
 
     async def _pages(self, prefix: str) -> list[ElementTree.Element]:
@@ -212,7 +243,92 @@ class _ArchiveReading:
             found.append(page)
         return found
 
+    # --- days that are nowhere ------------------------------------------------------------------------------------
+
+    def _missing(self, symbol: str, have: set[dt.date]) -> list[dt.date]:
+        """Return the holes between bars, and days whose files could not be used."""
+        between = {min(have) + n * DAY for n in range((max(have) - min(have)).days)} if have else set()
+        failed = (file.days() for file in self._failed() if file.symbol == symbol)
+        return sorted(day for day in between.union(*failed) - have if day < self.now.date())
+
+    def _failed(self) -> list[File]:
+        return [self.tried[key] for keys in self.faults.values() for key in keys]
+
+    async def _ask_exchange(self, have: Mapping[str, set[dt.date]]) -> None:
+        """Ask the exchange's klines for days that no file has; one that cannot be asked ends nothing."""
+        missing = {symbol: days for symbol in have if (days := self._missing(symbol, have[symbol]))}
+        if not missing:
+            return
+        exchange, self.unasked = connect("binance", self.access), dict(missing)
+
+        async def ask(symbol: str) -> None:
+            pair, days = facts.split(symbol), missing[symbol]
+            while pair is not None and days:
+                begin = round(dt.datetime(*days[0].timetuple()[:3], tzinfo=UTC).timestamp() * 1000)
+                asked = [day for day in days if day < days[0] + PAGE * DAY]
+                days = days[len(asked) :]
+                wanted = {begin + (day - asked[0]).days * DAY_MS for day in asked}
+                try:
+                    rows = await exchange.bars(pair, begin, max(wanted) + DAY_MS - 1)
+                except Gone:
+                    break
+                came = [row for row in rows if row[0] in wanted]
+                self.cache.keep(f"{REST}{pair.exchange_symbol}/{asked[0]}", came, None)
+            del self.unasked[symbol]
+
+        try:
+            await self._all(list(missing), ask, stage="holes")
+        except (Exhausted, SourceError):
+            pass  # what is left in ``unasked`` is told
+        finally:
+            await exchange.close()
+            self.asker.add(exchange.asker)
+
+    def _nowhere(self) -> dict[str, set[dt.date]]:
+        """Return the days that were asked everywhere, of which the files are as they were then."""
+        path = self._memory()
+        told = files.read_json(path) if path is not None and path.exists() else {}
+        return {
+            symbol: {dt.date.fromisoformat(day) for day, tag in told[symbol].items() if tags.get(day, "") == tag}
+            for symbol in told.keys() & self.there.keys()
+            for tags in [self._tags(symbol)]
+        }
+
+    def _tags(self, symbol: str) -> dict[str, str]:
+        """Return, of each day that a file of a pair can hold, what changes with these files."""
+        held: dict[str, list[str]] = {}
+        for file in self.there[symbol]:
+            for day in file.days():
+                held.setdefault(day.isoformat(), []).append(file.period + file.tag)
+        return {day: files.sha256(" ".join(sorted(found)).encode())[:8] for day, found in sorted(held.items())}
+
+    def _remember(self, have: Mapping[str, set[dt.date]]) -> None:
+        """Write down which days were asked everywhere and are nowhere."""
+        again = {(file.symbol, day) for file in self._failed() for day in file.days()}
+        again |= {(symbol, day) for symbol, days in self.unasked.items() for day in days}
+        told = {}
+        for symbol in self.there:
+            tags, days = self._tags(symbol), have.get(symbol, set())
+            holes = {day.isoformat(): "" for day in self._missing(symbol, days)}
+            absent = {day: tag for day, tag in sorted((holes | tags).items()) if dt.date.fromisoformat(day) not in days}
+            told[symbol] = {
+                day: tag for day, tag in absent.items() if (symbol, dt.date.fromisoformat(day)) not in again
+            }
+        path = self._memory()
+        if path is not None:
+            files.write_json(path, {symbol: days for symbol, days in told.items() if days})
+
+    def _memory(self) -> Path | None:
+        return None if self.held.folder is None else self.held.folder / "nowhere.json"
+
     # --- files ----------------------------------------------------------------------------------------------------
+
+    async def _take(self, there: Mapping[str, list[File]], have: Mapping[str, set[dt.date]]) -> None:
+        """Fetch files that can hold a day that is not there, were not tried and are not kept."""
+        wanted = (file for symbol, found in there.items() for file in needed(found, have.get(symbol, ())))
+        fresh = sorted(file for file in wanted if file.key not in self.tried and file.key not in self.cache.held)
+        self.tried |= {file.key: file for file in fresh}
+        await self._all(fresh, self._one)
 
     async def _one(self, file: File) -> None:
         for attempt in (1, 2):
@@ -241,7 +357,7 @@ class _ArchiveReading:
         try:
             data = await self._ask(address, {}, lambda data: data)
         except _Missing:
-            raise Exhausted("the file is listed and not there") from None
+            raise BadFile("FILE_FAILED", "the file is listed and not there") from None
         verify(data, checksum, file.name)
         return rows(data, file.name)
 
@@ -278,6 +394,24 @@ class _ArchiveReading:
 
     def _error(self, what: str, code: str) -> SourceError:
         return SourceError(what, where=self.access.archive_url, hint=LATER, code=code)
+
+
+def _pair(key: str) -> str:
+    """Return the pair that a key names, of a file or of what the exchange was asked for."""
+    return key.split("/")[4]
+
+
+def _days(keys: pl.DataFrame | None) -> dict[str, set[dt.date]]:
+    """Return the days of each symbol."""
+    if keys is None:
+        return {}
+    return {
+        symbol: set(days) for symbol, days in keys.group_by("symbol").agg(pl.col("open_time").dt.date()).iter_rows()
+    }
+
+
+def _union(*parts: Mapping[str, set[dt.date]]) -> dict[str, set[dt.date]]:
+    return {symbol: set().union(*(part.get(symbol, ()) for part in parts)) for symbol in sorted(set().union(*parts))}
 
 
 class _Missing(Exception):  # noqa: N818 - never leaves this module

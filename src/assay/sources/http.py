@@ -210,6 +210,12 @@ class Asker:
         # What was asked, for the cost of an ingestion and for findings.
         self.requests, self.weight, self.retries = 0, 0, Counter[str]()
 
+    def add(self, other: Asker) -> None:
+        """Count what another one asked too."""
+        self.requests += other.requests
+        self.weight += other.weight
+        self.retries += other.retries
+
     async def ask(self, once: Callable[[], Awaitable[T]], weight: int = 0) -> T:
         """Do one request, at most :attr:`Access.attempts` times.
 

@@ -40,6 +40,7 @@ MEANINGS = {
     "CHECKSUM": "files of the archive, fetched twice, differ from their checksum; nothing of them was stored",
     "CHECKSUM_MISSING": "files of the archive have no checksum file; nothing of them was stored",
     "ARCHIVE_FILE": "files of the archive are no zip of one table of klines, or too large; nothing of them was stored",
+    "HOLES_UNASKED": "days that no file of the archive has, of which the exchange's klines gave no answer; asked again",
     "FILE_FAILED": "files of the archive could not be fetched; the next ingestion asks for them again",
 }
 """What each code of the loader means; those of retries begin with ``RETRY_``."""
