@@ -106,3 +106,20 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_of_any_name_is_watched_on_any_terminal(
+    tmp_path: Path, as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    a_status(tmp_path, "one", profile="币é")
+    with subprocess.Popen(
+        command("status", "--watch", "--home", str(tmp_path), *["--json"][: int(as_json)]), stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode("ascii")
+        process.stdout.close()  # nobody reads on
+        a_status(tmp_path, "two")
+        assert process.wait(60) == 141
+    assert (json.loads(line)["profile"] == "币é") if as_json else line.startswith(r"\u5e01\u00e9  one")

@@ -51,6 +51,8 @@ class Exit(IntEnum):
     SOURCE = 4
     INTERNAL = 5
     INTERRUPTED = 130
+    UNREAD = 141
+    """Nobody reads the output any more, as after ``| head``: what a shell says of SIGPIPE."""
 
 
 class AssayError(Exception):

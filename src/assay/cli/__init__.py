@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from assay.base.errors import Exit
-from assay.cli import checks, lakes, orders, reports, runs, watch  # noqa: F401 - entered in this order
+from assay.cli import checks, lakes, orders, output, reports, runs, watch  # noqa: F401 - entered in this order
 from assay.cli.app import app
 
 __all__ = ["app", "main"]
@@ -17,6 +17,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command line and exit with the code of what happened."""
+    output.take_streams()
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:

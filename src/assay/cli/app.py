@@ -85,7 +85,7 @@ def errors(as_json: bool) -> Iterator[None]:
     except AssayError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        output.note("interrupted")
         raise typer.Exit(Exit.INTERRUPTED) from None
     except OSError as error:
         place = str(error.filename or "")
@@ -93,14 +93,14 @@ def errors(as_json: bool) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - the edge of the program: a fault of ours still ends as exit code 5
         import traceback
 
-        typer.echo(redacted(traceback.format_exc()), err=True)
+        output.note(redacted(traceback.format_exc()))
         _fail(InternalError(f"{type(error).__name__}: {error}", hint="report it with the traceback above"), as_json)
 
 
 def _fail(error: AssayError, as_json: bool) -> None:
     if as_json:
         output.as_json({"error": error.as_dict()})
-    typer.echo(f"error: {error.code}: {error}", err=True)
+    output.note(f"error: {error.code}: {error}")
     raise typer.Exit(int(error.exit_code)) from None
 
 

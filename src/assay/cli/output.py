@@ -1,15 +1,72 @@
-"""Printing: JSON for machines, aligned text for people."""
+"""Printing: JSON for machines, aligned text for people; any name, and for as long as somebody reads."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from assay.base.errors import Exit
+
 COUNTED = ("list", "fetch")
 """Stages that go on answer by answer; all others are over at once, and count bars."""
+
+
+ESCAPE = "assay.escape"
+"""What is done with a character that a terminal does not have."""
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Write what cannot be encoded as JSON escapes it, so that JSON stays JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(ESCAPE, _escaped)
+
+
+class StandardStream(io.TextIOWrapper):
+    """Standard output or error of the process, which fails neither on a character nor because nobody reads on.
+
+    Where the reader of results has left, as ``head`` does, the process ends without a word; where the reader of
+    progress has, the work goes on.
+    """
+
+    def write(self, text: str, /) -> int:
+        """Write text; what the encoding lacks is escaped."""
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._unread()
+            return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._unread()
+
+    def _unread(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # what is left to write, at the end too, goes there
+        if self is sys.stdout:
+            raise SystemExit(Exit.UNREAD)
+
+
+def take_streams() -> None:
+    """Let this process print through :class:`StandardStream`; a stream that was closed before leads nowhere."""
+    for name in ("stdout", "stderr"):
+        old = getattr(sys, name)
+        buffer = open(os.devnull, "wb") if old is None else old.buffer  # noqa: SIM115 - for as long as the process lives
+        lines = name == "stderr" or buffer.isatty()
+        encoding = None if old is None else old.encoding
+        setattr(sys, name, StandardStream(buffer, encoding=encoding, errors=ESCAPE, line_buffering=lines))
 
 
 def line(text: str = "") -> None:

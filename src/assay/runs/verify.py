@@ -628,8 +628,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _printable(text: str) -> str:
-    """Escape what a hostile name could do to a terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    """Escape what a hostile name could do to a terminal, and what a terminal does not have."""
+    harmless = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return harmless.encode(encoding, "backslashreplace").decode(encoding)
 
 
 if __name__ == "__main__":
