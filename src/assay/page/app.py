@@ -65,7 +65,12 @@ def create_app(home: Home, *, token: str | None = None, hosts: Collection[str] =
 
 
 class Site:
-    """Handlers of one home's page."""
+    """Handlers of one home's page.
+
+    Parameters
+    ----------
+    home : Home
+    """
 
     def __init__(self, home: Home) -> None:
         self.home = home

@@ -27,7 +27,15 @@ LEDGER_PAGE = 200
 
 
 def run_facts(folder: Path, row: Row) -> dict[str, Any]:
-    """Return what is known of a run, by its directory and its status, whether it is going, finished or broken."""
+    """Return what is known of a run, whether it is going, finished or broken.
+
+    Parameters
+    ----------
+    folder : Path
+        Its directory.
+    row : Row
+        Its status.
+    """
     ledger = LedgerView(folder / layout.LEDGER)
     faults: list[str] = [ledger.fault] if ledger.fault else []
     facts: dict[str, Any] = {

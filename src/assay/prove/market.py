@@ -164,7 +164,13 @@ class MarketLinks:
         )
 
     def returns_link(self, recorded: Floats) -> Link:
-        """Compare the symbol's column of the returns matrix, (n_days,), with returns from the lake's closes."""
+        """Compare the symbol's column of the returns matrix with returns from the lake's closes.
+
+        Parameters
+        ----------
+        recorded : (n_days,) array
+            NaN where there is no return.
+        """
         made = self.daily_returns()
         return self.sealed.link(
             "returns",

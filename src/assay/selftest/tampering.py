@@ -59,7 +59,15 @@ def _edit(name: str, code: str, *, noted: bool = False) -> Callable[[Callable[[S
 
 
 def told_by(scene: Scene, edit: Edit) -> set[str]:
-    """Edit a scene, verify, and return the codes of what was found: none where it did not hold before."""
+    """Edit, verify, and return the codes of what was found.
+
+    Parameters
+    ----------
+    scene : Scene
+        Verified before, so that only the edit can be found.
+    edit : Edit
+        What to change, and whether the head before it was noted elsewhere and is asked for.
+    """
     before = verify(scene.run, scene.registry)
     if not before.ok:
         return set()
