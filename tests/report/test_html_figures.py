@@ -19,9 +19,13 @@ from assay.report.figures import bars, lines, maps
 from assay.report.figures.figure import spread
 from assay.report.figures.of_walk import on_days, rolling_beta
 from assay.report.palette import DARK, LIGHT, PLACEHOLDERS
+from assay.runs.documents import Stage
 
 DAYS = np.arange("2023-12-20", "2024-03-01", dtype="datetime64[D]")
 NAV = {name: np.linspace(1.0, end, len(DAYS)) for name, end in (("hrp", 1.5), ("barbell", 0.75))}
+SELECTION = Stage(
+    stage="selection", n_in=9, expanded=1, dropped=4, n_out=6, expanded_by={"more": 1}, dropped_by={"VETO": 4}
+)
 VOTES = {f"vote_{i}": (1, 0, -1, None)[i % 4] for i in range(26)}
 
 
@@ -35,7 +39,7 @@ def drawn():
         maps.correlation(["A", "B", "C"], ["2", "1", "2"], x),
         maps.monthly(["2024-01", "2024-02"], {"hrp": np.array([0.1, np.nan])}),
         maps.votes_of(["A", "B"], {"rsi": [1, None], "cci": [0, -1]}, {"all": [0.5, None]}),
-        bars.funnel([bars.StageCount("selection", 9, {"more": 1}, {"VETO": 4}, 6)]),
+        bars.funnel([SELECTION]),
         bars.weights(["A", "B"], {"hrp": {"A": 0.75, "B": -0.25}}),
         bars.run_times({"1 preflight": 0.5}),
         bars.votes("BINANCE:BTCUSDT", {"all": 0.5, "ma": None}, VOTES),

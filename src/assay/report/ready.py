@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from assay.report import sections
 from assay.report.figures import canvas
 
 canvas.load()
+sections.load()
 for _name in (
     "assay.report.html",
-    "jinja2",
     "markdown_it",
     "matplotlib.backends.backend_svg",
     "matplotlib.figure",

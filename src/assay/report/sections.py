@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 from jinja2 import Environment
+from jinja2.meta import find_referenced_templates
 
 from assay.backtest.statistics import correlation
 from assay.report import findings, small_book, templating
@@ -536,6 +537,13 @@ def _environment() -> Environment:
         own = (pair for pair in vars(module).items() if getattr(pair[1], "__module__", "") == module.__name__)
         made.globals |= {name: value for name, value in vars(module).items() if name.isupper()} | dict(own)
     return made
+
+
+def load() -> None:
+    """Compile the templates of a run's report, which takes longer than to write the report."""
+    made, source = _environment(), templating.asset("audit_report.md.j2")
+    for name in ("audit_report.md.j2", *find_referenced_templates(made.parse(source))):
+        made.get_template(str(name))
 
 
 def render(template: str, **values: object) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from assay.report.figures.canvas import Canvas, box, drawing, label_room, labels
 from assay.report.figures.figure import Figure
 from assay.report.figures.maps import vote_shape, vote_word, words
 from assay.report.markdown import ABSENT, count, integer, percent, ratio, seconds, visible
+from assay.runs.documents import Stage
 
 WIDTH = 760.0
 ROW = 17.0
@@ -21,37 +21,20 @@ MOVING_AVERAGES = 15
 """Votes that belong to the first group; the rest are oscillators."""
 
 
-@dataclass(frozen=True)
-class StageCount:
-    """One stage of a funnel: ``out = n_in + expanded - lost``.
-
-    Attributes
-    ----------
-    expanded, lost : mapping of str to int
-        Reason to how many came or went for it.
-    """
-
-    name: str
-    n_in: int
-    expanded: Mapping[str, int]
-    lost: Mapping[str, int]
-    n_out: int
-
-
-def funnel(stages: Sequence[StageCount], name: str = "funnel") -> Figure:
+def funnel(stages: Sequence[Stage], name: str = "funnel") -> Figure:
     """Draw how many came into each stage and went on, and the reasons of those that did not.
 
     Parameters
     ----------
-    stages : sequence of StageCount
+    stages : sequence of Stage
         In their order.
     """
     tall = [max(58.0, 20.0 + 15.0 * min(len(_gone(stage)), REASONS + 1)) for stage in stages]
-    most = max((stage.n_in + sum(stage.expanded.values()) for stage in stages), default=1) or 1
+    most = max((stage.n_in + stage.expanded for stage in stages), default=1) or 1
     left, reach = 120.0, 330.0
     title = "Funnel: from what was listed to the winners"
     told = "; ".join(
-        f"{stage.name} {integer(stage.n_in)} in, {integer(sum(stage.lost.values()))} lost, {integer(stage.n_out)} out"
+        f"{stage.stage} {integer(stage.n_in)} in, {integer(stage.dropped)} lost, {integer(stage.n_out)} out"
         for stage in stages
     )
     with drawing(WIDTH, sum(tall) + 8) as canvas:
@@ -61,30 +44,30 @@ def funnel(stages: Sequence[StageCount], name: str = "funnel") -> Figure:
             top += height
         svg = canvas.svg(name, title, told + ".")
     rows = [
-        (stage.name, what, reason, integer(n))
+        (stage.stage, what, reason, integer(n))
         for stage in stages
-        for what, reasons in (("came", stage.expanded), ("lost", stage.lost))
+        for what, reasons in (("came", stage.expanded_by), ("lost", stage.dropped_by))
         for reason, n in reasons.items()
     ]
     return Figure(name, title, told + ".", svg, ("stage", "what", "reason", ">count"), tuple(rows))
 
 
-def _gone(stage: StageCount) -> list[str]:
-    came = [f"+ {integer(n)}  {reason}" for reason, n in stage.expanded.items()]
-    lost = sorted(stage.lost.items(), key=lambda pair: (-pair[1], pair[0]))
+def _gone(stage: Stage) -> list[str]:
+    came = [f"+ {integer(n)}  {reason}" for reason, n in stage.expanded_by.items()]
+    lost = sorted(stage.dropped_by.items(), key=lambda pair: (-pair[1], pair[0]))
     return [*came, *(f"− {integer(n)}  {reason}" for reason, n in lost if n)]
 
 
-def _stage(canvas: Canvas, stage: StageCount, room: tuple[float, float, float, float], most: int) -> None:
+def _stage(canvas: Canvas, stage: Stage, room: tuple[float, float, float, float], most: int) -> None:
     left, top, reach, height = room
-    whole = stage.n_in + sum(stage.expanded.values())
+    whole = stage.n_in + stage.expanded
     middle = left + reach / 2.0
     bar = height - 12.0
     for n, tone in ((whole, "soft"), (stage.n_out, "blue")):
         width = max(2.0, reach * n / most) if n else 0.0
         canvas.fill([box(middle - width / 2.0, top, width, bar)] if n else [], tone)
     line = top + bar / 2.0
-    canvas.text(left - 10, line - 8, stage.name, anchor="end", bold=True)
+    canvas.text(left - 10, line - 8, stage.stage, anchor="end", bold=True)
     canvas.text(left - 10, line + 8, f"{integer(whole)} → {integer(stage.n_out)}", "muted", anchor="end")
     narrow = reach * stage.n_out / most < 40.0
     place = middle + reach * stage.n_out / most / 2.0 + 6.0 if narrow else middle

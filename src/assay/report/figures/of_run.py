@@ -51,12 +51,7 @@ class RunFigures(WalkFigures):
         audit = self.view.selection
         if audit is None:
             return self.view.absent(layout.SELECTION)
-        return bars.funnel(
-            [
-                bars.StageCount(stage.stage, stage.n_in, stage.expanded_by, stage.dropped_by, stage.n_out)
-                for stage in audit.stages
-            ]
-        )
+        return bars.funnel(audit.stages)
 
     def votes(self, symbol: str | None = None) -> Drawn:
         """Draw the votes of all winners, or the ratings and votes of one candidate.
