@@ -26,14 +26,14 @@ from assay.report.meta import compose_meta, profiles_of, validation_of
 from assay.report.prose import Passage, passages
 from assay.report.sections import Labelled, risk_profiles, sentence, span
 from assay.report.small_book import holdings
-from assay.report.templating import Banner, Block, document, environment
+from assay.report.templating import Banner, Block, Kind, document, environment
 from assay.report.view import LedgerView, RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
 from assay.runs.run import Run
 
 Pictures = Mapping[str, Sequence[Drawn]]
 """Title of a section to its figures, or the reasons why there are none."""
-KINDS = {"VALID": "good", "FAILED": "bad"}
+KINDS: dict[str, Kind] = {"VALID": "good", "FAILED": "bad", "INCOMPLETE": "open"}
 SHOWN = "hrp"
 """Risk profile that is drawn where one has to stand for all."""
 CARD_COINS = 12
@@ -122,7 +122,7 @@ def head_of(view: RunView) -> Banner:
             ("Maximum drawdown", span(view, "max_drawdown", in_percent=True)),
             ("Beta to Bitcoin", span(view, "beta")),
         ]
-    return Banner(judged.word, sentence(judged.why), KINDS.get(judged.word, "open"), facts)
+    return Banner(judged.word, sentence(judged.why), KINDS[judged.word], facts)
 
 
 # --- a portfolio of sleeves -------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def render_joint_page(run_dirs: Sequence[Path]) -> str:
     text = compose_joint(runs)
     words = [verdict(view).word for _, view in runs]
     valid = words.count("VALID")
-    kind = "good" if valid == len(words) else "bad" if "FAILED" in words else "open"
+    kind: Kind = "good" if valid == len(words) else "bad" if "FAILED" in words else "open"
     head = Banner(f"{valid} of {len(words)} VALID", f"{count(len(words), 'run')} side by side.", kind)
     return report_page(text, _joint_pictures(runs), head)
 

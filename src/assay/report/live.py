@@ -51,26 +51,19 @@ def watching(folders: Sequence[Path], stream: TextIO | None = None) -> Iterator[
         with _live(folders, out) as refresh:
             yield refresh
     else:
-        yield _ProgressLines(folders, out).refresh
+        seen: dict[str, tuple[str, str]] = {}
+        yield lambda: _tell_changes(folders, out, seen)
 
 
-class _ProgressLines:
-    """Prints a line whenever a run's state or step changes."""
-
-    def __init__(self, folders: Sequence[Path], stream: TextIO) -> None:
-        self.folders = folders
-        self.stream = stream
-        self.seen: dict[str, tuple[str, str]] = {}
-
-    def refresh(self) -> None:
-        """Print what changed since the last call."""
-        now = dt.datetime.now(UTC)
-        for status in statuses(self.folders):
-            mark = (status.state, status.stage)
-            if self.seen.get(status.run_id) != mark:
-                self.seen[status.run_id] = mark
-                self.stream.write("  ".join(row(status, now)) + "\n")
-        self.stream.flush()
+def _tell_changes(folders: Sequence[Path], stream: TextIO, seen: dict[str, tuple[str, str]]) -> None:
+    """Print a line for each run whose state or step is not as it was seen last."""
+    now = dt.datetime.now(UTC)
+    for status in statuses(folders):
+        mark = (status.state, status.stage)
+        if seen.get(status.run_id) != mark:
+            seen[status.run_id] = mark
+            stream.write("  ".join(row(status, now)) + "\n")
+    stream.flush()
 
 
 @contextmanager

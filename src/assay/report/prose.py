@@ -7,13 +7,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
-
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.token import Token
 
 GOOD = frozenset({"PASS", "ok", "VALID", "yes", "holds"})
 BAD = frozenset({"FAIL", "FAILED", "REFUSED", "BROKEN", "MISSING", "INCOMPLETE", "NOT VALID"})
@@ -66,8 +63,6 @@ def slug(name: str, seen: set[str]) -> str:
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
-    from markdown_it import MarkdownIt
-
     return MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
@@ -169,6 +164,4 @@ def _dress_cell(token: Token, text: Token, *, first: bool) -> None:
 
 
 def _raw(markup: Markup) -> Token:
-    from markdown_it.token import Token
-
     return Token("html_block", "", 0, content=str(markup))

@@ -11,7 +11,6 @@ canvas.load()
 sections.load()
 for _name in (
     "assay.report.html",
-    "markdown_it",
     "matplotlib.backends.backend_svg",
     "matplotlib.figure",
     "matplotlib.patches",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,8 +22,10 @@ POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 )
 CELLS = " | "
-FILTERS = ("bullets", "integer", "names", "number", "percent", "plain", "ratio", "seconds", "yes")
+FILTERS = ("integer", "names", "number", "percent", "plain", "ratio", "seconds", "yes")
 """Functions of :mod:`assay.report.markdown` that templates know by their own names."""
+
+Kind = Literal["good", "bad", "open"]
 
 
 @lru_cache(maxsize=32)
@@ -98,21 +100,12 @@ def stylesheet() -> str:
 
 @dataclass(frozen=True)
 class Banner:
-    """What stands above everything: one word, its reason, and a few facts.
-
-    Attributes
-    ----------
-    word, why : str
-        Verdict and reason.
-    kind : str
-        ``good``, ``bad`` or ``open``: how the word stands out.
-    facts : sequence of (str, str)
-        Label and value.
-    """
+    """What stands above everything: one word, its reason, and a few facts."""
 
     word: str
     why: str
-    kind: str
+    kind: Kind
+    """How the word stands out."""
     facts: Sequence[tuple[str, str]] = ()
 
 
