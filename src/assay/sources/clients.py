@@ -25,7 +25,7 @@ Row = list[Any]
 """``[open time in ms, open, high, low, close, volume, quote volume or None]``; numbers as the exchange writes them."""
 
 PAGE = 1000
-"""Bars of one answer at most."""
+"""Bars that one answer is asked for at most."""
 DAY_MS = 86_400_000
 _WEIGHTS = {"time": 1, "info": 20, "klines": 2}
 _COLUMNS = 12
@@ -79,6 +79,10 @@ class _Client:
 
     paced: ClassVar[bool]
     """ccxt holds requests back by itself."""
+    oldest_first: ClassVar[bool]
+    """Of a span that is longer than a page, the answer is its first bars."""
+    page: int
+    """Bars that one answer can hold, as far as is known."""
 
     def __init__(self, kind: Any, access: Access) -> None:
         class Client(kind):  # type: ignore[misc]  # ccxt ships no types
@@ -176,6 +180,8 @@ class Binance(_Client):
     """Binance's public endpoints: raw klines with quote volume, exchangeInfo, and limits by request weight."""
 
     paced = False
+    oldest_first = True
+    page = PAGE
 
     async def time(self) -> dt.datetime:
         """Return the server's clock."""
@@ -269,6 +275,9 @@ class Unified(_Client):
     """Any exchange that ccxt can ask for daily bars; its own pace, no quote volume."""
 
     paced = True
+    oldest_first = False
+    page = 100
+    """The least that any exchange gives; longer ones are seen as they come."""
 
     async def time(self) -> dt.datetime | None:
         """Return the exchange's clock, None where ccxt cannot ask for it."""
@@ -284,7 +293,8 @@ class Unified(_Client):
 
     async def bars(self, pair: Instrument, since: int, until: int) -> list[Row]:
         """Return bars without quote volume."""
-        limit = min(PAGE, (until - since) // DAY_MS + 1)
+        told = ((self.client.features or {}).get("spot") or {}).get("fetchOHLCV") or {}
+        limit = min(PAGE, told.get("limit") or PAGE, (until - since) // DAY_MS + 1)
         found = await self.ask(
             f"bars of {pair.ccxt}", 1, lambda: self.client.fetch_ohlcv(pair.ccxt, "1d", since, limit), _ohlcv
         )

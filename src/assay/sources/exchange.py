@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import polars as pl
 
-from assay.base.domain import DAY, EARLIEST, format_instant
+from assay.base.domain import DAY, EARLIEST, Instrument, format_instant
 from assay.base.errors import SourceError
 from assay.market.bars import CheckedBars
 from assay.market.schema import INSTANT
@@ -17,7 +17,7 @@ from assay.runs.documents import Finding
 from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
-from assay.sources.clients import DAY_MS, PAGE, Exchange, Gone, connect
+from assay.sources.clients import DAY_MS, Exchange, Gone, Row, connect
 from assay.sources.download_cache import DownloadCache, Kept
 from assay.sources.http import Exhausted, run, work_through
 from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
@@ -162,15 +162,10 @@ class _ExchangeReading:
         self._in_a_row = 0
 
     async def _pages(self, task: FetchTask) -> None:
-        """Fetch page after page from where the cache ends."""
-        kept = self.cache.held.get(task.pair.symbol)
+        """Fetch from where the cache ends."""
+        kept, end = self.cache.held.get(task.pair.symbol), _ms(self.last_open)
         begin = _ms(task.since) if kept is None else max(kept.note, _ms(task.since))
-        end = _ms(self.last_open)
-        while begin <= end:
-            rows = await self.exchange.bars(task.pair, begin, end + DAY_MS - 1)
-            opened = [row[0] for row in rows]
-            begin = max(opened) + DAY_MS if len(rows) >= PAGE else end + DAY_MS
-            self.cache.keep(task.pair.symbol, rows, begin)
+        await self._cover(task.pair, range(begin, end + 1, DAY_MS), partial(self.cache.keep, task.pair.symbol))
 
     async def _again(self, task: FetchTask) -> None:
         """Ask once more for days that are missing, unless the lake lacks them too: then this was the second time."""
@@ -179,14 +174,37 @@ class _ExchangeReading:
         begin, end = min(have, default=_ms(task.since)), _ms(self.last_open) if task.due else max(have, default=0)
         first_new = _ms(task.last) if task.last is not None else 0
         missing = [at for at in range(begin, end + 1, DAY_MS) if at not in have and at > first_new]
-        if not missing:
-            return
-        since = max(missing[0], missing[-1] - (PAGE - 1) * DAY_MS)
-        rows = await self.exchange.bars(task.pair, since, missing[-1] + DAY_MS - 1)
-        came = [row for row in rows if row[0] not in have]
-        if came:
-            self.repaired += len(came)
-            self.cache.keep(task.pair.symbol, came, kept.note)
+
+        def keep(rows: list[Row], _: int) -> None:
+            came = [row for row in rows if row[0] not in have]
+            if came:
+                self.repaired += len(came)
+                self.cache.keep(task.pair.symbol, came, kept.note)
+
+        await self._cover(task.pair, missing, keep)
+
+    async def _cover(self, pair: Instrument, days: Sequence[int], keep: Callable[[list[Row], int], None]) -> None:
+        """Ask until the days are covered or nothing new comes, whatever a page holds; tell rows and where to go on.
+
+        A page without a bar may be one of days on which there were none: what comes after it is asked for too.
+        """
+        begin, end = (days[0], days[-1]) if days else (0, -1)
+        while begin <= end:
+            answer = await self.exchange.bars(pair, begin, end + DAY_MS - 1)
+            rows = [row for row in answer if row[0] >= begin]
+            self.exchange.page = max(self.exchange.page, len(rows))
+            after = begin + self.exchange.page * DAY_MS if not answer else max(_opened(rows), default=end) + DAY_MS
+            rows = await self._before(pair, begin, rows)
+            begin = next((day for day in days if day >= after), end + DAY_MS)
+            keep(rows, begin)
+
+    async def _before(self, pair: Instrument, begin: int, rows: list[Row]) -> list[Row]:
+        """Ask for what is before an answer, of an exchange that may answer with the last bars of a span."""
+        came = rows
+        while came and not self.exchange.oldest_first and (first := min(_opened(came))) - DAY_MS >= begin:
+            came = [row for row in await self.exchange.bars(pair, begin, first - 1) if row[0] >= begin]
+            rows = [*came, *rows]
+        return rows
 
     # --- findings -------------------------------------------------------------------------------------------------
 
@@ -261,6 +279,10 @@ class _ExchangeReading:
 def _unreachable(source: ExchangeSource, said: str) -> SourceError:
     what = f"the exchange cannot be reached: {said}"
     return SourceError(what, where=source.name, hint=LATER, code="SOURCE_UNREACHABLE")
+
+
+def _opened(rows: Iterable[Row]) -> Iterator[int]:
+    return (row[0] for row in rows)
 
 
 def _ms(instant: dt.datetime) -> int:
