@@ -223,10 +223,21 @@ def put(name, value):
             lambda f: f.with_columns(pl.when(nth(5000)).then(-1.0).otherwise("volume").alias("volume")),
             "NEGATIVE_VOLUME",
         ),
-        (lambda f: pl.concat([f, f.slice(5000, 1).with_columns(pl.col("volume") * 2)]), "DUPLICATE_CONFLICT"),
+        (lambda f: pl.concat([f, f.slice(5000, 1).with_columns(pl.col("volume") * 2)]), "DUPLICATE_UNFINISHED"),
+        (lambda f: pl.concat([f, f.slice(5000, 1).with_columns(pl.col("open") * 1.001)]), "DUPLICATE_CONFLICT"),
         (lambda f: pl.concat([f, f.slice(5000, 3).with_columns(symbol=pl.lit("BINANCE:A/BUSDT"))]), "SYMBOL"),
     ],
-    ids=["nan", "infinite", "zero", "negative", "null", "negative volume", "conflicting duplicate", "slash in a name"],
+    ids=[
+        "nan",
+        "infinite",
+        "zero",
+        "negative",
+        "null",
+        "negative volume",
+        "unfinished copy",
+        "conflicting duplicate",
+        "slash in a name",
+    ],
 )
 def test_bad_rows_go_to_quarantine_by_name_and_the_run_goes_on(tmp_path, sample, change, reason):
     done = run_on(tmp_path, change(frame(sample)))

@@ -102,7 +102,9 @@ def test_a_bad_row_goes_to_quarantine_with_its_reason_and_its_values(reason, fau
 
 
 def test_every_reason_is_met_above_or_below():
-    assert {reason for reason, _ in FAULTS} | {"DUPLICATE_CONFLICT", "LOOK_ALIKE"} == set(REASONS)
+    assert {reason for reason, _ in FAULTS} | {"DUPLICATE_UNFINISHED", "DUPLICATE_CONFLICT", "LOOK_ALIKE"} == set(
+        REASONS
+    )
 
 
 def test_the_first_reason_counts():
@@ -131,6 +133,73 @@ def test_rows_of_one_key_that_differ_are_all_put_aside():
     checked = judge(table)
     assert checked.rejected.select("row", "reason").rows() == [(2, "DUPLICATE_CONFLICT"), (6, "DUPLICATE_CONFLICT")]
     assert checked.bars.height == 5
+
+
+def copies(*changes, at=2):
+    """Judge six bars of which one has copies with other values behind it, and as the first rows of the file."""
+    table = rows()
+    more = [{**table[at], **change} for change in changes]
+    behind, before = judge([*table, *more]), judge([*more, *table])
+    assert behind.bars.equals(before.bars)
+    held = behind.bars.filter(pl.col("open_time") == day(at)).select("open", "high", "low", "close", "volume").rows()
+    return held, sorted(behind.rejected.select("reason", "row").rows())
+
+
+def test_of_two_copies_the_one_that_had_not_closed_is_put_aside():
+    whole = tuple(float(rows()[2][name]) for name in ("open", "high", "low", "close", "volume"))
+    open_, high, low, close, volume = whole
+    early = {"high": high - (high - max(open_, close)) / 2, "close": open_, "volume": volume / 2}
+    assert copies(early) == ([whole], [("DUPLICATE_UNFINISHED", 6)])
+    assert copies({"volume": volume * 0.9999}) == ([whole], [("DUPLICATE_UNFINISHED", 6)])  # in volume only
+    late = {"high": high + 1, "low": low / 2, "close": high + 1, "volume": volume * 2}
+    assert copies(late) == ([(open_, high + 1, low / 2, high + 1, volume * 2)], [("DUPLICATE_UNFINISHED", 2)])
+    assert copies({"high": high + 1, "close": high + 1})[1] == [("DUPLICATE_UNFINISHED", 2)]  # of equal volume
+
+
+def test_of_three_copies_the_whole_one_is_kept_and_its_equals_are_counted():
+    whole = rows()[2]
+    first, second = {"volume": whole["volume"] / 4}, {"volume": whole["volume"] / 2}
+    assert copies(first, second)[1] == [("DUPLICATE_UNFINISHED", 6), ("DUPLICATE_UNFINISHED", 7)]
+    assert copies(first, {}, first)[1] == [("DUPLICATE_UNFINISHED", 6), ("DUPLICATE_UNFINISHED", 8)]
+    assert "DUPLICATE_SAME" in codes(judge([*rows(), {**whole, **first}, whole]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"open": 10.2}],  # another open
+        [{"close": 10.6}],  # the same range and volume: neither is the earlier one
+        [{"quote_volume": 1.0}],
+        [{"high": 99.0, "volume": 1e-6}],  # more range, less volume
+        [{"volume": 1e-6}, {"close": 10.6}],  # two could be whole, though the third is not
+        [{"high": 99.0, "volume": 1e-6}, {"volume": 1e-6}],
+    ],
+)
+def test_copies_either_of_which_could_be_the_unfinished_one_are_all_refused(changes):
+    held, rejected = copies(*changes)
+    assert held == []
+    assert {reason for reason, _ in rejected} == {"DUPLICATE_CONFLICT"}
+    assert len(rejected) == 1 + len(changes)
+
+
+def test_tails_that_come_twice_leave_every_coin_its_last_days():
+    names = ("BINANCE:BTCUSDT", "BINANCE:ETHUSDT", "BINANCE:SOLUSDT")
+    table = [row for name in names for row in rows(symbol=name)]
+    tail = [{**row, "volume": row["volume"] / 2} for row in table if row["timestamp"] >= day(3)]
+    clean, checked = judge(table), judge([*table, *tail])
+    assert checked.bars.equals(clean.bars)
+    assert checked.rejected["reason"].to_list() == ["DUPLICATE_UNFINISHED"] * 9
+
+
+def test_a_recorded_file_with_its_tail_twice_reaches_its_true_last_day(shared):
+    path = shared.parent / "review" / "cases" / "case_overlap_tail3.parquet"
+    if not path.is_file():
+        pytest.skip(f"{path} is absent")
+    checked = judge(pl.read_parquet(path))
+    last = checked.bars.filter(pl.col("open_time") == dt.datetime(2023, 12, 31, tzinfo=UTC))
+    assert last.height == 40
+    assert set(checked.rejected["reason"]) == {"DUPLICATE_UNFINISHED"}
+    assert checked.rejected.height == 120
 
 
 CAFE = ("BINANCE:CAFE\u0301USDT", "BINANCE:CAF\u00c9USDT")

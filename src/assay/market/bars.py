@@ -36,6 +36,7 @@ REASONS = {
     "OFF_GRID": "the bar does not open on the grid of the interval",
     "FUTURE": "the bar opens in the future",
     "FORMING": "the bar had not closed when it was read",
+    "DUPLICATE_UNFINISHED": "another row of this symbol and time has the same open, no less range, and no less volume",
     "DUPLICATE_CONFLICT": "several rows of one symbol and time differ",
 }
 """Why a row is in quarantine, in order of precedence."""
@@ -318,19 +319,41 @@ def _time_reason(interval: str, phase: int, now: dt.datetime) -> pl.Expr:
 
 
 def _duplicates(ordered: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Mark every row of a key whose rows differ; drop all but the first of identical rows and count them."""
+    """Keep one whole row of each key, drop and count its equals, and mark the others; mark all where none is whole.
+
+    A row is whole where every other could be it before the bar had closed: one open, no wider range, no more volume.
+    Where two different rows are whole, either could be the unfinished one.
+    """
     usable = ordered.filter(pl.col("reason").is_null())
     key = ["code", "open_time"]
     twice = usable.filter(pl.struct(key).is_duplicated()) if (ordered["step"] == 0).any() else usable.clear()
     if twice.is_empty():
         return ordered, 0
-    kinds = twice.group_by(key).agg(pl.struct(BAR_VALUES).n_unique().alias("kinds"), pl.col("row").min().alias("kept"))
-    marked = ordered.join(kinds, on=key, how="left", maintain_order="left")
-    surplus = pl.col("reason").is_null() & (pl.col("kinds") == 1) & (pl.col("row") != pl.col("kept"))
-    same = marked.select(surplus.sum()).item()
-    conflict = pl.col("reason").is_null() & (pl.col("kinds") > 1)
-    reason = pl.when(conflict).then(pl.lit("DUPLICATE_CONFLICT")).otherwise("reason").alias("reason")
-    return marked.filter(~surplus.fill_null(False)).with_columns(reason).select(ordered.columns), int(same)
+    whole = (pl.col("open").n_unique() == 1) & pl.all_horizontal(
+        pl.col("high") == pl.col("high").max(),
+        pl.col("low") == pl.col("low").min(),
+        pl.col("volume") == pl.col("volume").max(),
+    )
+    judged = twice.with_columns(whole.over(key).alias("whole"))
+    kinds = judged.group_by(key).agg(
+        (pl.struct(BAR_VALUES).filter("whole").n_unique() == 1).alias("settled"),
+        pl.col("row").filter("whole").min().alias("kept"),
+    )
+    marked = (
+        ordered.join(judged.select("row", "whole"), on="row", how="left", maintain_order="left")
+        .join(kinds, on=key, how="left", maintain_order="left")
+        .with_columns((pl.col("whole") & pl.col("settled") & (pl.col("row") != pl.col("kept"))).alias("surplus"))
+    )
+    unfinished = pl.col("settled") & ~pl.col("whole")
+    reason = (
+        pl.when(unfinished)
+        .then(pl.lit("DUPLICATE_UNFINISHED"))
+        .when(~pl.col("settled") & pl.col("whole").is_not_null())
+        .then(pl.lit("DUPLICATE_CONFLICT"))
+        .otherwise("reason")
+    )
+    left = marked.filter(~pl.col("surplus").fill_null(False)).with_columns(reason.alias("reason"))
+    return left.select(ordered.columns), int(marked["surplus"].sum())
 
 
 def _quarantine(raw: pl.DataFrame, judged: Sequence[pl.DataFrame], source: str) -> pl.DataFrame:
