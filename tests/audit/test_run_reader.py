@@ -1,7 +1,11 @@
 """One object reads a run: by the table, once, with the hash of the very bytes, and with a reason for what it cannot."""
 
 import hashlib
+import json
+import os
 import pickle
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -84,6 +88,17 @@ def test_what_is_not_there_is_none_without_a_fault(folder: Path) -> None:
     [
         (CLUSTERS, b"{", "file is not JSON"),
         (CLUSTERS, b"\xff", "file is not JSON"),
+        (CLUSTERS, b"[" * 100_000, "file is not JSON: maximum recursion depth"),
+        (CLUSTERS, b'{"a":' * 101 + b"1" + b"}" * 101, "file is not JSON: it has more than 100 levels"),
+        (CLUSTERS, b'{"threshold": 1' + b"0" * 5000 + b"}", "file is not JSON: Exceeds the limit"),
+        (WALK_STATISTICS, b'{"a": -1' + b"0" * 400 + b"}", "file is not JSON: integer of 402 digits"),
+        (
+            CLUSTERS,
+            b'{"threshold": 0.4, "clusters": {}, "threshold": 0.5}',
+            "file is not JSON: duplicate key 'threshold'",
+        ),
+        (WALK_STATISTICS, b'{"x": {"a": 1, "\\u0061": 1}}', "file is not JSON: duplicate key 'a'"),
+        (WALK_STATISTICS, b'{"a": "\\ud800"}', "file is not JSON: 'utf-8' codec can't encode"),
         (CLUSTERS, b'{"threshold": "high", "clusters": {}}', "document breaks its schema at threshold"),
         (CLUSTERS, b"[]", "document breaks its schema"),
         (WALK_STATISTICS, b"[]", "file is not a JSON object"),
@@ -101,6 +116,64 @@ def test_what_cannot_be_read_is_none_with_a_reason(
     with pytest.raises(IntegrityError) as caught:
         run[artifact]
     assert caught.value.where == str(folder / artifact)
+
+
+def test_documents_of_the_depth_that_is_taken_are_taken(folder: Path) -> None:
+    text = '{"a":' * 99 + "[" + str(2**63) + ', "\\ud83d\\ude00"' + "]" + "}" * 99
+    (folder / WALK_STATISTICS).write_text(text)
+    assert Run(folder)[WALK_STATISTICS] == json.loads(text)
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    os.chdir(path.parent)  # the name of a socket may have a hundred characters
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path.name)
+
+
+def _link(path: Path) -> None:
+    other = path.parents[2] / "elsewhere.json"
+    other.write_text('{"threshold": 0.4, "clusters": {}}')
+    path.symlink_to(other)
+
+
+def _large(path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(2**30)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (_pipe, "no regular file"),
+        (_socket, "no regular file"),
+        (Path.mkdir, "no regular file"),
+        (_link, "a symbolic link"),
+        (_large, "larger than"),
+    ],
+)
+@pytest.mark.parametrize("name", [CLUSTERS, STATUS, LEDGER])
+def test_what_is_no_plain_file_is_refused_and_not_opened(
+    folder: Path, name: str, make: Callable[[Path], None], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(IntegrityError, match=what):
+        Run(folder).load(name)
+    with pytest.raises(IntegrityError, match=what):
+        Run(folder).ledger if name == LEDGER else files.read_json(folder / name)
+
+
+def test_a_folder_that_leads_out_of_the_run_is_refused(folder: Path) -> None:
+    (folder / "data").rename(folder.parent / "elsewhere")
+    (folder / "data").symlink_to(folder.parent / "elsewhere")
+    run = Run(folder)
+    assert run.get(CLUSTERS) is None
+    assert run.faults[CLUSTERS] == "folder cannot be read: it is a symbolic link"
 
 
 def test_a_file_below_a_folder_is_of_the_folders_schema(folder: Path) -> None:

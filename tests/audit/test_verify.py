@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from assay.base import files
 from assay.base.errors import IntegrityError, UsageError
 from assay.runs import artifacts as layout
 from assay.runs import registry, verify
+from assay.runs.home import sweep
 from assay.runs.ledger import Ledger, read_ledger
 from assay.runs.registry import Registration
 from assay.runs.seal import seal
@@ -156,8 +158,36 @@ def test_a_sealed_run_holds(run: Path) -> None:
 
 def test_the_status_of_a_run_is_not_sealed(run: Path) -> None:
     (run / layout.STATUS).write_text("{}")
-    (run / ".run_status.json.12.tmp").write_text("{")
     assert verify.verify(run).ok
+
+
+def test_what_a_killed_writer_of_the_status_left_is_named(run: Path) -> None:
+    (run / ".run_status.json.12.tmp").write_text("Sharpe 9.9")
+    (run / ".run_status.json.7.tmp").write_text("")
+    verdict = verify.verify(run)
+    assert [(each.code, each.where) for each in verdict.problems] == [
+        ("FILE_EXTRA", ".run_status.json.12.tmp"),
+        ("FILE_EXTRA", ".run_status.json.7.tmp"),
+    ]
+
+
+def test_a_writer_of_the_status_at_work_is_waited_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = run / ".run_status.json.12.tmp"
+    temporary.write_text("{")
+    monkeypatch.setattr(verify.clock, "sleep", lambda seconds: temporary.unlink())
+    assert verify.verify(run).ok
+
+
+def test_no_pipe_in_the_place_of_a_chain_is_opened(run: Path, home: Path) -> None:
+    import os
+
+    for path, code in ((run / layout.LEDGER, "LEDGER_MISSING"), (home / "runs" / "registry.jsonl", "REGISTRY_MISSING")):
+        data = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        assert verify.verify(run).problems[0].code == code
+        path.unlink()
+        path.write_bytes(data)
 
 
 def test_a_link_in_the_place_of_the_status_is_strange(run: Path) -> None:
@@ -459,7 +489,28 @@ def test_the_seal_removes_what_killed_writers_left_and_says_so(home: Path) -> No
         assert ledger.entries[-2].body["values"] == {"names": ["data/.risk.json.4242.tmp"]}
     assert (run / ".run_status.json.4242.tmp").exists()
     registry.append(home / "runs" / "registry.jsonl", entered)
+    assert codes(verify.verify(run)) == ["FILE_EXTRA"]
+    sweep(run)
     assert verify.verify(run).ok
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('{"cash": 0.5, "cash": 0.1}', "duplicate key 'cash'"),
+        ('{"a": [{"as_of": 1, "b": 2, "\\u0061s_of": 1}]}', "duplicate key 'as_of'"),
+        ("[" * 100_000, "recursion"),
+        ("{", "Expecting"),
+    ],
+)
+def test_a_sealed_document_that_two_readers_read_differently_is_named(home: Path, text: str, what: str) -> None:
+    run, ledger = unsealed(home)
+    with ledger:
+        (run / "logs").mkdir(exist_ok=True)
+        (run / "logs" / "note.json").write_text(text)
+        with pytest.raises(IntegrityError, match=re.escape(what)) as caught:
+            close(run, ledger)
+        assert caught.value.code == "FILE_AMBIGUOUS"
 
 
 def test_notes_of_a_failed_attempt_need_no_step(home: Path) -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_house import LONG, a_status, status_path
+from typer.testing import CliRunner
 
+from assay.cli import app
 from assay.page import run_list as boards
 from assay.page.run_list import RunList
 from assay.runs.home import Home
@@ -82,6 +86,10 @@ def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path) -> None:
         '{"run_id": "one"}',
         '"text"',
         "\x00",
+        "[" * 100_000,
+        "1" * 5000,
+        '{"run_id": "\\udfff"}',
+        '{"run_id": "one", "run_id": "one"}',
     ],
 )
 def test_a_damaged_status_is_a_row_that_says_so(tmp_path: Path, text: str) -> None:
@@ -104,6 +112,11 @@ def test_a_damaged_status_is_a_row_that_says_so(tmp_path: Path, text: str) -> No
         {"elapsed": "long"},
         {"step": "four"},
         {"pid": None},
+        {"pid": 2**40},
+        {"elapsed": 10**18 * 10**400},
+        {"elapsed": float("inf")},
+        {"run_id": 5},
+        {"error": {"what": "no code"}},
         {"error": "no"},
         {"profile": ["x"]},
     ],
@@ -113,6 +126,23 @@ def test_a_status_with_values_of_wrong_types_is_unreadable(tmp_path: Path, field
     body = json.loads(status_path(tmp_path, "bad").read_text())
     status_path(tmp_path, "bad").write_text(json.dumps(body | fields))
     assert board_of(tmp_path).rows()[0].state == "UNREADABLE"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_in_the_place_of_a_status_or_manifest_stops_nobody(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    a_status(tmp_path, "good")
+    a_status(tmp_path, "bad")
+    status_path(tmp_path, "bad").unlink()
+    make(status_path(tmp_path, "bad"))
+    a_status(tmp_path, "odd")
+    (tmp_path / "runs" / "odd" / "config").mkdir()
+    make(tmp_path / "runs" / "odd" / "config" / "resolved_manifest.json")
+    rows = {row.run_id: row.state for row in board_of(tmp_path).rows()}
+    assert rows == {"good": "RUNNING", "bad": "UNREADABLE", "odd": "RUNNING"}
+    done = CliRunner().invoke(app, ["status", "--home", str(tmp_path), "--json"])
+    assert [each["run_id"] for each in json.loads(done.stdout)] == ["good", "odd"]
 
 
 def test_a_folder_without_status_is_there_and_a_link_is_not(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import hashlib
 import io
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 
 Json = Any
 """A JSON value: what :func:`json.loads` returns."""
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes of a JSON document or text that a reader takes; the largest that is written has a tenth of it."""
+DEEPEST_JSON = 100
+"""Levels of a JSON document that a reader takes: what walks over one calls itself for each level."""
+LARGEST_INTEGER = 2**63
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Disk:
@@ -233,20 +243,94 @@ def canonical_json(value: Json) -> bytes:
     return rfc8785.dumps(value)
 
 
+def read(path: Path, largest: int | None = None) -> bytes:
+    """Read a plain file; what is none (a pipe, a device, a link, a folder) is refused without being opened.
+
+    Parameters
+    ----------
+    path : Path
+    largest : int, optional
+        Bytes that it may have.
+
+    Raises
+    ------
+    IntegrityError
+        If it is missing, is no plain file, is too large or cannot be read.
+    """
+    fault = "a symbolic link"
+    try:
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            fault = "no regular file"
+        if stat.S_ISREG(mode):
+            # Without waiting and following: what has the name may be another thing by now.
+            with open(
+                path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+            ) as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    data = file.read(-1 if largest is None else largest + 1)
+                    if largest is None or len(data) <= largest:
+                        return data
+                    fault = f"larger than {largest} bytes"
+    except FileNotFoundError:
+        raise IntegrityError("file is missing", where=str(path), hint="the run is incomplete; resume it") from None
+    except OSError as error:
+        what = f"file cannot be read: {error.strerror}"
+        raise IntegrityError(what, where=str(path), hint="mend its permissions") from error
+    raise IntegrityError(f"file cannot be read: it is {fault}", where=str(path), hint="run: assay verify")
+
+
 def read_json(path: Path) -> Json:
     """Read a JSON file.
 
     Raises
     ------
     IntegrityError
-        If the file is missing or is not JSON.
+        If :func:`read` or :func:`parse_json` refuses it.
+    """
+    return parse_json(read(path, LARGEST_JSON), path)
+
+
+def parse_json(data: bytes, path: Path) -> Json:
+    """Read JSON in which every reader sees the same: no key twice, and nothing too deep or too large to be handled.
+
+    Raises
+    ------
+    IntegrityError
+        If it is not such JSON.
     """
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise IntegrityError("file is missing", where=str(path), hint="the run is incomplete; resume it") from None
-    except (ValueError, UnicodeDecodeError) as error:
+        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_int=_integer)
+        if _SURROGATE.search(data):  # half a character can be parsed, but not be shown
+            json.dumps(value, ensure_ascii=False).encode()
+        if _is_deep(value):
+            raise ValueError(f"it has more than {DEEPEST_JSON} levels")
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"file is not JSON: {error}", where=str(path), hint="run: assay verify") from error
+    return value
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r}")
+    return found
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if abs(number) > LARGEST_INTEGER:
+        raise ValueError(f"integer of {len(text)} digits")
+    return number
+
+
+def _is_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        within = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
+        level = [each for values in within for each in values if isinstance(each, (dict, list))]
+    return bool(level)
 
 
 def write_json(path: Path, value: Json) -> str:

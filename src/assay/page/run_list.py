@@ -7,7 +7,6 @@ of ``stat``. What is held is one small row for each run that is there.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import os
 import secrets
 import threading
@@ -18,7 +17,7 @@ from typing import Any
 from assay.base import files
 from assay.base.errors import IntegrityError
 from assay.runs import artifacts as layout
-from assay.runs.home import FINAL_STATES, RUN_ID, Home, Status
+from assay.runs.home import RUN_ID, Home, Status
 
 UNREADABLE = "UNREADABLE"
 """State of a run whose ``run_status.json`` is damaged."""
@@ -209,7 +208,7 @@ def _identified(folder: Path, row: Row) -> Row:
         return row
     try:
         manifest = files.read_json(path)
-    except (IntegrityError, OSError):
+    except IntegrityError:
         manifest = None
     if not isinstance(manifest, dict):
         return replace(row, kind="run")
@@ -219,15 +218,12 @@ def _identified(folder: Path, row: Row) -> Row:
 def _read(folder: Path) -> tuple[Status | None, Row]:
     """Read a status; a damaged one is a row that says so, since one bad file must not hide the other runs."""
     blank = Row(folder.name, "", UNREADABLE, 0, "", "", 0.0)
-    path = folder / layout.STATUS
-    if not path.is_file():
+    if stamp_of(folder / layout.STATUS) is None:
         return None, replace(blank, state=ABSENT, stage="no run_status.json yet")
     try:
         status = Status.read(folder)
-        _check(status)
-    except (IntegrityError, TypeError, ValueError, OSError) as error:
-        what = error.what if isinstance(error, IntegrityError) else f"not a status of this version: {error}"
-        return None, replace(blank, stage="run_status.json is damaged", what=what)
+    except IntegrityError as error:
+        return None, replace(blank, stage="run_status.json is damaged", what=error.what)
     reason = status.error or {}
     return status, Row(
         run_id=folder.name,
@@ -240,19 +236,6 @@ def _read(folder: Path) -> tuple[Status | None, Row]:
         code=str(reason.get("code", "")),
         what=str(reason.get("what", "")),
     )
-
-
-def _check(status: Status) -> None:
-    """Refuse values that the page could not show."""
-    texts = (status.profile, status.state, status.stage, status.started, status.pid_started)
-    if not all(isinstance(text, str) for text in texts) or status.state not in {*FINAL_STATES, "RUNNING"}:
-        raise ValueError("a field has the wrong type, or the state is unknown")
-    if dt.datetime.fromisoformat(status.started).tzinfo is None:
-        raise ValueError("the start has no time zone")
-    if not math.isfinite(status.elapsed) or type(status.step) is not int or type(status.pid) is not int:
-        raise ValueError("step, elapsed or pid is no number")
-    if status.error is not None and not isinstance(status.error, dict):
-        raise ValueError("the error is no object")
 
 
 def stamp_of(path: Path) -> Stamp | None:

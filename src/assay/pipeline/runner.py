@@ -25,7 +25,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents, registry, signing
 from assay.runs.artifacts import Artifact
 from assay.runs.documents import Document, Event
-from assay.runs.home import Home, Status
+from assay.runs.home import Home, Status, sweep
 from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
 from assay.runs.request import Job
 from assay.runs.run import Run
@@ -138,6 +138,7 @@ def _completed_before(request: Job) -> RunResult:
         status = Status.read(run)
         if status.state != "VALID":
             replace(status, state="VALID", error=None).write(run)
+        sweep(run)
     except AssayError as error:
         return _outcome(request, "FAILED", error.exit_code, error)
     return _outcome(request, "VALID", Exit.OK, None)

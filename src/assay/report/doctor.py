@@ -414,7 +414,7 @@ def _runs(home: Home) -> Iterator[Issue]:
             continue
         try:
             status = Status.read(folder).seen()
-        except (IntegrityError, TypeError) as error:
+        except IntegrityError as error:
             what = f"its status cannot be read: {error}"
             yield Issue("INTEGRITY", "RUN_UNREADABLE", name, what, f"assay verify {name}")
             continue

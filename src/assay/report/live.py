@@ -29,7 +29,7 @@ def statuses(folders: Sequence[Path]) -> list[Status]:
     for folder in folders:
         try:
             found.append(Status.read(folder).seen())
-        except (IntegrityError, TypeError):
+        except IntegrityError:
             continue  # claimed a moment ago, or not a run of this version
     return found
 

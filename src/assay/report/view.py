@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from assay.base import files
 from assay.base.domain import UTC
-from assay.base.errors import UsageError
+from assay.base.errors import IntegrityError, UsageError
 from assay.report.markdown import finite
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import LAST_EVIDENCE_STEP, Artifact, describe, step_title
@@ -83,9 +84,9 @@ class LedgerView:
         self.entries: tuple[Entry, ...] = ()
         self.fault: str | None = None
         try:
-            chain = read_chain(path.read_bytes(), path.name, LEDGER_KINDS)
-        except OSError as error:
-            self.fault = f"the ledger cannot be read: {error.strerror or error}"
+            chain = read_chain(files.read(path, files.LARGEST_JSON), path.name, LEDGER_KINDS)
+        except IntegrityError as error:
+            self.fault = f"the ledger cannot be read: {error.what}"
             return
         self.entries = tuple(chain.entries)
         if chain.fault is not None:

@@ -13,16 +13,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import platform
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from assay.base import files
 from assay.base.domain import UTC
-from assay.base.errors import UsageError
+from assay.base.errors import DiskError, IntegrityError, UsageError
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -175,12 +177,43 @@ class Status:
     def write(self, folder: Path) -> Self:
         """Write the status into a run directory."""
         files.write_json(folder / STATUS, asdict(self))
+        sweep(folder)
         return self
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the status of a run directory."""
-        return cls(**files.read_json(folder / STATUS))
+        """Read the status of a run directory.
+
+        Raises
+        ------
+        IntegrityError
+            If it cannot be read, or no version of this program wrote it.
+        """
+        told = files.read_json(folder / STATUS)
+        try:
+            status = cls(**told)
+            status._check()
+        except (TypeError, ValueError, OverflowError) as error:
+            what = f"not a status of this version: {error}"
+            raise IntegrityError(what, where=str(folder / STATUS), hint="run: assay verify") from error
+        return status
+
+    def _check(self) -> None:
+        """Refuse values that an onlooker could not show."""
+        texts = (self.run_id, self.profile, self.state, self.stage, self.started, self.pid_started, self.host)
+        if not all(isinstance(text, str) for text in texts) or self.state not in {*FINAL_STATES, "RUNNING"}:
+            raise ValueError("a field has the wrong type, or the state is unknown")
+        if dt.datetime.fromisoformat(self.started).tzinfo is None:
+            raise ValueError("the start has no time zone")
+        if (
+            not math.isfinite(self.elapsed)
+            or type(self.step) is not int
+            or type(self.pid) is not int
+            or abs(self.pid) >= 2**31
+        ):
+            raise ValueError("step, elapsed or pid is no number")
+        if self.error is not None and not (isinstance(self.error, dict) and isinstance(self.error.get("code"), str)):
+            raise ValueError("the error is no object with a code")
 
     def seen(self) -> Self:
         """Return the status as an onlooker sees it: a run whose process is gone is DEAD.
@@ -198,6 +231,15 @@ class Status:
     def same_process(self, other: Self) -> bool:
         """Tell whether two statuses were written by one process."""
         return (self.host, self.pid, self.pid_started) == (other.host, other.pid, other.pid_started)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers of the status left that were killed: beside a seal it would be a file too many."""
+    for path in folder.glob(f".{STATUS}.*.tmp"):
+        pid = path.name.removesuffix(".tmp").rpartition(".")[2]
+        if pid.isdecimal() and not process_started(int(pid)):
+            with suppress(DiskError):  # what stays is named by the verifier
+                files.remove(path)
 
 
 def process_started(pid: int) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal, Self
 
 from assay.base import files
 from assay.base.domain import UTC
-from assay.base.errors import DiskError, InternalError, LedgerError, UsageError
+from assay.base.errors import DiskError, IntegrityError, InternalError, LedgerError, UsageError
 from assay.runs.verify import FORMAT, LEDGER_KINDS, ZERO, Body, Chain, Entry, Problem, Story, parse_line, read_chain
 
 Clock = Callable[[], dt.datetime]
@@ -337,9 +337,9 @@ def broken(path: Path, problem: Problem) -> LedgerError:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise LedgerError(f"cannot be read: {error.strerror}", where=str(path), hint="run: assay verify") from error
+        return files.read(path, files.LARGEST_JSON)
+    except IntegrityError as error:
+        raise LedgerError(f"ledger cannot be read: {error.what}", where=str(path), hint="run: assay verify") from error
 
 
 def read_ledger(path: Path) -> list[Entry]:

@@ -143,7 +143,7 @@ def _load(path: Path) -> tuple[Chain, int]:
     """Return the chain and the number of bytes of its whole lines; a home without runs has no registry yet."""
     if not path.exists():
         return Chain([], None, b""), 0
-    data = path.read_bytes()
+    data = files.read(path)
     chain = read_chain(data, path.name, REGISTRY_KINDS, ordered=False)
     if chain.fault is not None:
         raise broken(path, chain.fault)

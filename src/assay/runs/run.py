@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -10,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import polars as pl
 
 from assay.base.errors import IntegrityError
-from assay.base.files import sha256
+from assay.base.files import LARGEST_JSON, parse_json, read, sha256
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import Artifact, Kind
@@ -85,17 +84,13 @@ class Run:
         Raises
         ------
         IntegrityError
-            If it is missing or cannot be read.
+            If it is missing, cannot be read, or lies in a folder that is a link.
         """
-        try:
-            data = (self.folder / path).read_bytes()
-        except FileNotFoundError:
-            raise IntegrityError(
-                "file is missing", where=str(self.folder / path), hint="the run is incomplete; resume it"
-            ) from None
-        except OSError as error:
-            what = f"file cannot be read: {error.strerror}"
-            raise IntegrityError(what, where=str(self.folder / path), hint="mend its permissions") from error
+        linked = [folder for folder in Path(path).parents if (self.folder / folder).is_symlink() and folder.name]
+        if linked:
+            where = str(self.folder / linked[0])
+            raise IntegrityError("folder cannot be read: it is a symbolic link", where=where, hint="run: assay verify")
+        data = read(self.folder / path, None if path.endswith(".parquet") else LARGEST_JSON)
         if path not in (layout.LEDGER, layout.STATUS):
             self.read[str(path)] = sha256(data)
         return data
@@ -182,10 +177,7 @@ def _parse(artifact: str, path: Path, data: bytes) -> Any:
         return _frame(path, data)
     if not artifact.endswith(".json"):
         return data.decode(errors="replace")
-    try:
-        value = json.loads(data)
-    except ValueError as error:
-        raise IntegrityError(f"file is not JSON: {error}", where=str(path), hint="run: assay verify") from error
+    value = parse_json(data, path)
     row = layout.describe(artifact)
     schema = schemas()[row] if row is not None else dict
     if isinstance(schema, type) and issubclass(schema, Document):

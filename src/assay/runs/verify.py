@@ -50,6 +50,7 @@ STATUS = "run_status.json"
 REGISTRY = "registry.jsonl"
 UNOWNED = "logs/"  # files here need no step that wrote them: they are noted when a step fails
 ZERO = "0" * 64
+LARGEST_JSON = 64 * 2**20
 FORMAT = 2
 """Of runs that this version writes, as genesis, manifest and line of the registry tell it; what does not is of 1."""
 LEDGER_KINDS = frozenset({"genesis", "intent", "outcome", "contract", "gate", "fallback", "resume", "event", "seal"})
@@ -169,7 +170,8 @@ def _number(value: float) -> str:
 def _unique(pairs: list[tuple[str, Any]]) -> Body:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key comes twice")
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
     return result
 
 
@@ -435,10 +437,44 @@ def _strangeness(path: str, mode: int, own: bool) -> str | None:
     return None
 
 
+def _plain(path: Path) -> bytes:
+    """Read a chained file; a pipe or a device in its place is not opened, a link not followed."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(0, "it is not a regular file", str(path))
+    return path.read_bytes()
+
+
 def inventory(folder: Path, paths: list[str]) -> dict[str, Body]:
     """Return SHA-256 and size of files, by path."""
-    contents = ((path, (folder / path).read_bytes()) for path in paths)
-    return {path: {"sha256": sha256(data), "size": len(data)} for path, data in contents}
+    found: dict[str, Body] = {}
+    for path in paths:
+        with (folder / path).open("rb") as stream:
+            found[path] = {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "size": stream.tell()}
+    return found
+
+
+def _misread(path: Path) -> str | None:
+    """Say why two readers may not see the same in a JSON document, or None."""
+    if path.stat().st_size > LARGEST_JSON:
+        return f"it is larger than {LARGEST_JSON} bytes"
+    try:
+        json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return None
+
+
+def _leftovers(folder: Path) -> list[str]:
+    """Return temporary files of the status that stay: a writer at work renames its own within moments."""
+    names: list[str] = []
+    for _ in range(50):
+        with os.scandir(folder) as listing:
+            names = [each.name for each in listing if each.is_file(follow_symlinks=False)]
+        names = sorted(name for name in names if _STATUS_TEMPORARY.fullmatch(name))
+        if not names:
+            break
+        clock.sleep(0.002)
+    return names
 
 
 def file_problems(folder: Path, sealed: Mapping[str, Body], outputs: Mapping[str, str]) -> Iterator[Problem]:
@@ -463,6 +499,8 @@ def file_problems(folder: Path, sealed: Mapping[str, Body], outputs: Mapping[str
             yield Problem("FILE_UNOWNED", path, "no step says that it wrote this")
         elif outputs.get(path, sealed[path]["sha256"]) != sealed[path]["sha256"]:
             yield Problem("FILE_CHANGED", path, "it was sealed otherwise than the step that wrote it recorded")
+        elif path.endswith(".json") and (fault := _misread(folder / path)):
+            yield Problem("FILE_AMBIGUOUS", path, f"it is not JSON that every reader reads alike: {fault}")
 
 
 # ---- the verdict
@@ -493,7 +531,7 @@ def verify(
     book = _registry(Path(registry) if registry is not None else folder.parent / REGISTRY)
     registered = [entry for entry in book.entries if entry.kind == "run" and entry.body.get("run_id") == folder.name]
     try:
-        data = (folder / LEDGER).read_bytes()
+        data = _plain(folder / LEDGER)
     except OSError as error:
         verdict.add("LEDGER_MISSING", LEDGER, f"cannot be read: {error.strerror}")
         return verdict
@@ -516,6 +554,10 @@ def verify(
         _judge_seal(registration(story.genesis, story.seal), story.seal, registered, verdict)
         verdict.checked["files"] = len(story.seal.body["files"])
         verdict.problems.extend(file_problems(folder, story.seal.body["files"], story.outputs))
+        for name in _leftovers(folder):
+            verdict.add(
+                "FILE_EXTRA", name, "a process died while it wrote the status, or somebody put it there; remove it"
+            )
     if head is not None and head.lower() != verdict.head:
         verdict.add("NOTED_HEAD", LEDGER, f"the noted head is {head}, the ledger's is {verdict.head}")
     return verdict
@@ -523,10 +565,10 @@ def verify(
 
 def _registry(path: Path) -> Chain:
     try:
-        data = path.read_bytes()
+        data = _plain(path)
         if not data.endswith(b"\n"):
             clock.sleep(0.002)  # another run may be in the middle of its one write
-            data = path.read_bytes()
+            data = _plain(path)
     except OSError as error:
         return Chain([], Problem("REGISTRY_MISSING", path.name, f"cannot be read: {error.strerror}"), b"")
     return read_chain(data, REGISTRY, REGISTRY_KINDS, ordered=False)  # runs are entered with their seals' times
@@ -591,7 +633,7 @@ def _judge_signature(story: Story, check: SignatureCheck, verdict: Verdict) -> N
 
 def export_signed(run_dir: Path, folder: Path) -> bool:
     """Write the bytes that a seal's signature signs, and the signature, for another program to check."""
-    story = Story(read_chain((run_dir / LEDGER).read_bytes(), LEDGER, LEDGER_KINDS).entries)
+    story = Story(read_chain(_plain(run_dir / LEDGER), LEDGER, LEDGER_KINDS).entries)
     if story.seal is None or story.seal.body["signature"] is None:
         return False
     folder.mkdir(parents=True, exist_ok=True)
