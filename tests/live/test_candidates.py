@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+from dataclasses import replace
 
 import pytest
 import screener_api
@@ -16,7 +17,16 @@ from assay.lake.lake import Lake
 from assay.runs.documents import InvalidRecord
 from assay.screening import reconcile as reconciling
 from assay.screening.provider import Scanning
-from assay.screening.recorded_scans import ScanBatch, ScanResponse, from_frame, question, recorded, screen, to_frame
+from assay.screening.recorded_scans import (
+    ScanBatch,
+    ScanResponse,
+    from_frame,
+    implausible,
+    question,
+    recorded,
+    screen,
+    to_frame,
+)
 from assay.settings import load
 
 CLOSE = dt.datetime(2024, 1, 22, tzinfo=UTC)
@@ -240,6 +250,127 @@ def test_a_pair_that_our_bars_know_to_be_too_young_is_dropped_and_an_unknown_one
     older = scanner.model_copy(update={"universe": scanner.universe.model_copy(update={"min_bars": 400})})
     assert names(screen(found.answers[0], found, older, market)) == ["NEWCOINUSDT"]
     assert names(screen(found.answers[0], found, scanner, market)) == ["BTCUSDT", "NEWCOINUSDT"]
+
+
+# --- answers that cannot be true -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    """The lake of all coins of the embedded sample."""
+    lake = Lake(tmp_path_factory.mktemp("forty"), "sample")
+    ingest(lake)
+    return lake
+
+
+def true_answers(snapshot, day=0, scanned_at=AFTER):
+    """What a screener answers that has the lake's own bars and ratings, or those of some days before."""
+    closed_at = CLOSE - dt.timedelta(days=day)
+    since = closed_at - dt.timedelta(days=1)
+    rows = []
+    for bar in snapshot.bars(since, closed_at).join(snapshot.ratings(since, closed_at), on="symbol").to_dicts():
+        base = bar["symbol"].removeprefix("BINANCE:").removesuffix("USDT")
+        rows.append(
+            pair(base, rating=bar["recommend_all"], ma=bar["recommend_ma"], close=bar["close"], volume=bar["volume"])
+        )
+    answers = []
+    for name, scanner in sorted(load().scanners().items()):
+        column = "Recommend.MA[1]|1D" if scanner.logic == "rating_ma" else "Recommend.All[1]|1D"
+        sign = 1 if scanner.direction == "LONG" else -1
+        found = tuple(book(*(row for row in rows if sign * (row[column] or 0.0) > 0)).items())
+        answers.append(ScanResponse(name, question(scanner), "{}", "00", len(found), found))
+    return ScanBatch(CLOSE, scanned_at, tuple(answers))
+
+
+def with_rows(found, change):
+    """The batch with other records in each answer."""
+    told = [(answer, tuple(change(answer))) for answer in found.answers]
+    return replace(found, answers=tuple(replace(answer, rows=rows, total=len(rows)) for answer, rows in told))
+
+
+def one_value(answer):
+    return [(symbol, answer.rows[0][1] | {"name": fields["name"]}) for symbol, fields in answer.rows]
+
+
+WRONG = {
+    "nobody": (lambda found: with_rows(found, lambda _: ()), "none of the"),
+    "one scanner is empty": (
+        lambda found: with_rows(found, lambda answer: () if answer.scanner == LONG else answer.rows),
+        f"pairs that {LONG} finds here are missing",
+    ),
+    "a third of each": (lambda found: with_rows(found, lambda answer: answer.rows[::3]), "are missing"),
+    "all rows the same": (lambda found: with_rows(found, one_value), "one and the same bar"),
+    "another exchange": (
+        lambda found: with_rows(found, lambda a: [(s.replace("BINANCE", "KRAKEN"), f) for s, f in a.rows]),
+        "none of the",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_answer_that_the_lake_contradicts_is_none(forty, case):
+    sound = true_answers(forty.latest())
+    wrong, why = WRONG[case]
+    market = forty.latest().market(CLOSE, 1)
+    assert implausible(sound, market) is None
+    assert why in implausible(wrong(sound), market)
+
+
+@pytest.mark.parametrize("days", [1, 2, 30])
+def test_an_answer_of_another_days_bars_is_none(forty, days):
+    fault = implausible(true_answers(forty.latest(), days), forty.latest().market(CLOSE, 1))
+    assert "other bars than the lake's" in fault or "are missing" in fault
+
+
+def test_an_answer_with_the_right_pairs_and_another_days_prices_is_none(forty):
+    market = forty.latest().market(CLOSE, 1)
+    stale = with_rows(
+        true_answers(forty.latest()),
+        lambda answer: [(s, f | {"close[1]|1D": f["close[1]|1D"] * 1.01}) for s, f in answer.rows],
+    )
+    assert "other bars than the lake's" in implausible(stale, market)
+
+
+def test_differences_at_the_edge_are_no_fault(forty):
+    """A fifth of the pairs missing, and one close of another value, are for the reconciliation to tell."""
+    found = with_rows(true_answers(forty.latest()), lambda answer: answer.rows[: -len(answer.rows) // 5])
+    answer, *others = found.answers
+    (symbol, fields), *rest = answer.rows
+    found = replace(found, answers=(replace(answer, rows=((symbol, fields | {"close[1]|1D": 1.0}), *rest)), *others))
+    assert implausible(found, forty.latest().market(CLOSE, 1)) is None
+
+
+def test_a_scan_of_a_close_that_the_lake_does_not_have_is_judged_by_an_earlier_one_alone(forty):
+    sound = true_answers(forty.latest())
+    few = with_rows(sound, lambda answer: answer.rows[:2])
+    assert implausible(few, None) is None
+    assert "an earlier scan of this close has are missing" in implausible(few, None, sound)
+    assert implausible(sound, None, few) is None
+
+
+def test_the_good_scan_of_a_close_stays_in_force(scanning):
+    made = scanning(now=AFTER + dt.timedelta(days=900))
+    everyone = sorted(load().scanners())
+    good = round_of([pair("BTC"), pair("ETH")], names=everyone)
+    made.record(good)
+    made.record(round_of([], scanned_at=AFTER + dt.timedelta(minutes=1), names=everyone))
+    assert recorded(made.lake.latest(), CLOSE, load().scanners()).scanned_at == good.scanned_at
+    with pytest.raises(SourceError) as caught:
+        made.check(made.lake.latest(), CLOSE)
+    assert caught.value.code == "SCREENER_IMPLAUSIBLE"
+    _, answerer = made.answerer(made.lake.latest(), CLOSE)
+    assert answerer.provider == "tradingview"
+
+
+def test_where_only_a_refused_scan_is_recorded_nobody_is_asked_again_but_the_fallback(scanning):
+    made = scanning()
+    made.record(round_of([], names=sorted(load().scanners())))
+    with pytest.raises(SourceError, match="cannot be true") as caught:
+        made.answerer(made.lake.latest(), CLOSE)
+    assert caught.value.code == "SCREENER_IMPLAUSIBLE"
+    _, answerer = scanning("scan.fallback=true").answerer(made.lake.latest(), CLOSE)
+    assert (answerer.provider, answerer.asked) == ("ratings", "tradingview")
+    assert "SCREENER_IMPLAUSIBLE" in answerer.fallback
 
 
 # --- reconciliation -----------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """Phase 1 in its order: scan, bars, audits, ratings, superset; with a source missing, and facts alone."""
 
+import datetime as dt
+
 import pytest
 from local_exchange import Fault, LocalExchange
 from screener_rows import book, pair
 from today import world_of_today
 
+from assay.base.domain import UTC
 from assay.base.errors import DataError, SourceError, UsageError
 from assay.cli import lakes
 from assay.cli.schedule import _did, _work
@@ -14,6 +17,7 @@ from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.ingestion import bring_up
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
+from assay.report.doctor import examine_home
 from assay.runs.artifacts import RAW
 from assay.runs.home import Home
 from assay.runs.ledger import read_ledger
@@ -130,6 +134,31 @@ def test_a_fallback_is_in_the_superset_and_in_the_ledger_of_the_run(exchange, ho
     assert fallback.body["what"] == superset.fallback
     assert f'"fallback": "{superset.fallback}"' in (request.run / RAW).read_text()
     assert Request.of(home.path, request.run).provider == "ratings"
+
+
+def test_nobody_at_all_is_no_answer_and_the_earlier_one_stays_in_force(exchange, home, capsys):
+    settings = catalog(exchange, "scan.provider=tradingview")
+    first = up(home, settings)
+    exchange.screen = {}
+    assert lakes.ingest_once(home, settings, "binance", True, False) == 4
+    told = capsys.readouterr()
+    assert "error: SCREENER_IMPLAUSIBLE" in told.err
+    assert f"unique atoms: {first.superset.unique_atoms}" in told.out
+    assert lay_foundation(home, settings, "binance").superset.candidates == first.superset.candidates
+    [lake] = examine_home(home, "binance", dt.datetime.now(UTC)).lakes
+    [issue] = [issue for issue in lake.issues if issue.code.startswith("SCREENER")]
+    assert (issue.severity, issue.code) == ("ACTION", "SCREENER_IMPLAUSIBLE")
+    assert "stays in force" in issue.what
+    assert lake.agreements[-1].scanned_at == first.scan.scanned_at
+
+
+def test_nobody_at_all_in_the_first_scan_of_a_lake_is_refused_beside_its_first_bars(exchange, home, capsys):
+    exchange.screen = {}
+    assert lakes.ingest_once(home, catalog(exchange, "scan.provider=tradingview"), "binance", True, False) == 4
+    assert "unique atoms" not in capsys.readouterr().out
+    settings = catalog(exchange, "scan.provider=tradingview", "scan.fallback=true")
+    assert lakes.ingest_once(home, settings, "binance", True, False) == 0
+    assert "fallback: the screener gave no answer, our own ratings did: SCREENER_IMPLAUSIBLE" in capsys.readouterr().out
 
 
 def test_without_a_network_nothing_is_touched(exchange, home, monkeypatch):

@@ -154,7 +154,8 @@ def _print_phase(phase: Phase) -> None:
         for answer in phase.scan.answers:
             output.line(f"scan {answer.scanner}: {answer.total} records")
     if phase.scan_error is not None:
-        output.line(f"scan: no answer, {phase.scan_error.code}: {phase.scan_error.what}")
+        did = "no answer" if phase.scan is None else "refused"
+        output.line(f"scan: {did}, {phase.scan_error.code}: {phase.scan_error.what}")
     _print_reconciliation(phase.reconciliation)
     _print_superset(phase.superset, phase.missing)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.base.errors import SourceError, UsageError
 from assay.lake.ingest import IngestReport, Progress
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from assay.runs.documents import Drop, Superset
     from assay.settings import Catalog
 
+Said = TypeVar("Said")
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -41,7 +43,7 @@ class Phase:
     scan : ScanBatch or None
         What the screener said; None where it was not asked, or did not answer.
     scan_error : SourceError or None
-        Why it did not answer.
+        Why it did not answer, or why its answer does not count.
     superset : Superset or None
         All candidates at the last close; None where the screener was wanted for it and gave no answer.
     missing : list of Drop
@@ -133,23 +135,35 @@ def bring_up(
     if found is not None and not kept:
         scanning.record(found)  # the first state of a lake is one with bars
     report = replace(report, head=lake.latest().head)
-    return _phase(home, catalog, lake, report, found, error)
+    if found is not None:
+        error = _failure(lambda: scanning.check(lake.latest(), found.as_of))[1]  # beside the bars of the same close
+    return _phase(home, catalog, scanning, report, found, error)
 
 
 def _ask(scanning: Scanning, tell: Progress) -> tuple[ScanBatch | None, SourceError | None]:
     tell("scan", 0, 0)
+    return _failure(scanning.ask)
+
+
+def _failure(ask: Callable[[], Said]) -> tuple[Said | None, SourceError | None]:
     try:
-        return scanning.ask(), None
+        return ask(), None
     except SourceError as error:
         return None, error
 
 
 def _phase(
-    home: Home, catalog: Catalog, lake: Lake, report: IngestReport, found: ScanBatch | None, error: SourceError | None
+    home: Home,
+    catalog: Catalog,
+    scanning: Scanning,
+    report: IngestReport,
+    found: ScanBatch | None,
+    error: SourceError | None,
 ) -> Phase:
-    settings = catalog.scan()
+    settings, lake = catalog.scan(), scanning.lake
     compared = reconcile(found, lake.latest()) if found is not None else None
-    if not is_live(lake.source) or (error is not None and settings.provider != "ratings" and not settings.fallback):
+    strict = settings.provider != "ratings" and not settings.fallback
+    if not is_live(lake.source) or (error is not None and strict and not scanning.in_force(lake.latest())):
         return Phase(lake, report, found, error, None, [], compared)
     foundation = lay_foundation(home, catalog, lake.source.name)
     superset = foundation.superset

@@ -34,6 +34,7 @@ from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status, process_started
 from assay.screening.reconcile import Reconciliation, agreements
+from assay.screening.recorded_scans import IMPLAUSIBLE, judged
 
 Severity = Literal["INTEGRITY", "ACTION", "NOTE"]
 LIVE_KINDS_EXCLUDED = ("sample", "parquet")
@@ -317,6 +318,7 @@ def _scans(lake: LakeCheckup) -> Iterator[Issue]:
             yield lake.issue("NOTE", "NEVER_SCANNED", "the screener was never asked", command)
         return
     last = lake.agreements[-1]
+    yield from _refused_scan(lake, last)
     lake.facts["last_scan"] = format_instant(last.scanned_at)
     age = lake.now - last.scanned_at
     if lake.live and age > OLD_SCAN:
@@ -329,6 +331,16 @@ def _scans(lake: LakeCheckup) -> Iterator[Issue]:
         what = f"{last.compared - last.equal} of {last.compared} values of the last scan differ from the lake's"
         command = f"assay scan --source {lake.source}" if severity == "ACTION" else ""
         yield lake.issue(severity, finding.code, what, command, finding.names)
+
+
+def _refused_scan(lake: LakeCheckup, counting: Reconciliation) -> Iterator[Issue]:
+    """Say of the last answer of the last scanned close that it cannot be true, and what counts instead."""
+    found, fault = judged(lake.snapshot, counting.as_of)[-1]
+    if fault is not None:
+        other = counting.scanned_at != found.scanned_at
+        instead = f"that of {format_instant(counting.scanned_at)} stays in force" if other else "no other is recorded"
+        what = f"the screener's answer of {format_instant(found.scanned_at)} cannot be true: {fault}; {instead}"
+        yield lake.issue("ACTION", IMPLAUSIBLE, what, lake.ingest(" --scan"))
 
 
 def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:

@@ -12,7 +12,15 @@ from assay.base.errors import SourceError, UsageError
 from assay.lake.head import Head
 from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
-from assay.screening.recorded_scans import PROVIDER, ScanBatch, recorded, scan_recorded, to_frame
+from assay.screening.recorded_scans import (
+    IMPLAUSIBLE,
+    PROVIDER,
+    ScanBatch,
+    judged,
+    recorded,
+    scan_recorded,
+    to_frame,
+)
 from assay.screening.superset import ScanProvider
 from assay.screening.tradingview import ScreenerClient, last_close
 from assay.settings.model import Scanner, ScanSettings
@@ -45,30 +53,58 @@ class Scanning:
     def answerer(self, snapshot: Snapshot, as_of: dt.datetime) -> tuple[Snapshot, ScanProvider]:
         """Return who answers at an instant, and the state of the lake that holds the answer.
 
-        A recorded scan of that instant is read; where there is none and the instant is the last close, the screener is
-        asked and its answer recorded.
+        A recorded scan of that instant is read, the last that can be true; where there is none and the instant is the
+        last close, the screener is asked and its answer recorded.
 
         Raises
         ------
         UsageError
             If the screener was not recorded at that instant, which is past.
         SourceError
-            If the screener does not answer and the settings allow no fallback.
+            If the screener does not answer, or what it answered cannot be true, and the settings allow no fallback.
         """
         if self.settings.provider != PROVIDER:
             return snapshot, ScanProvider()
+        try:
+            snapshot, found = self._answered(snapshot, as_of)
+        except SourceError as error:
+            if not self.settings.fallback:
+                raise
+            why = f"the screener gave no answer, our own ratings did: {error.code}: {error.what}"
+            return snapshot, ScanProvider(asked=PROVIDER, fallback=why)
+        return snapshot, ScanProvider(PROVIDER, partial(scan_recorded, found), asked=PROVIDER)
+
+    def _answered(self, snapshot: Snapshot, as_of: dt.datetime) -> tuple[Snapshot, ScanBatch]:
+        """Return the recorded answer of an instant, and the state that has it; ask where nothing was recorded."""
+        if not judged(snapshot, as_of, self.scanners):
+            self._refuse_the_past(as_of)
+            snapshot = self.lake.pin(self.record(self.ask()).head)
         found = recorded(snapshot, as_of, self.scanners)
         if found is None:
-            self._refuse_the_past(as_of)
-            try:
-                found = self.ask()
-            except SourceError as error:
-                if not self.settings.fallback:
-                    raise
-                why = f"the screener gave no answer, our own ratings did: {error.code}: {error.what}"
-                return snapshot, ScanProvider(asked=PROVIDER, fallback=why)
-            snapshot = self.lake.pin(self.record(found).head)
-        return snapshot, ScanProvider(PROVIDER, partial(scan_recorded, found), asked=PROVIDER)
+            self.check(snapshot, as_of)
+        assert found is not None
+        return snapshot, found
+
+    def in_force(self, snapshot: Snapshot) -> bool:
+        """Tell whether an answer that counts is recorded of the lake's last close."""
+        return recorded(snapshot, snapshot.last_close(), self.scanners) is not None
+
+    def check(self, snapshot: Snapshot, as_of: dt.datetime) -> None:
+        """Refuse the last recorded answer of an instant if it cannot be true.
+
+        Raises
+        ------
+        SourceError
+            ``SCREENER_IMPLAUSIBLE``; an earlier answer stays in force.
+        """
+        *_, (_, fault) = judged(snapshot, as_of, self.scanners)
+        if fault is not None:
+            raise SourceError(
+                f"the screener's answer cannot be true and counts for nothing: {fault}",
+                where=f"scan of {format_instant(as_of)}",
+                hint="scan again later by: assay ingest --scan; or let our own ratings answer by scan.fallback=true",
+                code=IMPLAUSIBLE,
+            )
 
     def _refuse_the_past(self, as_of: dt.datetime) -> None:
         now = last_close(self.clock())

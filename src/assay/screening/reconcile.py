@@ -17,7 +17,7 @@ from assay.base.constants import Scalar
 from assay.base.domain import DAY, RATINGS, format_instant
 from assay.lake.snapshot import Snapshot
 from assay.runs.documents import Finding
-from assay.screening.recorded_scans import RATED, VOTES, ScanBatch, closed, from_frame
+from assay.screening.recorded_scans import RATED, VOTES, ScanBatch, closed, judged
 
 RATING_TOLERANCE = 1e-4
 """Recorded scans of closed bars reproduce to this much."""
@@ -123,13 +123,14 @@ def reconcile(found: ScanBatch, snapshot: Snapshot) -> Reconciliation:
 
 
 def agreements(snapshot: Snapshot) -> list[Reconciliation]:
-    """Reconcile the last batch of every instant that was scanned, oldest first."""
+    """Reconcile the batch that counts of every instant that was scanned, oldest first; the last, where none can be."""
     rows = snapshot.candidates()
-    if rows is None or rows.is_empty():
-        return []
-    last = rows.filter(pl.col("scanned_at") == pl.col("scanned_at").max().over("as_of"))
-    rounds = [from_frame(part) for _, part in sorted(last.group_by("as_of"), key=lambda pair: pair[0])]
-    return [reconcile(found, snapshot) for found in rounds]
+    instants = [] if rows is None else rows["as_of"].unique().sort().to_list()
+    scans = [judged(snapshot, instant) for instant in instants]
+    counting = [
+        ([found for found, fault in those if fault is None] or [found for found, _ in those])[-1] for those in scans
+    ]
+    return [reconcile(found, snapshot) for found in counting]
 
 
 def _compare(what: str, both: Sequence[tuple[str, float, float]]) -> tuple[Agreement, list[Mismatch]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -20,16 +22,21 @@ import polars as pl
 from assay.base import files
 from assay.base.constants import Floats, Scalar
 from assay.base.domain import DAY, RATINGS, UTC, Direction, rating_column, symbol_fault
-from assay.base.errors import IntegrityError
+from assay.base.errors import DataError, IntegrityError
 from assay.lake.snapshot import Snapshot
 from assay.market.panel import Market
 from assay.market.schema import CANDIDATES
-from assay.market.universe import Metadata, market_metadata
+from assay.market.universe import Metadata, market_metadata, pairs_of
 from assay.runs.documents import InvalidRecord
 from assay.screening.scanner import MarketView, ScanResult, filter_view, young
 from assay.settings.model import Scanner
 
 PROVIDER = "tradingview"
+IMPLAUSIBLE = "SCREENER_IMPLAUSIBLE"
+_FEW = 3
+"""Pairs with one and the same bar, or with another bar than ours, that are no accident."""
+_MANY = 6
+"""Pairs of which it is no accident that more than half are missing."""
 Row = tuple[str, dict[str, Scalar]]
 """A symbol, and its columns by the screener's names."""
 
@@ -148,18 +155,127 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def recorded(snapshot: Snapshot, as_of: dt.datetime, scanners: Mapping[str, Scanner]) -> ScanBatch | None:
-    """Return the last recorded batch of an instant that answers these scanners' questions, or None."""
+    """Return the last recorded batch of an instant that answers these scanners' questions and can be true, or None."""
+    sound = [found for found, fault in judged(snapshot, as_of, scanners) if fault is None]
+    return sound[-1] if sound else None
+
+
+def judged(
+    snapshot: Snapshot, as_of: dt.datetime, scanners: Mapping[str, Scanner] | None = None
+) -> list[tuple[ScanBatch, str | None]]:
+    """Return the recorded batches of an instant, oldest first, each with why it cannot be true, or None.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The lake: scans, and the bars and ratings by which they are judged.
+    as_of : datetime
+        The close that was scanned.
+    scanners : mapping of str to Scanner, optional
+        Whose questions a batch has to answer; every batch where None.
+    """
     rows = snapshot.candidates(as_of)
-    if rows is None:
+    if rows is None or rows.is_empty():
+        return []
+    market = _closed_market(snapshot, as_of)
+    told: list[tuple[ScanBatch, str | None]] = []
+    sound: ScanBatch | None = None
+    for _, part in sorted(rows.group_by("scanned_at"), key=lambda pair: pair[0]):
+        found = _answering(from_frame(part), scanners)
+        if found is not None:
+            fault = implausible(found, market, sound)
+            told.append((found, fault))
+            sound = found if fault is None else sound
+    return told
+
+
+def _answering(found: ScanBatch, scanners: Mapping[str, Scanner] | None) -> ScanBatch | None:
+    """Return a batch's answers to these scanners, None where one of them was asked something else."""
+    if scanners is None:
+        return found
+    asked = {answer.scanner: answer.question for answer in found.answers}
+    if any(asked.get(name) != question(scanner) for name, scanner in scanners.items()):
         return None
-    for (scanned_at,), part in sorted(rows.group_by("scanned_at"), key=lambda pair: pair[0], reverse=True):
-        assert isinstance(scanned_at, dt.datetime)
-        found = from_frame(part)
-        asked = {answer.scanner: answer.question for answer in found.answers}
-        if all(asked.get(name) == question(scanner) for name, scanner in scanners.items()):
-            wanted = tuple(answer for answer in found.answers if answer.scanner in scanners)
-            return ScanBatch(found.as_of, found.scanned_at, wanted)
+    return replace(found, answers=tuple(answer for answer in found.answers if answer.scanner in scanners))
+
+
+def _closed_market(snapshot: Snapshot, as_of: dt.datetime) -> Market | None:
+    """Return the bar that closed at an instant, of all pairs; None where the lake does not have it."""
+    try:
+        market = snapshot.market(as_of, 1)
+    except DataError:
+        return None
+    return market if market.days.size and market.days[-1].item() == (as_of - DAY).date() else None
+
+
+def implausible(found: ScanBatch, market: Market | None, before: ScanBatch | None = None) -> str | None:
+    """Return why an answer cannot be true, in words, or None.
+
+    A closed bar does not change, so that what the lake rates long or short is long or short for the screener too, but
+    for some pairs at the edge, and what an earlier scan of the same close had is there.
+
+    Parameters
+    ----------
+    found : ScanBatch
+        The answers.
+    market : Market, optional
+        Our bars and ratings of the same close.
+    before : ScanBatch, optional
+        The last sound answers of the same close.
+
+    Examples
+    --------
+    >>> close = dt.datetime(2024, 1, 2, tzinfo=UTC)
+    >>> rows = tuple((f"BINANCE:{base}USDT", {"close[1]|1D": 7.0}) for base in "ABC")
+    >>> implausible(ScanBatch(close, close, (ScanResponse("x", "{}", "{}", "", 3, rows),)), None)
+    '3 of 3 pairs have one and the same bar and ratings'
+    """
+    said = {symbol: fields for answer in found.answers for symbol, fields in answer.rows}
+    bars = Counter(tuple(fields.get(closed(name)) for name in OURS) for fields in said.values())
+    alike = max(bars.values(), default=0)
+    if alike >= _FEW and 2 * alike > len(said):
+        return f"{alike} of {len(said)} pairs have one and the same bar and ratings"
+    if market is not None and (fault := _contradicted(found, market, said)) is not None:
+        return fault
+    return None if before is None else _gone(_symbols(before), said.keys(), "an earlier scan of this close has")
+
+
+def _contradicted(found: ScanBatch, market: Market, said: Mapping[str, Mapping[str, Scalar]]) -> str | None:
+    """Compare answers with our own ratings, and then with our own bars, of the same close."""
+    due = {answer.scanner: _due(market, json.loads(answer.question)) for answer in found.answers}
+    everyone = frozenset().union(*due.values())
+    if everyone.isdisjoint(said):
+        return f"it has none of the {len(everyone)} pairs that are rated long or short here" if everyone else None
+    for answer in found.answers:
+        here = {symbol for symbol, _ in answer.rows}
+        if fault := _gone(due[answer.scanner], here, f"{answer.scanner} finds here"):
+            return fault
+    close = dict(zip(market.symbols, market["close"][-1].tolist(), strict=True))
+    theirs = {symbol: said[symbol].get(closed("close")) for symbol in everyone & said.keys()}
+    others = [s for s, value in theirs.items() if value is not None and not math.isclose(float(value), close[s])]
+    if len(theirs) >= _FEW and 2 * len(others) > len(theirs):
+        return f"{len(others)} of {len(theirs)} closes are not this bar's: it is of other bars than the lake's"
     return None
+
+
+def _due(market: Market, asked: Mapping[str, Any]) -> frozenset[str]:
+    """Return the pairs for which our own ratings say what the screener was asked for."""
+    pairs = pairs_of(market.symbols, market_metadata(market), asked["exchange"], tuple(asked["quotes"]))
+    column = next(name for name in RATED if closed(name) == asked["rating"])
+    with np.errstate(invalid="ignore"):
+        meets = Direction[asked["direction"]].sign * market[column][-1] > 0
+    listed = ~(pairs.faulty | pairs.foreign) & (pairs.rank >= 0)
+    return frozenset(market.symbols[i] for i in np.flatnonzero(meets & listed))
+
+
+def _symbols(found: ScanBatch) -> frozenset[str]:
+    return frozenset(symbol for answer in found.answers for symbol, _ in answer.rows)
+
+
+def _gone(due: frozenset[str], here: Collection[str], who: str) -> str | None:
+    missing = len(due.difference(here))
+    enough = len(due) >= _MANY and 2 * missing > len(due)
+    return f"{missing} of {len(due)} pairs that {who} are missing" if enough else None
 
 
 def from_frame(rows: pl.DataFrame) -> ScanBatch:
