@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pytest
 from risk_worlds import factor_returns
 from scipy.cluster.hierarchy import leaves_list, linkage
@@ -293,3 +294,27 @@ class _Fixed(LedoitWolf):  # type: ignore[misc]  # skfolio ships no types
         super().fit(X)
         self.covariance_ = self.matrix[np.ix_(self.chosen, self.chosen)] / 365
         return self
+
+
+def test_hrp_of_a_frame_does_not_depend_on_the_order_of_its_columns() -> None:
+    # Three streams in a row of correlations: a linkage draws the children of a branch as they come, and the bisection
+    # of five leaves cuts in the middle of that drawing.
+    returns = factor_returns(300, 7, seed=4)
+    frame = pl.DataFrame({f"coin_{i}": returns[:, i] for i in range(7)})
+    orders = (
+        frame.columns,
+        frame.columns[::-1],
+        sorted(frame.columns, key=lambda name: name[::-1]),
+        ["coin_3", *[f"coin_{i}" for i in (6, 0, 5, 1, 4, 2)]],
+    )
+    books = [
+        dict(zip(columns, HierarchicalRiskParity().fit(frame.select(columns)).weights_, strict=True))
+        for columns in orders
+    ]
+    for book in books[1:]:
+        assert book == pytest.approx(books[0], abs=1e-9)
+    plain = [HierarchicalRiskParity().fit(frame.select(columns).to_numpy()).weights_ for columns in orders]
+    assert any(
+        dict(zip(columns, found, strict=True)) != pytest.approx(books[0], abs=1e-3)
+        for columns, found in zip(orders, plain, strict=True)
+    )

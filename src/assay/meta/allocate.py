@@ -107,6 +107,7 @@ def decide(
     estimates = Estimates.of(
         np.ascontiguousarray(known[:, on]),
         _antifragility(known[:, on]) if name == "barbell" else None,
+        names=[sleeve for sleeve, moves in zip(sleeves, on, strict=True) if moves],
         max_condition=settings.max_condition,
         step=settings.shrinkage_step,
         most=settings.shrinkage_max,

@@ -102,7 +102,12 @@ def analyse(
         cluster(rows, settings.cluster_windows, settings.cluster_threshold, settings.max_clusters), dtype=np.int64
     )
     estimates = Estimates.of(
-        rows, antifragility, max_condition=chosen.max_condition, step=chosen.shrinkage_step, most=chosen.shrinkage_max
+        rows,
+        antifragility,
+        names=[atom.id for atom in atoms],
+        max_condition=chosen.max_condition,
+        step=chosen.shrinkage_step,
+        most=chosen.shrinkage_max,
     )
     regime = read_regime(benchmark_close)
     signs = np.array([atom.sign for atom in atoms])

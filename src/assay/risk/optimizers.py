@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -44,6 +45,8 @@ class Estimates:
     """Weight of the common mean in them."""
     antifragility: Floats | None = None
     """(n_atoms,): higher is better; NaN where unknown."""
+    names: tuple[str, ...] | None = None
+    """Ids of the atoms, by which :func:`risk_parity` orders them; None keeps the order of the columns."""
 
     @classmethod
     def of(
@@ -51,6 +54,7 @@ class Estimates:
         returns: Floats,
         antifragility: Floats | None = None,
         *,
+        names: Sequence[str] | None = None,
         max_condition: float = 15000.0,
         step: float = 0.01,
         most: float = 0.10,
@@ -61,7 +65,8 @@ class Estimates:
         """
         covariance = estimate_covariance(returns, max_condition=max_condition, step=step, most=most)
         means, shrinkage = bayes_stein(returns, covariance.matrix)
-        return cls(covariance, correlation(returns, min_overlap=2), means, shrinkage, antifragility)
+        known = None if names is None else tuple(names)
+        return cls(covariance, correlation(returns, min_overlap=2), means, shrinkage, antifragility, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,9 @@ class Optimizer(Estimator):
             When the fallback chain is exhausted.
         """
         returns = as_returns(X)
-        estimates = self.estimate(returns)
+        columns = getattr(X, "columns", None)
+        names = None if columns is None else tuple(str(name) for name in columns)
+        estimates = replace(self.estimate(returns), names=names)
         polytope, events = Polytope.build(
             returns.shape[1],
             atom_cap=self.atom_cap,
@@ -350,10 +357,11 @@ def maximise_ratio(means: Floats, risk: Floats, polytope: Polytope, reach: float
 class HierarchicalRiskParity(Optimizer):
     """Lopez de Prado's hierarchical risk parity on the atoms that may be held, moved as little as the caps demand.
 
-    Distance sqrt((1 - rho) / 2) with rho the correlation of the returns, Ward linkage, leaves in the order that the
-    linkage gives, recursive bisection with branches weighed by inverse variance in the shrunk covariance. An atom that
-    does not vary is uncorrelated with all others. Lopez de Prado (2016), *Building diversified portfolios that
-    outperform out of sample*, clusters by single linkage of distances between distances instead.
+    Distance sqrt((1 - rho) / 2) with rho the correlation of the returns; Ward linkage of the atoms in the order of
+    their ids, or of their columns where they have no names; leaves in the order that the linkage gives; recursive
+    bisection with branches weighed by inverse variance in the shrunk covariance. An atom that does not vary is
+    uncorrelated with all others. Lopez de Prado (2016), *Building diversified portfolios that outperform out of
+    sample*, clusters by single linkage of distances between distances instead.
 
     Examples
     --------
@@ -372,9 +380,14 @@ class HierarchicalRiskParity(Optimizer):
 
 
 def risk_parity(estimates: Estimates, on: Ints) -> Floats:
-    """Return hierarchical risk parity weights of the atoms ``on``, which sum to 1."""
-    chosen = np.ix_(on, on)
-    return recursive_bisection(estimates.covariance.risk[chosen], leaf_order(estimates.correlation[chosen]))
+    """Return hierarchical risk parity weights of the atoms ``on``, which sum to 1, whatever order they come in."""
+    names = estimates.names
+    # A linkage draws the children of a branch in the order of its input, and a bisection cuts by that drawing.
+    places = np.arange(len(on)) if names is None else np.array(sorted(range(len(on)), key=lambda i: names[on[i]]), int)
+    chosen = np.ix_(on[places], on[places])
+    weights = np.empty(len(on))
+    weights[places] = recursive_bisection(estimates.covariance.risk[chosen], leaf_order(estimates.correlation[chosen]))
+    return weights
 
 
 def leaf_order(correlation: Floats) -> Ints:
