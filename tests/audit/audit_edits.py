@@ -62,7 +62,7 @@ def make_world(runs: Path) -> tuple[Files, dict[str, bytes]]:
                 ledger.intent(step, f"step_{step}", {})
             digest = files.write(folder / name, f"{run} {name} {'x' * 40}\n".encode())
             old.setdefault(f"{run}/{name}", f"{run} {name} yesterday\n".encode())
-            ledger.contract(step, "L0", "Schema", 10, 2, 20, 0, "pass")
+            ledger.contract(step, "L0", "Schema", 10, 2, 20, 0, "passed")
             ledger.outcome(step, f"step_{step}", "ok", {}, {name: {"sha256": digest, "content": digest}})
         entered = seal(
             folder,

@@ -454,7 +454,7 @@ def _perform(
     inputs = {layout.MANIFEST: files.sha256_file(run / layout.MANIFEST)} if number > 1 else {}
     ledger.intent(number, step, inputs)
     for layer in CONTRACTS.get(number, ()):
-        ledger.contract(number, layer, f"{layer[3:]}Schema", 300, 5, 1500, 0, "pass")
+        ledger.contract(number, layer, f"{layer[3:]}Schema", 300, 5, 1500, 0, "passed")
     if number in GATES:
         ledger.gate(number, GATES[number], True, 100, [])
     if on_step is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import audit_house
 import polars as pl
 import pytest
-from audit_house import COINS, Draft, atom_ids, draft, make_home, profile, publish, save
+from audit_house import COINS, PICKS, Draft, atom_ids, draft, make_home, profile, publish, save
 
 from assay.base import files
 from assay.gates import validation as atomic
@@ -28,6 +28,7 @@ Mutant = Callable[[Draft], None]
 CLEAN = {
     "MISSING_ARTIFACTS",
     "LEDGER_BROKEN",
+    "CONTRACT_FAILED",
     "HASH_MISMATCH",
     "NOT_REPLAYABLE",
     "RETURNS_PARSE",
@@ -746,7 +747,7 @@ def gate_that_checked_nothing(ledger: Ledger, step: int) -> None:
 
 def contract_that_checked_nothing(ledger: Ledger, step: int) -> None:
     if step == 6:
-        ledger.contract(step, "L3", "SyntheticReturnsSchema", 0, 0, 0, 0, "pass")
+        ledger.contract(step, "L3", "SyntheticReturnsSchema", 0, 0, 0, 0, "passed")
 
 
 @pytest.mark.parametrize("say", [gate_that_failed, gate_that_checked_nothing, contract_that_checked_nothing])
@@ -766,10 +767,33 @@ def test_what_a_redone_step_said_before_does_not_count(home: Path) -> None:
     assert failed(publish(home, "r", draft("SHORT"), through=13, on_step=redo)) == set()
 
 
+@pytest.mark.parametrize(
+    ("action", "dropped", "told"),
+    [
+        ("failed", [], "contract InferenceSchema of step 4 failed"),
+        ("logged", [], "contract InferenceSchema of step 4 logged"),
+        ("filtered", [atom_ids("SHORT")[0]], "which went on"),
+        ("filtered", [COINS[PICKS[0][0]]], "which went on"),
+        ("filtered", [f"{COINS[PICKS[0][0]]} 2024-03-30T00:00:00Z"], "which went on"),
+        ("filtered", ["BINANCE:GONEUSDT"], None),
+    ],
+)
+def test_a_contract_that_failed_or_dropped_a_winner_is_found(
+    home: Path, action: str, dropped: list[str], told: str | None
+) -> None:
+    def say(ledger: Ledger, step: int) -> None:
+        if step == 4:
+            ledger.contract(step, "L2", "InferenceSchema", 9, 5, 45, 1, action, details={"dropped": dropped})
+
+    run = publish(home, "r", draft("SHORT"), through=13, on_step=say)
+    assert failed(run) == ({"CONTRACT_FAILED"} if told else set())
+    assert told is None or told in words(run)["CONTRACT_FAILED"]
+
+
 @pytest.mark.parametrize("layer", [3, 4, 6, 10])
 def test_a_layer_without_a_contract_is_found(home: Path, layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_house, "CONTRACTS", {k: v for k, v in audit_house.CONTRACTS.items() if k != layer})
-    assert failed(publish(home, "r", draft("SHORT"), through=13)) == {"LEDGER_BROKEN"}
+    assert failed(publish(home, "r", draft("SHORT"), through=13)) == {"CONTRACT_FAILED"}
 
 
 def test_a_step_that_failed_at_last_has_not_ended(open_run: Path) -> None:
@@ -899,7 +923,7 @@ def test_a_run_that_stands_aside_is_valid_if_its_profile_and_ledger_say_so(
     event = ("STAND_ASIDE",)
 
     def nothing_to_check(ledger: Ledger, step: int) -> None:
-        ledger.contract(step, "L2", "InferenceSchema", 0, 0, 0, 0, "pass")
+        ledger.contract(step, "L2", "InferenceSchema", 0, 0, 0, 0, "passed")
 
     told = publish(
         home, "told", stand_aside(True), through=13, events=event, stand_aside=True, on_step=nothing_to_check
@@ -928,7 +952,7 @@ def test_a_check_that_compared_nothing_has_failed(open_run: Path) -> None:
 def test_the_verdict_in_words(open_run: Path) -> None:
     text = to_markdown(validate(Run(open_run)))
     assert text.startswith("# Atomic validation of r\n")
-    assert "**VALID**, 19 of 19 checks ok" in text
+    assert "**VALID**, 20 of 20 checks ok" in text
     (open_run / layout.RISK).unlink()
     text = to_markdown(validate(Run(open_run)))
     assert "**INVALID**" in text

@@ -295,6 +295,10 @@ def hold_nothing(path):
 PAPERS = {
     "META_MISSING_ARTIFACTS": (layout.META_ANALYSIS, lambda path: path.unlink()),
     "META_LEDGER_BROKEN": (layout.LEDGER, lambda path: path.write_bytes(path.read_bytes()[9:])),
+    "META_CONTRACT_FAILED": (
+        layout.LEDGER,
+        lambda path: path.write_bytes(path.read_bytes().replace(b'"action":"passed"', b'"action":"failed"', 1)),
+    ),
     "META_HASH_MISMATCH": (layout.WALK_STATISTICS, lambda path: path.write_bytes(path.read_bytes() + b" ")),
     "META_NOT_REPLAYABLE": (layout.MANIFEST, forget("environment")),
     "META_SIGN_TEST_PRE": (layout.SIGN_PRE, put("values_compared", 0)),

@@ -11,6 +11,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_a_fault_is_named_in_words",
     ),
+    "ATOMIC_CONTRACT_FAILED": (
+        "audit/test_atomic.py::test_a_contract_that_failed_or_dropped_a_winner_is_found",
+        "pipeline/test_filters.py::test_a_contract_that_is_only_written_down_refuses_the_run_at_step_14",
+        "proof/test_mutants.py::test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run",
+    ),
     "ATOMIC_CROSS_ARTIFACT": (
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_a_fault_is_named_in_words",
@@ -205,6 +210,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "META_EMPTY": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_HASH_MISMATCH": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
     "META_LAKE_MISMATCH": ("meta/test_meta_mutants.py::test_a_run_of_another_profile_or_lake_is_refused",),
+    "META_CONTRACT_FAILED": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
     "META_LEDGER_BROKEN": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
     "META_MASS": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_MISSING_ARTIFACTS": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),

@@ -204,7 +204,7 @@ def test_a_contract_that_checked_nothing_or_was_skipped_refuses_the_run(sandbox,
 
     monkeypatch.setattr(Ledger, "contract", idle)
     _, outcome = sandbox.run(SHORT)
-    assert outcome.error["code"] == "ATOMIC_LEDGER_BROKEN"
+    assert outcome.error["code"] == ("ATOMIC_CONTRACT_FAILED" if checked is None else "ATOMIC_LEDGER_BROKEN")
 
 
 def test_the_mutation_score_is_of_files_and_tests_that_are_there():

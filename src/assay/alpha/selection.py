@@ -203,7 +203,7 @@ class Selection:
         if place in self._columns:
             column = self._columns[place]
             known = {
-                "alpha_score": float(self.model.alpha_[column]),
+                "alpha_score": _number(self.model.alpha_[column]),
                 "cluster_id": int(self.model.clusters_[column]) or None,
                 "features": self._features(column),
             }
@@ -497,7 +497,8 @@ def select(
     profile : Profile
         What was asked for.
     health : mapping of str to str
-        Symbol to why it cannot be trusted, beginning with a status of :data:`STATUSES`; healthy symbols are not in it.
+        Symbol, or an atom's id, to why it cannot be trusted, beginning with a status of :data:`STATUSES`; what is
+        healthy is not in it.
     scanners : sequence of ScannerCount, optional
         Counts of the profile's scanners, for the funnel's first stage.
 
@@ -572,7 +573,7 @@ def _unhealthy(atoms: Sequence[Atom], health: Mapping[str, str]) -> dict[str, di
     """Atoms whose bars cannot be trusted, by code."""
     found: dict[str, dict[int, str]] = {vetoes.TOXIC: {}, vetoes.STALE: {}}
     for i, atom in enumerate(atoms):
-        reason = health.get(atom.symbol)
+        reason = health.get(atom.symbol, health.get(atom.id))
         if reason is not None:
             code = next((code for status, code in STATUSES.items() if reason.startswith(status)), None)
             if code is None:

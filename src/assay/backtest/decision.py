@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from assay.alpha.selection import Selection, select
 from assay.base.constants import RATING_TOLERANCE, TOLERANCE, Bools, Floats
-from assay.base.domain import Atom
+from assay.base.domain import Atom, format_instant
+from assay.base.errors import ContractError
+from assay.gates import rules
 from assay.market.health import health_flags, symbol_health
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.returns import ReturnsMatrix, returns_matrix
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.optimizers import Allocation
-from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, Scalar, ScannerCount
+from assay.runs.documents import Candidate, Drop, InvalidRecord, MergedQuote, Scalar, ScannerCount
 from assay.screening.scanner import scan
 from assay.screening.superset import consolidate, profile_pool
 from assay.settings.model import SCAN_DAYS, Profile, Scanner
@@ -149,7 +151,8 @@ class Deciding:
     """A decision while it is taken: each stage follows from those before it, and is reached once, when asked for.
 
     A run keeps an artifact after each stage; a walk-forward asks for the end at once. Both are this, so that they
-    cannot differ.
+    cannot differ. What a stage gives has passed its contract: what a filter names is gone from all that follows, and
+    any other fault is a ContractError.
 
     Attributes
     ----------
@@ -177,14 +180,48 @@ class Deciding:
         return discover(self.market.until(self.market.as_of, SCAN_DAYS), self.profile, self.scanners)
 
     @cached_property
-    def returns(self) -> ReturnsMatrix:
-        """Physical returns of the candidates."""
+    def cut(self) -> ReturnsMatrix:
+        """Physical returns of the candidates, as they come to L0."""
         return prepare(self.known, self.discovery.candidates, self.profile)
 
     @cached_property
+    def returns(self) -> ReturnsMatrix:
+        """Physical returns of the candidates, without what L0 drops."""
+        cut = self.cut
+        faults = self._filtered("L0", rules.column_faults(cut.symbols, cut.values, self.profile.data.floor))
+        if not faults:
+            return cut
+        if cut.benchmark in faults:
+            what = f"the benchmark is at fault: {faults[cut.benchmark].what}"
+            self._filtered("L0", [rules.Violation("L0_BENCHMARK", cut.benchmark, what)])
+        kept = [i for i, symbol in enumerate(cut.symbols) if symbol not in faults]
+        dropped = [Drop(name=name, reason=fault.code, detail=fault.what) for name, fault in faults.items()]
+        symbols = tuple(cut.symbols[i] for i in kept)
+        return replace(cut, symbols=symbols, values=cut.values[:, kept], dropped=[*cut.dropped, *dropped])
+
+    @cached_property
+    def ill(self) -> Mapping[str, str]:
+        """Symbols whose bars or ratings cannot be trusted, with status and cause; L1 drops their rows."""
+        return ill_health(self.known, {candidate.symbol for candidate in self.discovery.candidates})
+
+    @cached_property
+    def scored(self) -> Selection:
+        """Verdict on every candidate, as it comes to L2."""
+        return choose(self.known, self.returns, self.discovery, self.profile, self.ill)
+
+    @cached_property
+    def unsound(self) -> Mapping[str, str]:
+        """Ids of atoms that L2 drops, with status and cause."""
+        ids = [atom.id for atom in self.scored.atoms]
+        faults = self._filtered("L2", rules.score_faults(ids, self.scored.inference))
+        return {atom: f"TOXIC: {fault.code}: {fault.what}" for atom, fault in faults.items()}
+
+    @cached_property
     def selection(self) -> Selection:
-        """Verdict on every candidate."""
-        return choose(self.known, self.returns, self.discovery, self.profile)
+        """Verdict on every candidate, without what L2 drops."""
+        if not self.unsound:
+            return self.scored
+        return choose(self.known, self.returns, self.discovery, self.profile, {**self.ill, **self.unsound})
 
     @cached_property
     def state(self) -> RiskState | None:
@@ -192,18 +229,38 @@ class Deciding:
         selection, atoms = self.selection, self.selection.winner_atoms
         if not atoms:
             return None
+        physical = [self.returns[atom.symbol] for atom in atoms]
+        self._filtered("L3", rules.stream_faults(atoms, list(selection.streams.T), physical))
+        self._filtered("L3", rules.direction_faults(atoms, self.profile.direction))
         close = benchmark_close(self.known, self.profile)
         return analyse(selection.streams, atoms, close, self.profile, antifragility(selection))
 
     @cached_property
     def guarded(self) -> Allocations | None:
         """Weights of atoms by risk profile, with the guard as the profile has it."""
-        return None if self.state is None else optimize(self.state, self.profile, guarded=True)
+        return None if self.state is None else self._weighed(self.state, guarded=True)
 
     @cached_property
     def unguarded(self) -> Allocations | None:
         """The same without a guard."""
-        return None if self.state is None else optimize(self.state, self.profile, guarded=False)
+        return None if self.state is None else self._weighed(self.state, guarded=False)
+
+    def _weighed(self, state: RiskState, *, guarded: bool) -> Allocations:
+        """Return the weights of atoms by risk profile, once L4 has passed them."""
+        found, allowed = optimize(state, self.profile, guarded=guarded), state.guarded if guarded else state.unguarded
+        for name, made in found.items():
+            self._filtered("L4", rules.weight_faults(name, made.weights, made.cash, allowed))
+        return found
+
+    def _filtered(self, layer: str, faults: Iterable[rules.Violation]) -> dict[str, rules.Violation]:
+        """Return by name what a layer's rules drop; a fault that no filter names ends the decision."""
+        dropped: dict[str, rules.Violation] = {}
+        for fault in faults:
+            if fault.code not in rules.FILTERS.get(layer, ()):
+                what = f"{layer} broken by the decision of {format_instant(self.market.as_of)}: {fault.what}"
+                raise ContractError(what, where=fault.where, hint="report this", code=fault.code)
+            dropped.setdefault(fault.where, fault)
+        return dropped
 
     @property
     def decision(self) -> Decision:
@@ -232,9 +289,10 @@ def prepare(market: Market, candidates: Sequence[Candidate], profile: Profile) -
     return returns_matrix(market, [c.symbol for c in candidates], profile.benchmark, profile.data)
 
 
-def choose(market: Market, returns: ReturnsMatrix, found: Discovery, profile: Profile) -> Selection:
-    """Select the winners, with the health of every candidate."""
-    health = ill_health(market, {candidate.symbol for candidate in found.candidates})
+def choose(
+    market: Market, returns: ReturnsMatrix, found: Discovery, profile: Profile, health: Mapping[str, str]
+) -> Selection:
+    """Select the winners, with the health of every candidate that is ill."""
     return select(found.candidates, market, returns, profile, health, found.scanners)
 
 

@@ -10,13 +10,11 @@ import numpy as np
 from assay.base.constants import TOLERANCE, Days
 from assay.base.domain import DAY, format_instant
 from assay.base.files import sha256
-from assay.runs.artifacts import LEDGER, STEP_NAMES, VALIDATION, Kind, evidence
+from assay.runs.artifacts import LEDGER, RAW, SELECTION, STEP_NAMES, VALIDATION, WINNERS, Kind, evidence
 from assay.runs.ledger import check_chain
 from assay.runs.run import Run, schemas
 from assay.runs.verify import Entry, Story
 
-LAYERS: Mapping[Kind, tuple[str, ...]] = {"run": ("L0", "L1", "L2", "L3", "L4"), "meta": ("L0", "L3", "L4")}
-"""Contracts that every run of a kind checks before it is validated."""
 GATES: Mapping[Kind, Mapping[int, str]] = {
     "run": {3: "foundation", 7: "sign_test_pre_opt", 11: "sign_test_post_opt", 12: "causality"},
     "meta": {2: "eligibility", 4: "sign_test_pre_opt", 7: "sign_test_post_opt"},
@@ -58,7 +56,7 @@ def check_artifacts(run: Run, tally: Tally) -> None:
 
 
 def check_ledger(run: Run, tally: Tally) -> None:
-    """Check chain and order, that each step ended well, and that every contract and gate checked something."""
+    """Check chain and order, that each step ended well, and that what was checked was something, by every gate."""
     tally.checked += check_chain(run.folder / LEDGER)
     story, names, before = Story(run.ledger), STEP_NAMES[run.kind], _last(run)
     tally.expect(run.ledger[0].body.get("run_id") == run.folder.name, "the ledger is another run's")
@@ -74,12 +72,35 @@ def check_ledger(run: Run, tally: Tally) -> None:
     ]
     for entry in said:
         _check_teeth(entry, run, tally)
-    seen = {str(entry.body.get("layer"))[:2] for entry in said if entry.kind == "contract"}
-    for layer in LAYERS[run.kind]:
-        tally.expect(layer in seen or run.stands_aside, f"no contract of {layer} was checked")
     passed = {(entry.body.get("step"), entry.body.get("gate")) for entry in said if entry.kind == "gate"}
     for step, gate in GATES[run.kind].items():
         tally.expect((step, gate) in passed, f"step {step} {names[step - 1]} passed no gate {gate}")
+
+
+def check_contracts(run: Run, tally: Tally) -> None:
+    """Check that no contract failed, that each was asked, and that nothing which one dropped went on."""
+    said = [entry.body for entry in run.current if entry.kind == "contract"]
+    winners = run[WINNERS].winners if run.kind == "run" else []
+    held = {name for winner in winners for name in (winner.atom_id, winner.symbol)}
+    for body in said:
+        what = f"contract {body.get('schema')} of step {body.get('step')}"
+        tally.expect(body.get("action") in ("passed", "filtered"), f"{what} {body.get('action')}")
+        for name in body.get("details", {}).get("dropped", ()):
+            gone = run.kind == "run" and str(name).partition(" ")[0] not in held  # nothing can leave a portfolio
+            tally.expect(gone, f"{what} dropped {name}, which went on")
+    asked = {(body.get("step"), str(body.get("layer"))[:2]) for body in said}
+    for step, layer in _wanted(run):
+        tally.expect((step, layer) in asked, f"no contract of {layer} was asked in step {step}")
+
+
+def _wanted(run: Run) -> list[tuple[int, str]]:
+    """Step and layer of the contracts that a run must have asked: where there is nothing to ask of, none."""
+    if run.kind == "meta":
+        return [(3, "L0"), (4, "L3"), (6, "L4")]
+    wanted = [(3, "L0")]
+    wanted += [(4, "L1")] if run[RAW].candidates else []
+    wanted += [(4, "L2")] if any(fate.stage == "selection" for fate in run[SELECTION].fates) else []
+    return wanted + ([(6, "L3"), (10, "L4")] if run.atoms else [])
 
 
 def _last(run: Run) -> int:

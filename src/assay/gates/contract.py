@@ -18,29 +18,11 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaError
 
+from assay.gates.rules import Violation
+
 Action = Literal["passed", "filtered", "failed"]
 
 INSTANT = pl.Datetime("us", "UTC")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule in one place.
-
-    Attributes
-    ----------
-    code : str
-        Stable name of the rule, ``L0_RANGE``; where a column is missing or of another type, Pandera's reason after the
-        layer, ``L1_COLUMN_NOT_IN_DATAFRAME``.
-    where : str
-        Column, row or risk profile; what a filter fault drops.
-    what : str
-        In words.
-    """
-
-    code: str
-    where: str
-    what: str
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from assay.gates.checks import (
     Family,
     Tally,
     check_artifacts,
+    check_contracts,
     check_daily,
     check_dates,
     check_hashes,
@@ -257,6 +258,7 @@ def _cuts(run: Run) -> list[Any]:
 CHECKS: tuple[Family, ...] = (
     same("META_MISSING_ARTIFACTS", check_artifacts),
     same("META_LEDGER_BROKEN", check_ledger),
+    same("META_CONTRACT_FAILED", check_contracts),
     same("META_HASH_MISMATCH", check_hashes),
     same("META_NOT_REPLAYABLE", _replayable),
     same(eligibility.SLEEVE_INVALID, _sleeves),

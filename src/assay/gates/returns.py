@@ -15,12 +15,12 @@ import polars as pl
 
 from assay.base.constants import LARGEST_RETURN, Bools, Floats
 from assay.base.domain import BENCHMARK, DAY, Atom, Direction
-from assay.gates.contract import INSTANT, Contract, ContractResult, Violation
+from assay.gates.contract import INSTANT, Contract, ContractResult
+from assay.gates.rules import FILTERS, Violation, column_faults, direction_faults, named, stream_faults
 
 FLOOR = 252
 
 _DATED: Mapping[str, pa.Column] = {"date": pa.Column(INSTANT, nullable=False)}
-_FILTERS = frozenset({"L0_NOT_FINITE", "L0_RANGE", "L0_ZERO_VARIANCE", "L0_OBSERVATIONS"})
 
 
 def check_l0(frame: pl.DataFrame, *, benchmark: str = BENCHMARK, floor: int = FLOOR) -> ContractResult:
@@ -53,14 +53,8 @@ def _l0_faults(frame: pl.DataFrame, floor: int = FLOOR, benchmark: str | None = 
 
 
 def _column_faults(frame: pl.DataFrame, floor: int) -> Iterator[Violation]:
-    values = _matrix(frame)
-    seen = ~np.isnan(values)
-    constant = np.min(values, axis=0, initial=np.inf, where=seen) == np.max(values, axis=0, initial=-np.inf, where=seen)
-    yield from _named("L0_NOT_FINITE", "a return is NaN or infinite", frame, _not_finite(frame))
-    outside = np.any((values <= -1.0) | (values > LARGEST_RETURN), axis=0)
-    yield from _named("L0_RANGE", f"a return is outside (-1, {LARGEST_RETURN:g}]", frame, outside)
-    yield from _named("L0_ZERO_VARIANCE", "every return is the same", frame, constant)
-    yield from _named("L0_OBSERVATIONS", f"fewer than {floor} observations", frame, seen.sum(axis=0) < floor)
+    yield from named("L0_NOT_FINITE", "a return is NaN or infinite", _symbols(frame), _not_finite(frame))
+    yield from column_faults(_symbols(frame), _matrix(frame), floor)
 
 
 def _size(frame: pl.DataFrame) -> int:
@@ -76,11 +70,6 @@ def _matrix(frame: pl.DataFrame) -> Floats:
     """Return every column but the date, null as NaN, (n_days, n_columns)."""
     names = _symbols(frame)
     return np.asarray(frame.select(names).to_numpy(), dtype=np.float64).reshape(frame.height, len(names))
-
-
-def _named(code: str, what: str, frame: pl.DataFrame, wrong: Bools) -> Iterator[Violation]:
-    """Yield a violation for each column that is wrong, (n_columns,)."""
-    return (Violation(code, name, what) for name, bad in zip(_symbols(frame), wrong, strict=True) if bad)
 
 
 def _not_finite(frame: pl.DataFrame) -> Bools:
@@ -122,7 +111,7 @@ _L0 = Contract(
     columns=_DATED,
     rules=_l0_faults,
     shape=_l0_shape,
-    filters=_FILTERS,
+    filters=FILTERS["L0"],
     keep=lambda frame, names: frame.drop(names),
 )
 
@@ -156,10 +145,10 @@ def check_l3(
 
 def _l3_faults(frame: pl.DataFrame) -> Iterator[Violation]:
     yield from _index_faults("L3_INDEX", frame)
-    yield from _named("L3_NOT_FINITE", "a return is NaN or infinite", frame, _not_finite(frame))
+    yield from named("L3_NOT_FINITE", "a return is NaN or infinite", _symbols(frame), _not_finite(frame))
     values = _matrix(frame)
     outside = np.any((values < -1.0) | (values > LARGEST_RETURN), axis=0)
-    yield from _named("L3_RANGE", f"a return is outside [-1, {LARGEST_RETURN:g}]", frame, outside)
+    yield from named("L3_RANGE", f"a return is outside [-1, {LARGEST_RETURN:g}]", _symbols(frame), outside)
 
 
 def _atom_faults(
@@ -174,28 +163,10 @@ def _atom_faults(
     for atom in atoms:
         if atom.symbol not in returns.columns:
             yield Violation("L3_PHYSICAL_COLUMN", atom.id, f"{atom.symbol} is not in the matrix")
-    yield from _stream_faults(frame, returns, atoms)
-    for atom in atoms:
-        if atom.direction != direction.name:
-            what = f"points another way than its profile, which is {direction.name}"
-            yield Violation("L3_DIRECTION", atom.id, what)
-
-
-def _stream_faults(frame: pl.DataFrame, returns: pl.DataFrame, atoms: Sequence[Atom]) -> Iterator[Violation]:
     there = [atom for atom in atoms if atom.id in frame.columns and atom.symbol in returns.columns]
-    for side, code, formula in (
-        (Direction.LONG, "L3_LONG_MISMATCH", "r"),
-        (Direction.SHORT, "L3_SHORT_NOT_INVERTED", "-min(r, 1)"),
-    ):
-        for atom in there:
-            if atom.direction == side.name and not _is_stream(frame[atom.id], returns[atom.symbol], side):
-                yield Violation(code, atom.id, f"is not {formula} of {atom.symbol}")
-
-
-def _is_stream(stream: pl.Series, physical: pl.Series, side: Direction) -> bool:
-    raw = physical.to_numpy()
-    expected = raw if side is Direction.LONG else -np.minimum(raw, 1.0)
-    return np.array_equal(stream.to_numpy(), expected, equal_nan=True)
+    streams = [frame[atom.id].to_numpy() for atom in there]
+    yield from stream_faults(there, streams, [returns[atom.symbol].to_numpy() for atom in there])
+    yield from direction_faults(atoms, direction.name)
 
 
 _L3 = Contract(

@@ -6,20 +6,18 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 import pandera.polars as pa
 import polars as pl
 
 from assay.base.constants import RATING_TOLERANCE
 from assay.base.domain import INTERVALS, RATINGS, format_instant
-from assay.gates.contract import INSTANT, Contract, ContractResult, Violation, neighbours_equal
+from assay.gates.contract import INSTANT, Contract, ContractResult, neighbours_equal
+from assay.gates.rules import FILTERS, Violation, score_faults
 
 OSCILLATOR_TOLERANCE = 1e-9
 """Oscillators are ratios times 100 and may miss a bound by their last bits."""
 N_VOTES = 26
 OSCILLATORS = ("rsi", "adx", "plus_di", "minus_di", "stoch_k", "stoch_d", "stoch_rsi_k", "stoch_rsi_d")
-SCORE_FLOOR = 0.001
-"""A feature that is its own score is cut to [0.001, 1]: beyond these bounds it varies without a trace in the score."""
 
 _L1_COLUMNS: Mapping[str, pa.Column] = {
     "symbol": pa.Column(pl.String, nullable=False),
@@ -102,7 +100,7 @@ _L1 = Contract(
     columns=_L1_COLUMNS,
     rules=_l1_faults,
     shape=_l1_shape,
-    filters=frozenset({"L1_RATING_RANGE", "L1_VOTE", "L1_OSCILLATOR_RANGE", "L1_MEAN"}),
+    filters=FILTERS["L1"],
     keep=lambda frame, names: frame.filter(~_row_names().is_in(names)),
 )
 
@@ -157,24 +155,9 @@ def _l2_shape(frame: pl.DataFrame) -> Iterator[Violation]:
 
 
 def _l2_faults(frame: pl.DataFrame) -> Iterator[Violation]:
-    for name in _scores(frame):
-        if _stuck(frame[name], frame[name.removesuffix("_prob")]):
-            yield Violation("L2_CONSTANT_SCORE", name, "is constant while its raw feature varies")
-    names = ["alpha_score", *_scores(frame)]
-    missing = frame.select("atom_id", *(pl.col(name).is_null() | pl.col(name).is_nan() for name in names))
-    outside = frame.select("atom_id", *(~pl.col(name).is_between(0.0, 1.0) for name in names))
-    for code, what, faults in (("L2_NULL", "is missing", missing), ("L2_RANGE", "is outside [0, 1]", outside)):
-        for row in faults.filter(pl.any_horizontal(pl.col(names).fill_null(False))).iter_rows(named=True):
-            yield Violation(code, row["atom_id"], f"{next(name for name in names if row[name])} {what}")
-
-
-def _stuck(score: pl.Series, raw: pl.Series) -> bool:
-    values = raw.to_numpy().astype(np.float64)
-    known = np.isfinite(values)
-    seen, scores = values[known], score.to_numpy()[known]
-    if seen.size < 2 or seen.min() == seen.max() or not (scores == scores[0]).all():
-        return False
-    return not (seen.max() <= SCORE_FLOOR == scores[0] or (seen.min() >= 1.0 and scores[0] == 1.0))
+    pairs = (name for score in _scores(frame) for name in (score, score.removesuffix("_prob")))
+    columns = {name: frame[name].to_numpy() for name in ("alpha_score", *pairs)}
+    return score_faults(frame["atom_id"].to_list(), columns)
 
 
 _L2 = Contract(
@@ -183,7 +166,7 @@ _L2 = Contract(
     columns=_L2_COLUMNS,
     rules=_l2_faults,
     shape=_l2_shape,
-    filters=frozenset({"L2_NULL", "L2_RANGE"}),
+    filters=FILTERS["L2"],
     keep=lambda frame, names: frame.filter(~pl.col("atom_id").is_in(names)),
 )
 

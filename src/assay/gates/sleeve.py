@@ -20,6 +20,7 @@ from assay.gates.checks import (
     Family,
     Tally,
     check_artifacts,
+    check_contracts,
     check_daily,
     check_dates,
     check_hashes,
@@ -419,6 +420,7 @@ def _sign(stage: StageName, artifact: Artifact[SignTest], code: str) -> CheckFun
 CHECKS: tuple[Family, ...] = (
     same("ATOMIC_MISSING_ARTIFACTS", check_artifacts),
     same("ATOMIC_LEDGER_BROKEN", check_ledger),
+    same("ATOMIC_CONTRACT_FAILED", check_contracts),
     same("ATOMIC_HASH_MISMATCH", check_hashes),
     same("ATOMIC_NOT_REPLAYABLE", _replayable),
     same("ATOMIC_RETURNS_PARSE", _returns_parse),

@@ -12,7 +12,8 @@ import polars as pl
 
 from assay.base.constants import TOLERANCE
 from assay.base.domain import Direction
-from assay.gates.contract import Contract, ContractResult, Violation, neighbours_equal
+from assay.gates.contract import Contract, ContractResult, neighbours_equal
+from assay.gates.rules import Violation
 from assay.runs.documents import Contribution, Flattened, FlattenedAsset, Optimized, OptimizedAsset
 from assay.settings.model import RISK_PROFILES
 

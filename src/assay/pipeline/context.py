@@ -71,7 +71,7 @@ class ContractCheck:
     sleeve: str | None = None
     """Sleeve of a portfolio whose data were checked."""
     without: Collection[str] = ()
-    """Symbols that the decision leaves out by itself, whose rows may be filtered: a walk-forward sees no contract."""
+    """Symbols or atoms that the decision leaves out by itself; any other that a filter names ends the run."""
 
     @property
     def refusal(self) -> ContractError | None:

@@ -116,9 +116,12 @@ def _stand_aside(given: GivenSleeve, failure: type[RunFailed], what: str, code: 
 
 def data_prep(given: GivenSleeve) -> Iterator[Said]:
     """Cut the returns matrix and audit every candidate's bars."""
-    raw, market, matrix = given.run[layout.RAW], given.decision.known, given.decision.returns
-    frame = matrix.to_frame()
-    yield ContractCheck(check_l0(frame, benchmark=matrix.benchmark, floor=given.profile.data.floor))
+    deciding = given.decision
+    raw, market, cut = given.run[layout.RAW], deciding.known, deciding.cut.to_frame()
+    contract = check_l0(cut, benchmark=deciding.cut.benchmark, floor=given.profile.data.floor)
+    yield ContractCheck(contract, without=[name for name in cut.columns if name not in deciding.returns.symbols])
+    matrix = deciding.returns
+    frame = cut if matrix is deciding.cut else matrix.to_frame()
     rejected = market.rejections()
     missing = missing_audit(market, raw.candidates, raw.merged_quotes, rejected)
     symbols = {candidate.symbol for candidate in raw.candidates}
@@ -153,11 +156,12 @@ def natural_selection(given: GivenSleeve) -> Iterator[Said]:
     rows = _features(given, deciding.known, symbols)
     if symbols:
         contract = check_l1(rows, given.as_of)
-        yield ContractCheck(contract, without=decision.ill_health(deciding.known, symbols))
+        yield ContractCheck(contract, without=deciding.ill)
         rows = rows if contract.frame is None else contract.frame
     selection = deciding.selection
     if selection.atoms:
-        yield ContractCheck(check_l2(selection.inference_frame(), [atom.id for atom in selection.atoms]))
+        contract = check_l2(deciding.scored.inference_frame(), [atom.id for atom in selection.atoms])
+        yield ContractCheck(contract, without=deciding.unsound)
     audit = selection.audit()
     yield {layout.FEATURES: rows, layout.WINNERS: selection.winners_document(), layout.SELECTION: audit}
     if audit.relaxed:

@@ -1,0 +1,224 @@
+"""What a contract's filter names is gone from everything that follows, through the real steps."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from assay.alpha import selection as natural
+from assay.backtest import decision
+from assay.backtest.decision import Deciding, decide
+from assay.base.errors import ContractError
+from assay.gates.rules import weight_faults
+from assay.pipeline import context
+from assay.pipeline import sleeve_steps as steps
+from assay.pipeline.context import ContractCheck, market_of
+from assay.pipeline.tables import STEPS
+from assay.risk.caps import Polytope
+from assay.runs import artifacts as layout
+from assay.runs.run import Run
+
+from .conftest import LONG
+
+UNTIL_WEIGHTS = STEPS[:10]
+
+
+@pytest.fixture
+def victim(finished):
+    """The winner with the best score of the honest run."""
+    return Run(finished[LONG])[layout.WINNERS].winners[0]
+
+
+def contract(folder, layer):
+    [found] = [e.body for e in Run(folder).ledger if e.kind == "contract" and e.body["layer"] == layer]
+    return found
+
+
+def too_high(monkeypatch, value=1.5):
+    """Let the best score of each decision be one that L2 drops."""
+    honest = natural.scoring.alpha
+
+    def alpha(*given):
+        scores = honest(*given)
+        scores[np.argmax(scores)] = value
+        return scores
+
+    monkeypatch.setattr(natural.scoring, "alpha", alpha)
+
+
+@pytest.mark.parametrize(("value", "code"), [(1.5, "L2_RANGE"), (-0.2, "L2_RANGE"), (np.nan, "L2_NULL")])
+def test_an_atom_that_l2_drops_is_vetoed_and_the_run_goes_on(sandbox, monkeypatch, value, code):
+    too_high(monkeypatch, value)
+    folder, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
+    assert outcome.error is None
+    told, run = contract(folder, "L2"), Run(folder)
+    assert told["action"] == "filtered"
+    [dropped] = told["details"]["dropped"]
+    assert told["details"]["violations"][0]["code"] == code
+    [fate] = [one for one in run[layout.SELECTION].fates if f"{one.symbol}_{one.logic}_{one.direction}" == dropped]
+    assert fate.reason == "VETO_TOXIC"
+    assert code in fate.detail
+    assert dropped not in {winner.atom_id for winner in run[layout.WINNERS].winners}
+
+
+def test_a_whole_run_with_dropped_atoms_is_valid_and_holds_none_of_them(sandbox, monkeypatch):
+    too_high(monkeypatch)
+    folder, outcome = sandbox.run(LONG)
+    assert outcome.state == "VALID", outcome.error
+    [dropped] = contract(folder, "L2")["details"]["dropped"]
+    held = pl.read_parquet(folder / layout.SYNTHETIC).columns
+    assert dropped not in held
+
+
+def test_a_filter_that_the_decision_did_not_apply_ends_the_run(sandbox, monkeypatch):
+    too_high(monkeypatch)
+    monkeypatch.setattr(Deciding, "unsound", {})
+    folder, outcome = sandbox.run(LONG)
+    assert outcome.error["code"] == "L2_RANGE"
+    assert not (folder / layout.WINNERS).exists()
+
+
+def test_a_contract_that_is_only_written_down_refuses_the_run_at_step_14(sandbox, monkeypatch):
+    too_high(monkeypatch)
+    monkeypatch.setattr(Deciding, "unsound", {})
+    monkeypatch.setattr(ContractCheck, "refusal", None)
+    folder, outcome = sandbox.run(LONG)
+    assert outcome.error["code"] == "ATOMIC_CONTRACT_FAILED"
+    assert not (folder / layout.REPORT).exists()
+
+
+def test_a_fatal_fault_of_the_scores_ends_the_decision(sandbox, monkeypatch):
+    honest = natural.scoring.probabilities
+    monkeypatch.setattr(
+        natural.scoring, "probabilities", lambda raw: honest(raw) | {"momentum": np.full(len(raw["momentum"]), 0.5)}
+    )
+    _, outcome = sandbox.run(LONG)
+    assert outcome.error["code"] == "L2_CONSTANT_SCORE"
+
+
+def broken_row(monkeypatch, symbol, market_too, **values):
+    """Let the lake say of one coin what cannot be, on the last day."""
+    rows, load = steps._features, context.load_market
+
+    def features(*given):
+        at = pl.col("symbol") == symbol
+        news = [pl.when(at).then(value).otherwise(name).cast(pl.Float64).alias(name) for name, value in values.items()]
+        votes = [pl.when(at).then(2).otherwise(name).cast(pl.Int8).alias(name) for name in ("vote_rsi",)]
+        return rows(*given).with_columns(*(news or votes))
+
+    def market(*given):
+        honest = load(*given)
+        fields = {name: column.copy() for name, column in honest.fields.items()}
+        for name, value in values.items():
+            fields[name][-1, honest.column(symbol)] = value
+        kept = {name: getattr(honest, name) for name in honest.__dataclass_fields__}
+        return type(honest)(**kept | {"fields": fields})
+
+    monkeypatch.setattr(steps, "_features", features)
+    if market_too:
+        monkeypatch.setattr(context, "load_market", market)
+
+
+WRONG = {"recommend_all": 1.5, "recommend_ma": 1.5, "recommend_other": 1.5}
+
+
+def test_a_coin_whose_row_l1_drops_is_vetoed_and_the_run_goes_on(sandbox, monkeypatch, victim):
+    broken_row(monkeypatch, victim.symbol, True, **WRONG)
+    folder, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
+    assert outcome.error is None
+    assert contract(folder, "L1")["action"] == "filtered"
+    assert victim.symbol not in {winner.symbol for winner in Run(folder)[layout.WINNERS].winners}
+
+
+def test_a_dropped_row_that_the_decision_would_not_veto_ends_the_run(sandbox, monkeypatch, victim):
+    broken_row(monkeypatch, victim.symbol, True, **WRONG)
+    monkeypatch.setattr(decision, "broken_ratings", lambda market: np.zeros(len(market.symbols), dtype=bool))
+    _, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
+    assert outcome.error["code"] == "L1_RATING_RANGE"
+
+
+def test_a_vote_that_no_decision_reads_ends_the_run(sandbox, monkeypatch, victim):
+    broken_row(monkeypatch, victim.symbol, False)
+    _, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
+    assert outcome.error["code"] == "L1_VOTE"
+
+
+def wild(monkeypatch, symbol, value):
+    """Let one coin's returns hold what L0 drops."""
+    honest = decision.prepare
+
+    def prepare(*given):
+        matrix = honest(*given)
+        if symbol in matrix.symbols:
+            matrix.values[-1, matrix.symbols.index(symbol)] = value
+        return matrix
+
+    monkeypatch.setattr(decision, "prepare", prepare)
+
+
+@pytest.mark.parametrize("value", [7.0, -1.0, np.inf])
+def test_a_column_that_l0_drops_is_gone_and_the_run_goes_on(sandbox, monkeypatch, victim, value):
+    wild(monkeypatch, victim.symbol, value)
+    folder, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
+    assert outcome.error is None
+    run = Run(folder)
+    assert contract(folder, "L0")["details"]["dropped"] == [victim.symbol]
+    assert victim.symbol not in run[layout.RETURNS].columns
+    [fate] = [one for one in run[layout.SELECTION].fates if one.symbol == victim.symbol]
+    assert fate.reason == "L0_RANGE"
+
+
+def test_a_walk_forward_passes_the_same_contracts(sandbox, monkeypatch):
+    request = sandbox.request(LONG)
+    known = market_of(request)
+
+    def decided():
+        return decide(known, request.profile, request.scanners)
+
+    best = decided().selection.winner_atoms[0]
+    with monkeypatch.context() as patch:
+        too_high(patch)
+        assert best not in decided().selection.winner_atoms
+    with monkeypatch.context() as patch:
+        wild(patch, best.symbol, 7.0)
+        assert best not in decided().selection.winner_atoms
+    with monkeypatch.context() as patch:
+        wild(patch, request.profile.benchmark, 7.0)
+        with pytest.raises(ContractError, match="benchmark is at fault"):
+            decided()
+    with monkeypatch.context() as patch:
+        honest = natural.synthetic
+        patch.setattr(natural, "synthetic", lambda *given: -honest(*given))
+        with pytest.raises(ContractError) as told:
+            decided()
+        assert told.value.code == "L3_LONG_MISMATCH"
+    with monkeypatch.context() as patch:
+        real = decision.optimize
+
+        def twice(*given, **how):
+            found = real(*given, **how)
+            for made in found.values():
+                made.weights[:] *= 2.0
+            return found
+
+        patch.setattr(decision, "optimize", twice)
+        with pytest.raises(ContractError, match="L4 broken by the decision"):
+            decided()
+
+
+@pytest.mark.parametrize(
+    ("weights", "cash", "code"),
+    [
+        ([0.3, 0.2], 0.5, None),
+        ([0.3, 0.2], 0.6, "L4_SUM"),
+        ([0.3, -0.1], 0.8, "L4_NEGATIVE"),
+        ([np.nan, 0.1], 0.9, "L4_NOT_FINITE"),
+        ([0.5, 0.0], 0.5, "L4_ATOM_CAP"),
+        ([0.38, 0.27], 0.35, "L4_CLUSTER_CAP"),
+        ([0.39, 0.2, 0.39], 0.02, "L4_BUDGET"),
+    ],
+)
+def test_the_rules_of_weights_on_arrays(weights, cash, code):
+    labels = [1, 1, 2][: len(weights)]
+    allowed = Polytope.build(len(weights), atom_cap=0.4, cluster_cap=0.6, labels=labels, budget=0.9)
+    found = [fault.code for fault in weight_faults("hrp", np.array(weights), cash, allowed)]
+    assert code in found if code else not found
