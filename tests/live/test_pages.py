@@ -134,7 +134,7 @@ def test_an_empty_page_in_the_middle_of_a_listings_life_is_no_end(tmp_path, exch
     assert empty
     lost = truth(exchange).join(held, on=["symbol", "open_time"], how="anti")
     assert lost.height == (0 if times == 1 else 100)
-    assert codes(report).keys() == ({"GAP_REPAIRED"} if times == 1 else {"LISTING_RESTARTED"})
+    assert ("GAP_REPAIRED" if times == 1 else "LISTING_RESTARTED") in codes(report)
 
 
 def test_pages_are_those_that_the_exchange_says(tmp_path, exchange, monkeypatch):

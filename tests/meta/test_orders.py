@@ -174,9 +174,94 @@ def test_an_entry_that_cannot_be_used_is_named_and_the_others_are_read(entry):
     assert list(found.unreadable) == ["BINANCE:TUSDT"]
 
 
+NOTIONAL = {"filterType": "MIN_NOTIONAL", "minNotional": "10"}
+MORE = [
+    NOTIONAL,
+    {"filterType": "NOTIONAL", "minNotional": "5", "maxNotional": "9000"},
+    {"filterType": "MARKET_LOT_SIZE", "minQty": "0", "maxQty": "100", "stepSize": "0"},
+    {"filterType": "MAX_POSITION", "maxPosition": "10"},
+    {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(item["filterType"], name) for item in ENTRY["filters"] + MORE for name in item if name != "filterType"],
+)
+def test_a_filter_that_is_there_without_its_number_costs_its_pair(kind, name):
+    whole = ENTRY | {"filters": ENTRY["filters"] + MORE}
+    spoilt = [{k: v for k, v in item.items() if (item["filterType"], k) != (kind, name)} for item in whole["filters"]]
+    other = whole | {"symbol": "ABUSDT", "baseAsset": "AB"}
+    found = parse_exchange_info(answered(whole | {"filters": spoilt}, other))
+    assert found.unreadable == {"BINANCE:TUSDT": f"{kind} has no {name}"}
+    assert list(found.rules) == ["BINANCE:ABUSDT"]
+
+
+def test_odd_entries_cost_themselves():
+    twice = [ENTRY | {"symbol": "ABUSDT", "baseAsset": "AB"}] * 3
+    good = [ENTRY | {"symbol": f"{base}USDT", "baseAsset": base} for base in ("C", "D", "E", "F", "G")]
+    found = parse_exchange_info(answered(ENTRY | {"filters": None}, *twice, None, {"status": "TRADING"}, 5, *good))
+    assert [*found.rules] == [f"BINANCE:{base}USDT" for base in ("C", "D", "E", "F", "G")]
+    assert found.unreadable["BINANCE:TUSDT"] == "its filters are no list of filters"
+    assert found.unreadable["BINANCE:ABUSDT"] == "it comes twice"
+    assert len(found.unreadable) == 5
+
+
+def perpetual(base, **changes):
+    """An entry as futures answer: their MIN_NOTIONAL says ``notional``, their MAX_NUM_ORDERS ``limit``."""
+    least = [{"filterType": "MAX_NUM_ORDERS", "limit": 200}, {"filterType": "MIN_NOTIONAL", "notional": "100"}]
+    named = {"symbol": f"{base}USDT", "baseAsset": base, "filters": ENTRY["filters"] + least}
+    return ENTRY | named | {"pair": f"{base}USDT", "contractType": "PERPETUAL", "marginAsset": "USDT"} | changes
+
+
+def without(entry, *names):
+    return {key: value for key, value in entry.items() if key not in names}
+
+
+NOT_SPOT = {
+    "futures of dollars": ({"futuresType": "U_MARGINED", **answered(perpetual("BTC"), perpetual("ETH"))}, "NOT_SPOT"),
+    "futures of coins": (
+        {
+            "symbols": [
+                perpetual("BTC", symbol="BTCUSD_PERP", pair="BTCUSD", quoteAsset="USD", contractStatus="TRADING"),
+                perpetual("BTC", symbol="BTCUSD_261225", pair="BTCUSD", quoteAsset="USD", contractType="NEXT_QUARTER"),
+            ],
+            "serverTime": 1670093826124,
+        },
+        "NOT_SPOT",
+    ),
+    "one perpetual among spot": (answered(ENTRY, perpetual("BTC")), "NOT_SPOT"),
+    "a cut answer": (answered(*(without(perpetual(b), "contractType", "marginAsset") for b in "ABC")), "UNREADABLE"),
+    "options": ({"optionContracts": [], "optionSymbols": [], **answered(ENTRY)}, "NOT_SPOT"),
+    "another exchange of the same form": (answered(*(ENTRY | {"filters": []} for _ in "A")), "UNREADABLE"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SPOT)
+def test_rules_that_are_not_of_the_spot_market_are_refused_as_a_whole(sealed, account, tmp_path, name):
+    answer, code = NOT_SPOT[name]
+    path = tmp_path / "info.json"
+    path.write_text(json.dumps(answer))
+    done = call(sealed, account, "--instruments", path, "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.exit_code, error["code"]) == (4, f"RULES_{code}")
+    assert "/api/v3/exchangeInfo" in error["hint"]
+    assert not (sealed.reports / "orders").exists() or "info" not in str(list((sealed.reports / "orders").iterdir()))
+
+
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b'{"symbols": []}', b"\x1f\x8bbroken", b"\xff\xfe", b'{"serverTime": 1, "symbols": [{}]}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"code": "0", "msg": "", "data": [{"instId": "BTC-USDT"}]}',
+        b'{"error": [], "result": {}}',
+        b'{"symbols": []}',
+        b"\x1f\x8bbroken",
+        b"\xff\xfe",
+        b'{"serverTime": 1, "symbols": [{}]}',
+    ],
 )
 def test_a_file_that_is_no_answer_is_a_source_error(tmp_path, data):
     path = tmp_path / "info.json"
@@ -994,6 +1079,30 @@ def test_a_lake_that_has_the_rules_serves_them_to_runs_that_are_pinned_to_it(sea
     assert told == {"from": "the run's pinned lake"}
     assert [one.code for one in of_run._findings(found, after.as_of, [], True)] == ["RULES_PARTIAL"]
     assert "INSTRUMENTS_UNKNOWN" in call(sealed, account).stderr  # the sealed run saw an earlier state
+
+
+def test_rules_of_another_exchange_are_refused_where_the_lake_knows_better(sealed, tmp_path):
+    def info(step, day=1, bases=("BTC", "ETH", "SOL", "XRP")):
+        lot = {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000", "stepSize": step}
+        entries = [
+            ENTRY | {"symbol": f"{base}USDT", "baseAsset": base, "filters": [ENTRY["filters"][0], lot]}
+            for base in bases
+        ]
+        return answered(*entries, time=1000 * int(dt.datetime(2023, 10, day, tzinfo=UTC).timestamp()))
+
+    head = Lake(sealed.path, "sample").record("instruments", parse_exchange_info(info("0.1")).frame()).head
+    origin = Origin.of(sealed, sleeve(sealed, tmp_path / "pinned", lake__head=head))
+    path = tmp_path / "info.json"
+    for step, refused in (("0.1", False), ("0.01", True)):
+        path.write_text(json.dumps(info(step, day=20)))
+        if refused:
+            with pytest.raises(UsageError, match="4 of 4 pairs have other steps") as caught:
+                of_run._rules(origin, path)
+            assert caught.value.code == "RULES_OF_ANOTHER_EXCHANGE"
+        else:
+            assert of_run._rules(origin, path)[1]["from"] == "file"
+    path.write_text(json.dumps(info("0.01", day=20, bases=("BTC", "ETH"))))  # two pairs may have changed
+    assert of_run._rules(origin, path)[1]["from"] == "file"
 
 
 def test_a_meta_portfolio_takes_costs_and_lake_from_the_sleeves_below_it(sealed, tmp_path):

@@ -16,7 +16,7 @@ import polars as pl
 from assay.base import files
 from assay.base.constants import Floats
 from assay.base.domain import DAY, INTERVALS, Instrument, format_instant
-from assay.base.errors import DataError, IntegrityError, UsageError
+from assay.base.errors import DataError, IntegrityError, SourceError, UsageError
 from assay.lake.snapshot import Snapshot, pin
 from assay.market.schema import INSTANT
 from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_prices
@@ -29,12 +29,15 @@ from assay.runs.home import Home, Status
 from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings.model import Costs, Universe
-from assay.sources.rules import RuleBook, read_exchange_info, rules_from_instruments
+from assay.sources.rules import RuleBook, TradingRules, read_exchange_info, rules_from_instruments
 
 STALE_DAYS = 10
 """How far back a last close is looked for; an older one is no price."""
 RULES_DAYS = 7
 """Distance in days between exchange rules and decision beyond which a reader is told."""
+_COMPARABLE = 90 * DAY
+"""Distance up to which rules of one exchange are still much the same."""
+_FEWEST_COMPARED = 3
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,9 @@ def _lake_returns(origin: Origin, symbols: Collection[str]) -> pl.DataFrame:
 
 def _rules(origin: Origin, path: Path | None) -> tuple[RuleBook, dict[str, str]]:
     if path is not None:
-        return read_exchange_info(path), {"from": "file", "sha256": files.sha256_file(path)}
+        book = read_exchange_info(path)
+        _check_exchange(book, origin, str(path))
+        return book, {"from": "file", "sha256": files.sha256_file(path)}
     table = origin.snapshot().instruments()
     if table is None:
         raise UsageError(
@@ -235,6 +240,30 @@ def _rules(origin: Origin, path: Path | None) -> tuple[RuleBook, dict[str, str]]
             code="INSTRUMENTS_UNKNOWN",
         )
     return rules_from_instruments(table, origin.as_of), {"from": "the run's pinned lake"}
+
+
+def _check_exchange(book: RuleBook, origin: Origin, where: str) -> None:
+    """Refuse rules of an exchange that is not the run's: its lake knows other steps of the same names, at that time."""
+    try:
+        table = origin.snapshot().instruments()
+        known = rules_from_instruments(table, origin.as_of).rules if table is not None else {}
+    except (DataError, UsageError, SourceError):
+        return  # the lake is gone, or knew nothing then: there is nothing to compare with
+    both = [s for s in book.rules.keys() & known.keys() if known[s].step_size and known[s].tick_size]
+    other = [s for s in sorted(both) if _steps(book.rules[s]) != _steps(known[s])]
+    recent = abs(book.valid_from - origin.as_of) < _COMPARABLE
+    if recent and len(both) >= _FEWEST_COMPARED and 2 * len(other) > len(both):
+        raise UsageError(
+            f"these are not the rules of the run's exchange: {len(other)} of {len(both)} pairs have other steps of "
+            f"price or quantity than in the run's lake, such as {other[0]}",
+            where=where,
+            hint="record the spot market's /api/v3/exchangeInfo at the exchange of the run, or leave --instruments out",
+            code="RULES_OF_ANOTHER_EXCHANGE",
+        )
+
+
+def _steps(rule: TradingRules) -> tuple[Decimal, Decimal]:
+    return rule.tick_size, rule.step_size
 
 
 def _left_out(names: Sequence[str], book: RuleBook, known: set[str]) -> frozenset[str]:

@@ -35,6 +35,11 @@ MOST_BYTES = 256 << 20
 
 _NUMBERS = ("tick_size", "step_size", "min_qty", "min_notional")
 """Rules that a lake's table has."""
+_NOT_SPOT = {
+    *("futuresType", "contractType", "contractStatus", "contractSize", "marginAsset", "deliveryDate", "underlyingType"),
+    *("optionContracts", "optionAssets", "optionSymbols", "expiryDate", "strikePrice"),
+}
+"""Fields of derivatives; no spot pair has one of them."""
 _HINT = "record it anew: curl -o exchangeInfo.json https://api.binance.com/api/v3/exchangeInfo"
 
 
@@ -159,23 +164,36 @@ def parse_exchange_info(answer: files.Json, where: str = "exchangeInfo") -> Rule
     ('BINANCE:TUSDT', Decimal('0.10'))
     """
     entries = answer.get("symbols") if isinstance(answer, dict) else None
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(answer, dict) or not isinstance(entries, list) or not entries:
         raise SourceError("this is not an answer of /api/v3/exchangeInfo: no symbols", where=where, hint=_HINT)
+    _check_spot(answer, entries, where)
     valid_from = _server_time(answer.get("serverTime"), where)
     rules: dict[str, TradingRules] = {}
     unreadable: dict[str, str] = {}
-    for entry in entries:
+    for number, entry in enumerate(entries):
         name = entry.get("symbol") if isinstance(entry, dict) else None
-        if not isinstance(name, str):
-            raise SourceError("an entry of symbols has no name", where=where, hint=_HINT)
-        symbol = f"{EXCHANGE}:{name}"
-        if symbol in rules or symbol in unreadable:
-            raise SourceError(f"{name} comes twice", where=where, hint=_HINT)
+        symbol = f"{EXCHANGE}:{name}" if isinstance(name, str) else f"entry {number} of symbols"
+        if rules.pop(symbol, None) is not None or symbol in unreadable:
+            unreadable[symbol] = "it comes twice"
+            continue
         try:
             rules[symbol] = _rules(entry)
-        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
             unreadable[symbol] = _why(error)
+    if len(unreadable) > len(rules):
+        name, why = next(iter(unreadable.items()))
+        what = f"{len(unreadable)} of {len(entries)} pairs have no rules of the spot market, such as {name}: {why}"
+        raise SourceError(what, where=where, hint=_HINT, code="RULES_UNREADABLE")
     return RuleBook(dict(sorted(rules.items())), valid_from, dict(sorted(unreadable.items())))
+
+
+def _check_spot(answer: Mapping[str, Any], entries: list[Any], where: str) -> None:
+    """Refuse the same endpoint's answer of futures and options, whose steps and minima are others."""
+    keys = {key for entry in entries if isinstance(entry, dict) for key in entry} | answer.keys()
+    found = sorted(keys & _NOT_SPOT)
+    if found:
+        what = f"these are rules of futures or options, not of the spot market: they have {', '.join(found)}"
+        raise SourceError(what, where=where, hint=_HINT, code="RULES_NOT_SPOT")
 
 
 def _why(error: Exception) -> str:
@@ -202,9 +220,10 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
         raise ValueError(f"the name has {fault}")
     if instrument.exchange_symbol != entry["symbol"]:
         raise ValueError(f"base {instrument.base} and quote {instrument.quote} do not make this name")
+    if not isinstance(entry["filters"], list) or not all(isinstance(item, dict) for item in entry["filters"]):
+        raise ValueError("its filters are no list of filters")
     filters = {str(item["filterType"]): item for item in entry["filters"]}
     lot, price = filters["LOT_SIZE"], filters["PRICE_FILTER"]
-    market, position = filters.get("MARKET_LOT_SIZE", {}), filters.get("MAX_POSITION", {})
     return TradingRules(
         instrument=instrument,
         status=str(entry["status"]),
@@ -216,11 +235,11 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
         step_size=_positive(lot, "stepSize"),
         min_qty=_number(lot, "minQty"),
         max_qty=_number(lot, "maxQty"),
-        market_step=_number(market, "stepSize", OFF),
-        market_min_qty=_number(market, "minQty", OFF),
-        market_max_qty=_number(market, "maxQty", OFF),
-        max_position=_number(position, "maxPosition", OFF),
-        max_orders=int(filters.get("MAX_NUM_ORDERS", {}).get("maxNumOrders", 0)),
+        market_step=_optional(filters, "MARKET_LOT_SIZE", "stepSize"),
+        market_min_qty=_optional(filters, "MARKET_LOT_SIZE", "minQty"),
+        market_max_qty=_optional(filters, "MARKET_LOT_SIZE", "maxQty"),
+        max_position=_optional(filters, "MAX_POSITION", "maxPosition"),
+        max_orders=int(_optional(filters, "MAX_NUM_ORDERS", "maxNumOrders")),
         **_notional(filters),
     )
 
@@ -228,20 +247,25 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
 def _notional(filters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Read ``NOTIONAL``, which took the place of ``MIN_NOTIONAL`` in 2023; where both are there, both hold."""
     new, old = filters.get("NOTIONAL", {}), filters.get("MIN_NOTIONAL", {})
-    least = max(_number(new, "minNotional", OFF), _number(old, "minNotional", OFF))
     return {
-        "min_notional": least,
-        "max_notional": _number(new, "maxNotional", OFF),
+        "min_notional": max(_optional(filters, name, "minNotional") for name in ("NOTIONAL", "MIN_NOTIONAL")),
+        "max_notional": _optional(filters, "NOTIONAL", "maxNotional"),
         "min_to_market": bool(new.get("applyMinToMarket", False) or old.get("applyToMarket", False)),
         "max_to_market": bool(new.get("applyMaxToMarket", False)),
     }
 
 
-def _number(source: Mapping[str, Any], name: str, default: Decimal | None = None) -> Decimal:
-    value = source[name] if default is None else source.get(name, default)
-    number = Decimal(str(value))
+def _optional(filters: Mapping[str, Mapping[str, Any]], kind: str, name: str) -> Decimal:
+    """Read a number of a filter that need not be there; one that is there without its number is no spot filter."""
+    return _number(filters[kind], name) if kind in filters else OFF
+
+
+def _number(source: Mapping[str, Any], name: str) -> Decimal:
+    if name not in source:
+        raise ValueError(f"{source.get('filterType')} has no {name}")
+    number = Decimal(str(source[name]))
     if not number.is_finite() or number < 0:
-        raise ValueError(f"{name} is {value}")
+        raise ValueError(f"{name} is {source[name]}")
     return number
 
 
