@@ -7,17 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
+from exchange_server import Response
 from hypothesis import given
 from hypothesis import strategies as st
 from live_lakes import few_coins
+from live_world import COINS, LocalExchange, small
 from typer.testing import CliRunner
 
 from assay.base.domain import DAY, UTC
 from assay.base.errors import DiskError, SourceError, UsageError
 from assay.cli import app, schedule
 from assay.cli.schedule import Scheduler, Stopped, alone, next_due, read_period
+from assay.runs.home import Home
+from assay.settings import load
 from assay.settings.model import Schedule
 
 START = dt.datetime(2024, 3, 1, 13, 37, 11, tzinfo=UTC)
@@ -110,6 +115,123 @@ def test_a_round_without_the_screener_failed_though_its_bars_came():
     lines = play(lambda _clock, _check: {"outcome": "failed", "code": "SCREENER_LIMITED", "added": 3}, 2)
     assert lines[0]["outcome"] == "failed"
     assert (lines[0]["added"], lines[0]["failures"]) == (3, 1)
+
+
+def test_late_bars_are_asked_for_again_within_the_hour_until_they_are_there():
+    there = dt.datetime(2024, 3, 2, 0, 20, tzinfo=UTC)
+
+    def work(clock, _check):
+        return {"complete": not dt.datetime(2024, 3, 2, tzinfo=UTC) <= clock.time < there}
+
+    lines = play(work, 8)
+    midnight = dt.datetime(2024, 3, 2, 0, 0, tzinfo=UTC)
+    assert begun(lines)[1:6] == [midnight + minutes * MINUTE for minutes in (5, 6, 8, 12, 20)]
+    assert begun(lines)[6] == midnight + DAY + 5 * MINUTE
+    assert [line["outcome"] for line in lines[:-1]] == ["ok"] * 8
+    assert "failures" not in lines[1]
+
+
+def test_a_pair_that_stays_late_is_asked_for_each_hour_and_a_new_close_begins_anew():
+    lines = play(lambda _clock, _check: {"complete": False}, 60)
+    gaps = [(b - a) / MINUTE for a, b in zip(begun(lines), begun(lines)[1:], strict=False)]
+    assert max(gaps) <= 60
+    close = begun(lines).index(dt.datetime(2024, 3, 2, 0, 5, tzinfo=UTC))
+    assert gaps[close : close + 4] == [1, 2, 4, 8]
+
+
+def test_only_regular_rounds_and_failed_ones_ask_the_screener():
+    did = iter([{"complete": False}, {"complete": False}, {"outcome": "failed", "complete": False}, {}, {}])
+    clock, again = FakeClock(5), []
+    made = Scheduler(DAY, Schedule(), lambda _check: again.append(made.again) or next(did), clock, lambda _told: None)
+    made.run()
+    assert again == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("seconds", [6900, 90_000, 300_000])
+def test_a_ban_is_waited_out_even_past_the_next_close(seconds):
+    bans = iter([SourceError("banned", where="binance", code="SOURCE_BANNED", retry_after=float(seconds))])
+
+    def work(_clock, _check):
+        for ban in bans:
+            raise ban
+        return {}
+
+    lines = play(work, 2)
+    assert begun(lines) == [START, START + dt.timedelta(seconds=seconds)]
+    assert (lines[0]["code"], lines[0]["retry_after"], lines[1]["outcome"]) == ("SOURCE_BANNED", seconds, "ok")
+
+
+def test_a_screener_that_wants_to_be_left_alone_is_so():
+    lines = play(lambda _clock, _check: {"outcome": "failed", "code": "SCREENER_LIMITED", "retry_after": 5000.0}, 2)
+    assert begun(lines)[1] - START == dt.timedelta(seconds=5000)
+
+
+def test_a_short_wait_that_was_asked_for_shortens_no_patience():
+    def work(_clock, _check):
+        raise SourceError("banned", where="binance", code="SOURCE_BANNED", retry_after=7.0)
+
+    assert begun(play(work, 2))[1] - START == MINUTE
+
+
+def played_on(exchange, home, monkeypatch, start, until):
+    """Let the schedule run on the exchange's own clock; return its lines, each with the requests of its round."""
+    world, lines = exchange.world, []
+
+    class Clock(FakeClock):
+        def now(self):
+            return dt.datetime.fromtimestamp(world.now / 1000, UTC)
+
+        def wait(self, due):
+            if due >= until:
+                raise Stopped
+            world.now = int(due.timestamp() * 1000)
+
+    def tell(told):
+        lines.append(told | {"asked": len(exchange.log)})
+        exchange.log.clear()
+
+    monkeypatch.setenv("ASSAY_BINANCE_URL", exchange.url)
+    monkeypatch.setenv("ASSAY_LIVE__BACKOFF", "0.01")
+    world.now = int(start.timestamp() * 1000)
+    catalog = load()
+    work = partial(schedule._work, Home(home), catalog, "binance", False)
+    Scheduler(DAY, catalog.schedule(), work, Clock(0), tell).run()
+    return lines
+
+
+def test_two_late_bars_and_a_ban_at_the_local_exchange(tmp_path, monkeypatch):
+    close = dt.datetime(2023, 12, 2, tzinfo=UTC)
+    with LocalExchange(small("2023-12-02", COINS[:4])) as exchange:
+        world, klines, answer = exchange.world, exchange.world.klines, exchange._answer
+        there = {COINS[1]: close + 6 * MINUTE, COINS[2]: close + 20 * MINUTE}
+        banned = (close + DAY, close + DAY + 2 * HOUR)
+
+        def late(name, *arguments):
+            rows = klines(name, *arguments)
+            waiting = world.now < there.get(name, close).timestamp() * 1000
+            return [row for row in rows if not waiting or row[0] < world.today - DAY // dt.timedelta(milliseconds=1)]
+
+        def banning(request):
+            now = dt.datetime.fromtimestamp(world.now / 1000, UTC)
+            if banned[0] <= now < banned[1]:
+                left = str(int((banned[1] - now).total_seconds()))
+                return Response(b'{"code":-1003,"msg":"banned"}', 418, {"Retry-After": left})
+            return answer(request)
+
+        world.klines, exchange._answer = late, banning
+        lines = played_on(exchange, tmp_path, monkeypatch, close + 5 * MINUTE, close + 2 * DAY)
+    told = [(line["at"][11:16], line.get("complete"), line.get("findings", {}).get("BARS_LATE")) for line in lines[:5]]
+    assert told == [
+        ("00:05", False, 2),
+        ("00:06", False, 1),
+        ("00:08", False, 1),
+        ("00:12", False, 1),
+        ("00:20", True, None),
+    ]
+    ban, after = lines[5:7]
+    assert (ban["code"], ban["asked"], ban["retry_after"]) == ("SOURCE_BANNED", 1, 6900.0)
+    assert (after["at"], after["outcome"], after["complete"]) == ("2023-12-03T02:00:00Z", "ok", True)
+    assert [line["at"][11:16] for line in lines[2:4] if not line["added"]] == ["00:08", "00:12"]
 
 
 def test_what_was_asked_wrongly_ends_the_schedule():

@@ -68,6 +68,8 @@ class AssayError(Exception):
         What to do next.
     code : str, optional
         Stable name of the reason; defaults to the class's own.
+    retry_after : float
+        Seconds for which who refused wants to be left alone; 0 where it did not say.
 
     Examples
     --------
@@ -78,12 +80,15 @@ class AssayError(Exception):
     default_code: ClassVar[str] = "ASSAY"
     exit_code: ClassVar[Exit] = Exit.INTERNAL
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "", code: str | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str = "", hint: str = "", code: str | None = None, retry_after: float = 0.0
+    ) -> None:
         super().__init__(redacted(what))
         self.what = redacted(what)
         self.where = redacted(where)
         self.hint = redacted(hint)
         self.code = code or self.default_code
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         place = f" [{self.where}]" if self.where else ""
@@ -92,7 +97,7 @@ class AssayError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes hand errors back; the default loses keyword-only arguments.
-        return _rebuild, (type(self), self.what, self.where, self.hint, self.code)
+        return _rebuild, (type(self), self.what, self.where, self.hint, self.code, self.retry_after)
 
     def as_dict(self) -> dict[str, str | int]:
         """Return the error as a JSON object for ``--json`` and the ledger."""
@@ -105,8 +110,8 @@ class AssayError(Exception):
         }
 
 
-def _rebuild(kind: type[AssayError], what: str, where: str, hint: str, code: str) -> AssayError:
-    return kind(what, where=where, hint=hint, code=code)
+def _rebuild(kind: type[AssayError], what: str, where: str, hint: str, code: str, retry_after: float) -> AssayError:
+    return kind(what, where=where, hint=hint, code=code, retry_after=retry_after)
 
 
 class UsageError(AssayError):

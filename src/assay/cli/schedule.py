@@ -1,8 +1,9 @@
 """``assay ingest --every``: phase 1 after each close, in one process, for as long as it is let.
 
 Rounds are due at fixed instants, multiples of the period since 1970 plus a grace, whatever a round took: there is no
-drift. A round that fails is tried again, later and later, and never past the next instant. A signal ends the schedule
-between two stages of a round, before anything is written, or at once while it waits.
+drift. A round that fails, or that lacks bars which are due, is tried again, later and later, and never past the next
+instant; who refuses and says for how long is left alone for as long. A signal ends the schedule between two stages of a
+round, before anything is written, or at once while it waits.
 """
 
 from __future__ import annotations
@@ -120,6 +121,11 @@ class Scheduler:
     clock: WallClock
     tell: Callable[[dict[str, Any]], None]
     failures: int = 0
+    """Rounds in a row that failed."""
+    late: int = 0
+    """Rounds since the last regular one, with it, that went well and lack bars that are due."""
+    again: bool = False
+    """The present round comes before its time, only for what was late."""
 
     def run(self) -> None:
         """Work at once, then at every instant that is due; return when stopped."""
@@ -139,23 +145,30 @@ class Scheduler:
         except UsageError:
             raise  # no repetition mends what was asked for
         except AssayError as error:
-            self.failures += 1
-            told |= {"outcome": "failed", "code": error.code, "what": str(error), "failures": self.failures}
-        else:
-            failed = did.get("outcome") == "failed"
-            self.failures = self.failures + 1 if failed else 0
-            told |= {"outcome": "ok"} | did | ({"failures": self.failures} if failed else {})
+            did = _refused(error) | {"outcome": "failed"}
+        failed = did.get("outcome") == "failed"
+        self.failures = self.failures + 1 if failed else 0
+        self.late = 0 if failed or did.get("complete", True) else 1 + self.late * self.again
+        told |= {"outcome": "ok"} | did | ({"failures": self.failures} if failed else {})
         ended = self.clock.now()
-        due = self._due(ended)
+        due = self._due(ended, did.get("retry_after", 0.0))
         self.tell(told | {"seconds": round((ended - began).total_seconds(), 1), "next": format_instant(due)})
         return due
 
-    def _due(self, ended: dt.datetime) -> dt.datetime:
-        regular = next_due(ended, self.period, dt.timedelta(seconds=self.settings.grace))
-        if not self.failures:
-            return regular
-        patience = min(self.settings.retry * 2.0 ** min(self.failures - 1, 30), self.settings.retry_limit)
-        return min(regular, ended + dt.timedelta(seconds=patience))
+    def _due(self, ended: dt.datetime, retry_after: float) -> dt.datetime:
+        """Return when the next round is due; nobody is asked before it may be."""
+        due = regular = next_due(ended, self.period, dt.timedelta(seconds=self.settings.grace))
+        if times := self.failures or self.late:
+            patience = min(self.settings.retry * 2.0 ** min(times - 1, 30), self.settings.retry_limit)
+            due = min(due, ended + dt.timedelta(seconds=patience))
+        self.again = self.late > 0 and due < regular
+        return max(due, ended + dt.timedelta(seconds=retry_after))
+
+
+def _refused(error: AssayError) -> dict[str, Any]:
+    """Return what a round tells of an error."""
+    after = {"retry_after": error.retry_after} if error.retry_after else {}
+    return {"code": error.code, "what": str(error), **after}
 
 
 @contextmanager
@@ -183,11 +196,13 @@ def every(home: Home, catalog: Catalog, source: str, scan: bool, period: str, as
     clock = WallClock()
 
     def work(check: Callable[[], None]) -> dict[str, Any]:
-        return _work(home, catalog, source, scan, check)
+        # Where only bars are late the screener has answered.
+        return _work(home, catalog, source, scan and not scheduler.again, check)
 
     tell = _tell_json if as_json else _tell_text
+    scheduler = Scheduler(read_period(period), catalog.schedule(), work, clock, tell)
     with alone(home.path), clock.listening():
-        Scheduler(read_period(period), catalog.schedule(), work, clock, tell).run()
+        scheduler.run()
     return int(Exit.INTERRUPTED) if clock.signal == signal.SIGINT else int(Exit.OK)
 
 
@@ -202,13 +217,17 @@ def _work(home: Home, catalog: Catalog, source: str, scan: bool, check: Callable
 
 
 def _did(phase: Phase, fallback: bool) -> dict[str, Any]:
+    from assay.sources.loading import INCOMPLETE
+
     bars = phase.bars
+    findings = {finding.code: finding.count for finding in bars.findings}
     told: dict[str, Any] = {
         "head": bars.head,
         "last_close": format_instant(bars.last_close),
         "added": bars.added,
         "repaired": bars.repaired,
-        "findings": {finding.code: finding.count for finding in bars.findings} if bars.changed else {},
+        "complete": INCOMPLETE.isdisjoint(findings),
+        "findings": findings,
         **bars.cost,
     }
     if phase.superset is not None:
@@ -216,7 +235,7 @@ def _did(phase: Phase, fallback: bool) -> dict[str, Any]:
     if phase.reconciliation is not None:
         told |= {"compared": phase.reconciliation.compared, "agree": phase.reconciliation.equal}
     if phase.scan_error is not None:
-        told |= {"code": phase.scan_error.code, "what": str(phase.scan_error)}
+        told |= _refused(phase.scan_error)
         told |= {} if fallback else {"outcome": "failed"}
     return told
 
@@ -234,5 +253,5 @@ def _tell_text(told: dict[str, Any]) -> None:
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ",".join(f"{name}:{number}" for name, number in value.items()) or "none"
-    text = str(value)
+    text = str(value) if not isinstance(value, bool) else "yes" if value else "no"
     return json.dumps(text, ensure_ascii=False) if " " in text else text

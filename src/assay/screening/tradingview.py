@@ -238,7 +238,9 @@ class ScreenerClient:
         if not fault.passing or attempt >= self.settings.attempts or fault.after > self.settings.patience:
             tries = f", {attempt} attempts" if attempt > 1 else ""
             where = f"{self.settings.address}{PATH}{tries}"
-            raise SourceError(fault.what, where=where, hint=fault.hint, code=fault.code) from fault
+            raise SourceError(
+                fault.what, where=where, hint=fault.hint, code=fault.code, retry_after=fault.after
+            ) from fault
         self._sleep(wait)
 
     def _pages(self, client: httpx.Client, name: str, scanner: Scanner) -> ScanResponse:

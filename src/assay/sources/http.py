@@ -29,6 +29,8 @@ _MARGIN = 0.02
 _LONGEST_MARGIN = 0.5
 """Seconds."""
 _LONGEST_BACKOFF = 30.0
+_SHORTEST_BAN = 120.0
+"""Seconds, for a ban that does not say how long it is."""
 
 TROUBLES = {
     "RATE_LIMITED": "answers said that requests came too fast (429); they were sent again when the exchange allowed it",
@@ -257,6 +259,7 @@ class Asker:
                 hint="what was fetched is kept: try again later, the next ingest goes on from there; "
                 "look for other programs at this address that ignore 429",
                 code="SOURCE_BANNED",
+                retry_after=_SHORTEST_BAN if told is None else told,
             )
         if told is not None or met.kind in ("BANNED", "RATE_LIMITED"):
             self.limiter.pause(min(2.0**attempt if told is None else max(told, backoff), self.access.patience))

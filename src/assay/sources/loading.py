@@ -45,6 +45,9 @@ MEANINGS = {
 }
 """What each code of the loader means; those of retries begin with ``RETRY_``."""
 
+INCOMPLETE = frozenset({"BARS_LATE", "SYMBOL_FAILED", "FILE_FAILED", "HOLES_UNASKED"})
+"""Codes of what is due and did not come, so that asking again soon may bring it."""
+
 
 def finding(code: str, names: Collection[str] = (), count: int | None = None) -> list[Finding]:
     """Return the finding of a code as a list; none where nothing was counted."""
