@@ -192,7 +192,7 @@ class FinishedRun:
     @property
     def status(self) -> Status:
         """State, step and error."""
-        return Status.read(self.path).seen()
+        return Status.shown(self.path)
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -133,7 +134,7 @@ def test_changes_are_told_as_they_come(tmp_path: Path) -> None:
         a_status(home, "two", state="VALID", step=15)
         wait(lambda: said("two", "VALID", 15))
         (home / "runs/two/run_status.json").unlink()
-        (home / "runs/two").rmdir()
+        shutil.rmtree(home / "runs/two")
         wait(lambda: any("two" in update["gone"] for update in told))
         headers = {"Last-Event-ID": missed}
         with httpx.stream("GET", f"{served.address}/events", headers=headers, timeout=120) as stream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_elsewhere_a_line_is_printed_for_each_change(tmp_path: Path) -> None:
     told = looks(run_list, shown, stream)
     assert [line.split("  ")[1:3] for line in told] == [["two", "VALID"], ["one", "FAILED DATA"]]
     (tmp_path / "runs/two/run_status.json").unlink()
-    (tmp_path / "runs/two").rmdir()
+    shutil.rmtree(tmp_path / "runs/two")
     assert looks(run_list, shown, stream) == [f"{LONG}  two  GONE"]
 
 

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import rfc8785
 
@@ -243,8 +243,29 @@ def canonical_json(value: Json) -> bytes:
     return rfc8785.dumps(value)
 
 
+@contextmanager
+def _regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a plain file to be read; a pipe, a device, a link or a folder is refused without being opened."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            # Without following and waiting: what has the name may be another thing by now.
+            with open(path, "rb", opener=lambda name, how: os.open(name, how | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if stat.S_ISREG(mode):
+                    yield file
+                    return
+    except FileNotFoundError:
+        raise IntegrityError("file is missing", where=str(path), hint="the run is incomplete; resume it") from None
+    except OSError as error:
+        what = f"file cannot be read: {error.strerror}"
+        raise IntegrityError(what, where=str(path), hint="mend its permissions") from error
+    kind = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
+    raise IntegrityError(f"file cannot be read: it is {kind}", where=str(path), hint="run: assay verify")
+
+
 def read(path: Path, largest: int | None = None) -> bytes:
-    """Read a plain file; what is none (a pipe, a device, a link, a folder) is refused without being opened.
+    """Read a plain file.
 
     Parameters
     ----------
@@ -255,29 +276,21 @@ def read(path: Path, largest: int | None = None) -> bytes:
     Raises
     ------
     IntegrityError
-        If it is missing, is no plain file, is too large or cannot be read.
+        If it is missing, is a link or no regular file (which is not opened), is too large, or cannot be read.
     """
-    fault = "a symbolic link"
-    try:
-        mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode):
-            fault = "no regular file"
-        if stat.S_ISREG(mode):
-            # Without waiting and following: what has the name may be another thing by now.
-            with open(
-                path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-            ) as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    data = file.read(-1 if largest is None else largest + 1)
-                    if largest is None or len(data) <= largest:
-                        return data
-                    fault = f"larger than {largest} bytes"
-    except FileNotFoundError:
-        raise IntegrityError("file is missing", where=str(path), hint="the run is incomplete; resume it") from None
-    except OSError as error:
-        what = f"file cannot be read: {error.strerror}"
-        raise IntegrityError(what, where=str(path), hint="mend its permissions") from error
-    raise IntegrityError(f"file cannot be read: it is {fault}", where=str(path), hint="run: assay verify")
+    with _regular(path) as file:
+        data = file.read(-1 if largest is None else largest + 1)
+    if largest is not None and len(data) > largest:
+        what = f"file cannot be read: it is larger than {largest} bytes"
+        raise IntegrityError(what, where=str(path), hint="run: assay verify")
+    return data
+
+
+def tail(path: Path, size: int) -> bytes:
+    """Read the last bytes of a plain file; IntegrityError as of :func:`read`."""
+    with _regular(path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        return file.read(size)
 
 
 def read_json(path: Path) -> Json:

@@ -115,7 +115,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
 def _valid(home: Home, name: str) -> Path:
     """Return the directory of a run whose weights can be trusted."""
     folder = home.run(name)
-    state = Status.read(folder).seen().state
+    state = Status.shown(folder).state
     if state != "VALID":
         raise UsageError(f"the run is {state}", where=folder.name, hint="orders are made from valid runs only")
     verdict = verify(folder, registry=home.registry)

@@ -1,7 +1,7 @@
 """Statuses of all runs in a home folder, cheap to look at again and again.
 
-A file is read again only when its inode, size or modification time differs, so that a look at 500 runs costs 500 calls
-of ``stat``. What is held is one small row for each run that is there.
+A file is read again only when its inode, size or modification time differs, so that a look at 500 runs costs 1000
+calls of ``stat``. What is held is one small row for each run that is there.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Update:
 class _Seen:
     """What is remembered of one run."""
 
-    stamp: Stamp | None
+    stamp: tuple[Stamp | None, Stamp | None]
+    """Of status and ledger."""
     status: Status | None
     row: Row
 
@@ -185,7 +186,7 @@ class RunList:
     def _look(self, name: str) -> bool:
         folder = self.home.runs / name
         seen, before = self._seen.get(name), None
-        stamp = stamp_of(folder / layout.STATUS)
+        stamp = stamp_of(folder / layout.STATUS), stamp_of(folder / layout.LEDGER)
         if seen is not None:
             before = seen.row
         if seen is None or seen.stamp != stamp:
@@ -221,7 +222,7 @@ def _read(folder: Path) -> tuple[Status | None, Row]:
     if stamp_of(folder / layout.STATUS) is None:
         return None, replace(blank, state=ABSENT, stage="no run_status.json yet")
     try:
-        status = Status.read(folder)
+        status = Status.read(folder).backed(folder)
     except IntegrityError as error:
         return None, replace(blank, stage="run_status.json is damaged", what=error.what)
     reason = status.error or {}

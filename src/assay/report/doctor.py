@@ -425,7 +425,7 @@ def _runs(home: Home) -> Iterator[Issue]:
             yield from _orphan(folder)
             continue
         try:
-            status = Status.read(folder).seen()
+            status = Status.shown(folder)
         except IntegrityError as error:
             what = f"its status cannot be read: {error}"
             yield Issue("INTEGRITY", "RUN_UNREADABLE", name, what, f"assay verify {name}")
@@ -435,11 +435,12 @@ def _runs(home: Home) -> Iterator[Issue]:
             what = f"its process is gone; it had come to {status.stage}"
             yield Issue("ACTION", "RUN_DEAD", name, what, resume if (folder / MANIFEST).is_file() else "")
         elif status.state == "VALID" and name not in entered:
-            if (folder / LEDGER).is_file():
-                yield Issue("ACTION", "RUN_NOT_ENTERED", name, "it is sealed and not in the registry", resume)
-            else:
-                what = "it says VALID and has no ledger"
-                yield Issue("INTEGRITY", "RUN_WITHOUT_LEDGER", name, what, f"assay verify {name}")
+            yield Issue("ACTION", "RUN_NOT_ENTERED", name, "it is sealed and not in the registry", resume)
+        elif status.state != "VALID" and Status.read(folder).state == "VALID":
+            there = (folder / LEDGER).is_file()
+            what = f"it says VALID and has no {'seal' if there else 'ledger'}"
+            code = "RUN_NOT_SEALED" if there else "RUN_WITHOUT_LEDGER"
+            yield Issue("INTEGRITY", code, name, what, f"assay verify {name}")
 
 
 def _orphan(folder: Path) -> Iterator[Issue]:

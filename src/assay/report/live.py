@@ -28,7 +28,7 @@ def statuses(folders: Sequence[Path]) -> list[Status]:
     found = []
     for folder in folders:
         try:
-            found.append(Status.read(folder).seen())
+            found.append(Status.shown(folder))
         except IntegrityError:
             continue  # claimed a moment ago, or not a run of this version
     return found

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import os
 import platform
@@ -26,8 +27,15 @@ from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import DiskError, IntegrityError, UsageError
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
+from assay.runs.ledger import broken, read_ledger
+from assay.runs.verify import Story
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SEAL = re.compile(
+    rb'"profile":"((?:[^"\\]|\\.)*)","signature":(?:null|\{[^{}]*\}),"verdict":"([A-Z]+)"\},'
+    rb'"kind":"seal","prev":"[0-9a-f]{64}","seq":\d+,"time":"[^"\\]*"\}\n\Z'
+)
+"""End of a canonical line: one brace closes it, so that no value within can look like this."""
 FINAL_STATES = frozenset({"VALID", "FAILED", "INTERRUPTED"})
 
 
@@ -215,6 +223,48 @@ class Status:
         if self.error is not None and not (isinstance(self.error, dict) and isinstance(self.error.get("code"), str)):
             raise ValueError("the error is no object with a code")
 
+    @classmethod
+    def shown(cls, folder: Path) -> Self:
+        """Return the status of a run as it is shown: as far as ledger and seal back it, and DEAD without its process.
+
+        Raises
+        ------
+        IntegrityError
+            If it cannot be read.
+        """
+        return cls.read(folder).backed(folder).seen()
+
+    def backed(self, folder: Path) -> Self:
+        """Return what seal and ledger say where the status, which nothing protects, says otherwise.
+
+        A look at the last line tells a seal; the whole ledger is read only where it contradicts. Whether the seal is
+        genuine is for the verifier to say.
+        """
+        sealed = _sealed(folder / LEDGER)
+        if sealed == (self.profile, self.state) or (sealed is None and self.state != "VALID"):
+            return replace(self, run_id=folder.name)
+        try:
+            entries = read_ledger(folder / LEDGER)
+            if problems := Story(entries).problems:
+                raise broken(folder / LEDGER, problems[0])
+        except IntegrityError as error:
+            return replace(self, run_id=folder.name, state="FAILED", error=error.as_dict())
+        told = [entry.body for entry in entries if entry.kind in ("intent", "outcome")]
+        last = told[-1] if told else {}
+        profile = str(entries[0].body["profile"]) if entries else self.profile
+        fault = last["error"] if isinstance(last.get("error"), dict) else None
+        if sealed is not None:
+            (profile, state), fault = sealed, None
+        elif fault is not None and str(fault.get("what")).startswith(KeyboardInterrupt.__name__):
+            state, fault = "INTERRUPTED", None
+        elif fault is not None:
+            state, fault = "FAILED", {**fault, "code": str(fault.get("code"))}
+        else:
+            state = "RUNNING"  # or dead, which its process tells
+        step = int(last.get("step", 0))
+        stage = f"Step {step}: {last['name'].replace('_', ' ').title()}" if last else "Waiting"
+        return replace(self, run_id=folder.name, profile=profile, state=state, step=step, stage=stage, error=fault)
+
     def seen(self) -> Self:
         """Return the status as an onlooker sees it: a run whose process is gone is DEAD.
 
@@ -231,6 +281,15 @@ class Status:
     def same_process(self, other: Self) -> bool:
         """Tell whether two statuses were written by one process."""
         return (self.host, self.pid, self.pid_started) == (other.host, other.pid, other.pid_started)
+
+
+def _sealed(ledger: Path) -> tuple[str, str] | None:
+    """Return profile and verdict of the seal that ends a ledger, by its last bytes; None where there is none."""
+    try:
+        found = _SEAL.search(files.tail(ledger, 4096))
+    except IntegrityError:
+        return None
+    return (json.loads(b'"%b"' % found[1]), found[2].decode()) if found else None
 
 
 def sweep(folder: Path) -> None:
