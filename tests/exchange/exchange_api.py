@@ -2,8 +2,9 @@
 
 Faults that it knows, for klines: ``duplicate`` (a row twice), ``conflict`` (twice, with different closes), ``missing``
 (a row in the middle), ``unordered``, ``forming`` (the bar of today, though it was not asked for), ``columns`` (a column
-less), ``more_columns``, ``types`` (an object for an array), ``impossible`` (high below low), ``empty``, ``gone``
-(the pair is unknown). For exchangeInfo: ``shrunk`` (half of the pairs), ``filters`` (the first pair lacks LOT_SIZE).
+less), ``more_columns``, ``odd_time`` and ``odd_number`` (of one row), ``types`` (an object for an array),
+``impossible`` (high below low), ``empty``, ``gone`` (the pair is unknown). For exchangeInfo: ``shrunk`` (half of the
+pairs), ``filters`` (the first pair lacks LOT_SIZE), ``maintenance``.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ def _spoilt(kind: str, rows: list[Row], world: World, name: str) -> Any:
         return [*rows, world.rows[name].get(world.today) or _today(rows[-1], world.today)]
     if kind == "columns":
         return [row[:11] for row in rows]
+    if kind in ("odd_time", "odd_number"):
+        odd = [None, *rows[middle][1:]] if kind == "odd_time" else [*rows[middle][:4], "n/a", *rows[middle][5:]]
+        return [*rows[:middle], odd, *rows[middle + 1 :]]
     if kind == "more_columns":
         return [[*row[:5], "0", *row[5:]] for row in rows]
     if kind == "impossible":
@@ -78,6 +82,8 @@ def _today(row: Row, opened: int) -> Row:
 
 def _info(server: Server, world: World, request: Request) -> Response:
     kind = request.fault.kind if request.fault else ""
+    if kind == "maintenance":
+        return Response.json({"status": 1, "msg": "system maintenance"})
     entries = [_entry(pair, world.status(pair)) for pair in world.listed()]
     if kind == "shrunk":
         entries = entries[::2]

@@ -223,6 +223,23 @@ def test_an_exchange_that_cannot_be_asked_for_holes_ends_nothing_and_is_asked_th
     check_asks_nothing(tmp_path, exchange)
 
 
+def test_a_listing_that_is_not_there_costs_its_pair(tmp_path, exchange):
+    [(method, path, handler, weight)] = [route for route in exchange._routes if route[1] == "/"]
+
+    def listing(request):
+        lost = "ADAUSDT" in request.query["prefix"]
+        return Response(b"<Error/>", 404, content_type="application/xml") if lost else handler(request)
+
+    exchange._routes.insert(0, (method, path, listing, weight))
+    lake, report = load(tmp_path, exchange)
+    assert codes(report)["SYMBOL_FAILED"].names == [ADA]
+    assert stored(lake).equals(exchange.world.truth("BTCUSDT"))
+    exchange._routes.insert(0, (method, path, lambda _: Response(b"<Error/>", 404), weight))
+    with pytest.raises(SourceError, match="cannot be listed") as caught:
+        load(tmp_path, exchange)
+    assert (caught.value.code, caught.value.exit_code) == ("SOURCE_UNREACHABLE", 4)
+
+
 def test_files_that_are_listed_and_not_there_cost_themselves(tmp_path, exchange):
     for month in ("01", "02", "03"):
         exchange.fail(Fault("lost_zip", f"/{FILE.replace('2023-02', f'2023-{month}')}", times=None))

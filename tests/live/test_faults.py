@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from exchange_server import Fault
+from exchange_server import Fault, Response
 from exchange_world import Pair
 from live_world import COINS, LocalExchange, codes, command, quiet_after, small, source, stored, sync
 
@@ -58,8 +58,9 @@ PUT_ASIDE = {
 ENDS = {
     "a long ban": (Fault("418", KLINES, retry_after=7200), "SOURCE_BANNED"),
     "a ban without an end": (Fault("418", KLINES, retry_after=None), "SOURCE_BANNED"),
-    "a column less": (klines("columns"), "SOURCE_SCHEMA"),
-    "a column more": (klines("more_columns"), "SOURCE_SCHEMA"),
+    "a column less": (Fault("columns", KLINES, times=None), "SOURCE_SCHEMA"),
+    "a column more": (Fault("more_columns", KLINES, times=None), "SOURCE_SCHEMA"),
+    "maintenance for ever": (Fault("maintenance", INFO, times=None), "SOURCE_UNREACHABLE"),
     "5xx for ever": (Fault("5xx", times=None), "SOURCE_UNREACHABLE"),
     "klines fail for ever": (Fault("5xx", KLINES, times=None), "SOURCE_UNREACHABLE"),
     "429 for ever": (Fault("429", INFO, times=None, retry_after=0.01), "SOURCE_UNREACHABLE"),
@@ -334,3 +335,40 @@ def test_a_dead_network_is_exit_code_4(tmp_path):
     assert (code, told["error"]["code"]) == (4, "SOURCE_UNREACHABLE")
     assert lake.heads() == []
     assert sorted(path.name for path in lake.folder.iterdir()) == [".lock"]
+
+
+@pytest.mark.parametrize("kind", ["columns", "more_columns", "odd_time", "odd_number"])
+def test_one_odd_row_costs_its_pair_or_itself(tmp_path, kind):
+    with LocalExchange(small()) as exchange:
+        exchange.fail(klines(kind, times=None))
+        code, told = command(tmp_path, exchange)
+        named = {finding["code"]: finding["names"] for finding in told["findings"]}
+        assert code == 0
+        assert named["QUARANTINE_NAN" if kind == "odd_number" else "SYMBOL_FAILED"] == [ETH]
+        lake = Lake(tmp_path, source(exchange))
+        assert stored(lake).filter(pl.col("symbol") != ETH).equals(exchange.world.truth(*(set(COINS) - {"ETHUSDT"})))
+        exchange.heal()
+        exchange.world.next_day()
+        assert command(tmp_path, exchange)[0] == 0
+        check_whole(lake, exchange)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+@pytest.mark.parametrize("path", [KLINES, INFO, TIME])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": -1000, "msg": "An unknown error occurred while processing the request."},
+        {"code": -99, "msg": "Internal fault; please try again later."},
+        {"status": 1, "msg": "system maintenance"},
+    ],
+)
+def test_an_answer_that_will_be_another_one_soon_costs_the_moment(tmp_path, status, path, body):
+    with LocalExchange(small(coins=("BTCUSDT", "ETHUSDT"))) as exchange:
+        [(method, _, handler, weight)] = [route for route in exchange._routes if route[1] == path]
+        passing = [Response.json(body, status)]
+        exchange._routes.insert(0, (method, path, lambda asked: passing.pop() if passing else handler(asked), weight))
+        code, told = command(tmp_path, exchange)
+        assert (code, told.get("error")) == (0, None)
+        assert told_counts(told).keys() & {"RETRY_SERVER_ERROR", "RETRY_MALFORMED"}
+        check_whole(Lake(tmp_path, source(exchange)), exchange)

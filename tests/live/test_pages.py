@@ -8,6 +8,7 @@ from exchange_server import Response
 from exchange_world import DAY_MS, UTC
 from live_world import LocalExchange, World, codes, source, stored, sync
 
+from assay.base.errors import SourceError
 from assay.sources import clients
 
 BTC, YOUNG = "BTCUSDT", "ETHUSDT"
@@ -150,3 +151,14 @@ def test_pages_are_those_that_the_exchange_says(tmp_path, exchange, monkeypatch)
     held, _ = load(tmp_path, exchange)
     assert held.equals(truth(exchange))
     assert max(int(request.query["limit"]) for request in exchange.requests("/api/v3/klines")) == 300
+
+
+def test_days_that_begin_elsewhere_are_said_to(tmp_path, exchange):
+    moved = 8 * 3_600_000
+    serve(
+        exchange, lambda own, since, limit, _: [[at - moved, *row[1:]] for at, row in own if at >= since][:limit], 300
+    )
+    with pytest.raises(SourceError, match="days begin at 16:00:00 UTC") as caught:
+        load(tmp_path, exchange)
+    assert (caught.value.code, caught.value.exit_code) == ("SOURCE_DAYS", 4)
+    assert "file" not in caught.value.hint

@@ -152,6 +152,7 @@ class _ArchiveReading:
         self.faults: dict[str, list[str]] = {}
         self.there: dict[str, list[File]] = {}
         self.tried: dict[str, File] = {}
+        self.unlisted: list[str] = []
         self.unasked: dict[str, list[dt.date]] = {}
         self._in_a_row = 0
 
@@ -173,6 +174,7 @@ class _ArchiveReading:
             *finding("RESUMED", resumed),
             *retries(self.asker.retries),
             *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
+            *finding("SYMBOL_FAILED", self.unlisted),
             *finding("HOLES_UNASKED", self.unasked.keys(), sum(map(len, self.unasked.values()))),
             *finding("GAP_REPAIRED", count=checked.bars.height - first.height),
             *checked.findings,
@@ -203,11 +205,17 @@ class _ArchiveReading:
     async def _list(self) -> None:
         """List the files of every pair that can be traded."""
         self.held.tell("list", 0, 0)
-        names = set(await self._folders(MONTHLY)) | set(await self._folders(DAILY))
+        try:
+            names = set(await self._folders(MONTHLY)) | set(await self._folders(DAILY))
+        except _Missing as error:
+            raise self._error(f"the archive cannot be listed: there is no {error}", "SOURCE_UNREACHABLE") from error
         quotes, today = self.source.universe.quotes, self.now.date()
 
         async def look(name: str) -> None:
-            self.there[f"{EXCHANGE}:{name}"] = await self._files(MONTHLY, name) + await self._files(DAILY, name)
+            try:
+                self.there[f"{EXCHANGE}:{name}"] = await self._files(MONTHLY, name) + await self._files(DAILY, name)
+            except _Missing:
+                self.unlisted.append(f"{EXCHANGE}:{name}")
 
         await self._all(sorted(name for name in names if _eligible(name, quotes, today)), look, stage="list")
         self.there = dict(sorted(self.there.items()))

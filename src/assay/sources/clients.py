@@ -36,8 +36,16 @@ _FIRST_LIMITS = {60.0: 1000}
 _MIRROR = "ASSAY_BINANCE_URL=https://data-api.binance.vision asks a mirror of the public data"
 
 
+_PASSING = re.compile(r"try (it )?again|maintenance|temporar|too busy|overload|unavailable|later\\b", re.IGNORECASE)
+"""What an answer says that will be another one soon, whatever its status and code."""
+
+
 class Gone(Exception):  # noqa: N818 - never leaves this room: it becomes a finding
     """The exchange does not know the pair any more."""
+
+
+class Changed(Exhausted):
+    """The answer of a pair has another form: one odd row costs that pair, of all pairs it is the exchange's change."""
 
 
 @dataclass
@@ -122,12 +130,15 @@ class _Client:
             _reply.set(reply)
             try:
                 answer = await send()
+                self._learn(reply)
+                _check_type(reply)
+                return read(answer)
             except BaseError as error:
                 self._learn(reply)
                 raise self._judge(error, reply, what) from error
-            self._learn(reply)
-            _check_type(reply)
-            return read(answer)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # ccxt and we read what an exchange may send at any time, such as a notice that it is being mended.
+                raise Malformed(f"{what} cannot be read: {type(error).__name__}: {_short(error)}") from error
 
         return await self.asker.ask(once, weight)
 
@@ -136,7 +147,7 @@ class _Client:
 
     def _judge(self, error: Exception, reply: _Reply, what: str) -> Exception:
         """Return what an error of ccxt means for the request."""
-        from ccxt.base.errors import BadSymbol, ExchangeError, RateLimitExceeded, RequestTimeout
+        from ccxt.base.errors import BadSymbol, ExchangeError, OperationFailed, RateLimitExceeded, RequestTimeout
 
         if isinstance(error, BadSymbol):
             return Gone(str(error))
@@ -144,6 +155,9 @@ class _Client:
         met = trouble(429 if limited else reply.status, reply.headers, str(error))
         if met is not None:
             return met
+        passing = isinstance(error, OperationFailed) or _PASSING.search(str(error)) is not None
+        if reply.status in (200, 400, 404) and passing:
+            return Trouble("SERVER_ERROR", str(error))
         if reply.status in (400, 404) or (reply.status == 200 and isinstance(error, ExchangeError)):
             return Exhausted(f"the exchange refuses {what}: {_short(error)}")
         if reply.status >= 400:
@@ -157,7 +171,7 @@ class _Client:
 
 
 def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+    return (str(error).splitlines() or [""])[0][:200]
 
 
 def _moved(urls: Any, base: str) -> Any:
@@ -191,8 +205,8 @@ class Binance(_Client):
         """Return the rules of all pairs; the limits that come with them are obeyed from now on."""
 
         def read(answer: Any) -> RuleBook:
-            if not isinstance(answer, dict):
-                raise Malformed("exchangeInfo is no object")
+            if not isinstance(answer, dict) or not answer.get("symbols"):
+                raise Malformed(f"exchangeInfo has no symbols: {str(answer)[:150]}")
             book = parse_exchange_info(answer, "exchangeInfo")
             self._obey(answer.get("rateLimits", []))
             return book
@@ -247,12 +261,7 @@ def _klines(answer: Any, name: str) -> list[Row]:
         raise Malformed(f"klines are {type(answer).__name__}, not an array")
     for row in answer:
         if not _is_kline(row):
-            raise SourceError(
-                f"the columns of klines have changed: {str(row)[:150]}",
-                where=name,
-                hint="nothing was stored from it; install a newer version of Assay",
-                code="SOURCE_SCHEMA",
-            )
+            raise Changed(f"the columns of klines of {name} have changed: {str(row)[:150]}")
     return [[*row[:6], row[7]] for row in answer]
 
 
@@ -304,8 +313,8 @@ class Unified(_Client):
 def _ohlcv(answer: Any) -> list[Row]:
     if not isinstance(answer, list):
         raise Malformed("bars are no array")
-    if any(not isinstance(row, list) or len(row) < 6 for row in answer):
-        raise Malformed("a bar has less than six columns")
+    if any(not isinstance(row, list) or len(row) < 6 or not isinstance(row[0], int) for row in answer):
+        raise Changed("a bar has less than six columns, or no time stamp")
     return [[*row[:6], None] for row in answer]
 
 

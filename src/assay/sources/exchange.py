@@ -17,7 +17,7 @@ from assay.runs.documents import Finding
 from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
-from assay.sources.clients import DAY_MS, Exchange, Gone, Row, connect
+from assay.sources.clients import DAY_MS, Changed, Exchange, Gone, Row, connect
 from assay.sources.download_cache import DownloadCache, Kept
 from assay.sources.http import Exhausted, run, work_through
 from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
@@ -156,6 +156,13 @@ class _ExchangeReading:
         except Exhausted as error:
             self.failed.add(task.pair.symbol)
             self._in_a_row += 1
+            if self._in_a_row >= _IN_A_ROW and isinstance(error, Changed):
+                raise SourceError(
+                    str(error),
+                    where=self.source.name,
+                    hint="nothing was stored from it; install a newer version of Assay",
+                    code="SOURCE_SCHEMA",
+                ) from error
             if self._in_a_row >= _IN_A_ROW:
                 raise _unreachable(self.source, str(error)) from error
             return

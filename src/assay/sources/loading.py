@@ -16,7 +16,7 @@ from assay.market.bars import CheckedBars, check
 from assay.market.schema import BARS, QUARANTINE
 from assay.runs.documents import Finding
 from assay.sources.base import SourceRead
-from assay.sources.clients import Row
+from assay.sources.clients import DAY_MS, Row
 from assay.sources.download_cache import DownloadCache
 from assay.sources.http import TROUBLES, Asker
 from assay.sources.plan import gaps
@@ -90,17 +90,19 @@ def frame(answers: dict[str, list[Row]]) -> pl.DataFrame:
 def _typed(name: str, values: Sequence[Any]) -> pl.Series:
     if name == "timestamp":
         return pl.Series(name, values, dtype=pl.Int64)
-    if values and isinstance(values[0], str):
-        try:
-            return pl.Series(name, values, dtype=pl.String).cast(pl.Float64)
-        except pl.exceptions.InvalidOperationError as error:
-            raise SourceError(
-                f"a {name} is no number: {str(error).splitlines()[0][:200]}",
-                where="klines",
-                hint="nothing was stored; try again later",
-                code="SOURCE_SCHEMA",
-            ) from error
-    return pl.Series(name, values, dtype=pl.Float64)
+    try:
+        text = bool(values) and isinstance(values[0], str)
+        return pl.Series(name, values, dtype=pl.String if text else pl.Float64).cast(pl.Float64)
+    except (TypeError, pl.exceptions.PolarsError):
+        return pl.Series(name, [_number(value) for value in values], dtype=pl.Float64)
+
+
+def _number(value: Any) -> float | None:
+    """Return a value as a number; what is none is refused with its row, as NaN."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def judge(fresh: pl.DataFrame, where: str, kind: str, now: dt.datetime, held: Collection[str] = ()) -> CheckedBars:
@@ -108,6 +110,16 @@ def judge(fresh: pl.DataFrame, where: str, kind: str, now: dt.datetime, held: Co
     if fresh.is_empty():
         bars = pl.DataFrame(schema={name: dtype for name, dtype in BARS.items() if name != "listing"})
         return CheckedBars(bars, pl.DataFrame(schema=QUARANTINE), "1d", ())
+    phases = (fresh["timestamp"] % DAY_MS).value_counts(sort=True)
+    phase, count = phases.row(0)
+    if phase and 2 * count > fresh.height:
+        begin = dt.timedelta(milliseconds=phase)
+        raise SourceError(
+            f"this exchange's days begin at {begin} UTC, and not at midnight",
+            where=where,
+            hint="take another exchange: ratings and returns of days that begin elsewhere are of other days",
+            code="SOURCE_DAYS",
+        )
     return check(fresh, where=where, source=kind, now=now, interval="1d", held=held)
 
 
