@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -407,3 +407,61 @@ def test_a_coin_that_died_costs_its_haircut(recorded: Market):
     assert book.trades.reason[1] == "delisting"
     assert book.trades.row[1] == ends[0] + 3
     assert book.trades.price[1] == pytest.approx(0.9 * recorded["close"][ends[0], column])
+
+
+# ---- holes ----------------------------------------------------------------------------------------------------------
+
+
+def whole(known: Market) -> Decided:
+    """All of the money in the first coin, so that nothing is traded twice."""
+    return Decided(alike({known.symbols[0]: 1.0}), alike({known.symbols[0]: 1.0}))
+
+
+def holed(market: Market, begin: int, end: int) -> Market:
+    """The market without bars on some days, listings as the lake cuts them."""
+    gone = (np.arange(len(market.days)) >= begin) & (np.arange(len(market.days)) < end)
+    fields = {name: np.where(gone[:, None], np.nan, values) for name, values in market.fields.items()}
+    return replace(market, fields=fields, listing=np.where(gone[:, None], np.int32(-1), market.listing))
+
+
+def walked(market: Market):
+    result = walk_forward(market, profile(walk_forward=SHORT, costs=Costs(fee=0.0, slippage=0.0)), whole)
+    return result, result.frames()
+
+
+@pytest.mark.parametrize("length", [1, 3, 6])
+def test_a_hole_of_the_market_changes_no_other_day(length):
+    market = random_market(80, 7)
+    base, base_frames = walked(market)
+    found, frames = walked(holed(market, 43, 43 + length))
+    assert frames["trades"].equals(base_frames["trades"])
+    assert [each.as_of for each in found.rebalances] == [each.as_of for each in base.rebalances]
+    for name, book in found.books.items():
+        inside = np.isin(book.rows, np.arange(43, 43 + length))
+        np.testing.assert_allclose(book.nav[~inside], base.books[name].nav[~inside], rtol=1e-12)
+        assert (book.nav[inside] == base.books[name].nav[book.rows == 42]).all()
+
+
+def test_a_decision_that_falls_into_a_hole_waits_for_bars_and_what_is_held_stays():
+    market = random_market(80, 7)
+    base, base_frames = walked(market)
+    found, frames = walked(holed(market, 49, 52))
+    rows = [each.row for each in base.rebalances]
+    assert [each.row for each in found.rebalances] == [52 if row == 50 else row for row in rows]
+    assert frames["trades"].equals(base_frames["trades"])
+    assert frames["cancelled"].is_empty()
+    short = profile(walk_forward=WalkForward(train=20, hold=3, step=4, days=250), costs=Costs())
+    assert walk_forward(holed(market, 48, 56), short, whole).rebalances[0].row == 20  # holdings do not overlap
+
+
+def test_a_hole_of_one_coin_sells_it_on_the_third_day():
+    market = random_market(80, 7)
+    gone = holed(market, 43, 46)
+    fields = {name: values.copy() for name, values in market.fields.items()}
+    listing = market.listing.copy()
+    listing[:, 0] = np.where(gone.listing[:, 0] < 0, -1, np.arange(80) > 45)
+    for name, values in fields.items():
+        values[:, 0] = gone.fields[name][:, 0]
+    _, frames = walked(replace(market, fields=fields, listing=listing))
+    told = frames["trades"].filter(pl.col("reason") == "delisting")
+    assert set(told["date"]) == {market.days[45].item()}

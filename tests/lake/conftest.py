@@ -45,6 +45,13 @@ def market_bars():
 
 
 @pytest.fixture(scope="session")
+def six_coins():
+    """Six symbols, 150 days: enough for a hole to be the market's."""
+    names = ("BTC", "ADA", "BNB", "ETH", "SOL", "XRP")
+    return make_bars([f"BINANCE:{name}USDT" for name in names], days=150)
+
+
+@pytest.fixture(scope="session")
 def shared_lake(shared, tmp_path_factory):
     """The recorded bars in a lake, and the report of their ingestion."""
     lake = Lake(tmp_path_factory.mktemp("shared"), f"parquet:{shared / 'spot_daily_to_2024-06.parquet'}")

@@ -31,9 +31,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import LISTING_ENDS_AFTER, Bools, Floats, Ints
+from assay.base.constants import Bools, Floats, Ints
 from assay.base.errors import DataError
 from assay.market.costs import borrow_per_day, fill_price
+from assay.market.holes import BAR, ends
 from assay.settings.model import Costs
 
 REBALANCE = "rebalance"
@@ -159,7 +160,7 @@ class _Bars:
     mark: Floats
     """Close, or the last one; 0 before the first bar."""
     ended: Bools
-    """The third day in a row without a bar."""
+    """A day on which a listing is found to have ended."""
     relisted: Bools
     """First bar of another listing."""
 
@@ -183,7 +184,7 @@ def _read_bars(open_: Floats, close: Floats, listing: npt.NDArray[np.int32]) -> 
         has_bar=has_bar,
         reference=np.where(has_bar, open_, before),
         mark=mark,
-        ended=(last >= 0) & (row - last == LISTING_ENDS_AFTER),
+        ended=ends(np.where(has_bar, BAR, -listing).astype(np.int8)),
         relisted=has_bar & (listed_before >= 0) & (listing != listed_before),
     )
 
@@ -345,7 +346,8 @@ def simulate(
     open_, close : (n_days, n_symbols) arrays
         Prices, NaN where there is no bar.
     listing : (n_days, n_symbols) int32 array
-        Ordinal of the listing, -1 where there is no bar.
+        Ordinal of the listing; where there is no bar, less the owner of the day (see :mod:`assay.market.holes`): -1
+        where the coin alone lacks it.
     targets : sequence of (int, (n_symbols,) array)
         Row of the bar at whose open the orders fill (the bar after the one that was decided on), and net weights as
         shares of NAV, negative for shorts. Rows strictly increase.

@@ -22,6 +22,7 @@ from assay.backtest.statistics import DEFLATED, Summary, summary, summary_by
 from assay.base.constants import Days, Floats, Ints, Scalar
 from assay.base.domain import UTC
 from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
+from assay.market.holes import MARKET as HOLE_OF_MARKET
 from assay.market.panel import Market
 from assay.settings.model import Profile, WalkForward
 
@@ -312,7 +313,7 @@ def walk_forward(
     ContractError
         If a decision leaves out a risk profile.
     """
-    rows = rebalance_rows(market.days, profile.walk_forward).tolist()
+    rows = _with_market(market, rebalance_rows(market.days, profile.walk_forward), profile.benchmark)
     decided = (decide_row(market, profile, decide, row) for row in rows) if each is None else each(rows)
     rebalances = []
     for done, (row, targets) in enumerate(zip(rows, decided, strict=True), start=1):
@@ -320,6 +321,13 @@ def walk_forward(
         if progress is not None:
             progress(done, len(rows))
     return hold(market, profile, rebalances)
+
+
+def _with_market(market: Market, rows: Ints, benchmark: str) -> list[int]:
+    """Let a decision that falls into a hole of the market wait for the next bars; what is held stays meanwhile."""
+    there = np.flatnonzero(market.holes[:-1, market.column(benchmark)] != HOLE_OF_MARKET)
+    found = np.searchsorted(there, rows)
+    return sorted({int(row) for row in there[found[found < there.size]]})
 
 
 def hold(market: Market, profile: Profile, rebalances: Sequence[DatedTargets]) -> WalkForwardResult:
@@ -344,7 +352,8 @@ def _fill_rows(rows: Sequence[int], n_days: int, settings: WalkForward) -> list[
     fills: list[tuple[int, int | None]] = []
     for index, row in enumerate(rows):
         fills.append((row + 1, index))
-        if settings.hold < settings.step and row + 1 + settings.hold < n_days:
+        following = rows[index + 1] + 1 if index + 1 < len(rows) else n_days
+        if settings.hold < settings.step and row + 1 + settings.hold < following:
             fills.append((row + 1 + settings.hold, None))
     return fills
 
@@ -357,7 +366,8 @@ def _book(
     name: str,
 ) -> BookResult:
     targets = [(row, _weights(market, {} if index is None else decided[index], name)) for row, index in fills]
-    return simulate(market["open"], market["close"], market.listing, targets, profile.costs)
+    listing = np.where(market.listing >= 0, market.listing, -market.holes.astype(np.int32))
+    return simulate(market["open"], market["close"], listing, targets, profile.costs)
 
 
 def _weights(market: Market, decided: Mapping[str, Mapping[str, float]], name: str) -> Floats:

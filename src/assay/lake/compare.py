@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from assay.market.holes import cut_listings
 from assay.market.schema import BAR_VALUES, BARS
-from assay.ratings import extend, listings
+from assay.ratings import extend
+from assay.runs.documents import Finding
 
 KEY = ("symbol", "open_time")
 
@@ -30,10 +33,12 @@ class BarDifference:
     appends: bool
     """Nothing changed but that symbols got later bars, or are new."""
     since: pl.DataFrame
-    """``symbol`` and ``since``: the first instant at which a symbol's bars differ."""
+    """``symbol`` and ``since``: the first instant at which a symbol's bars, or their listings, differ."""
+    findings: tuple[Finding, ...] = ()
+    """On the listings."""
 
 
-def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> BarDifference:
+def compare(old: pl.DataFrame, fresh: pl.DataFrame, rejected: pl.DataFrame, *, complete: bool) -> BarDifference:
     """Compare what a source gives with the bars that the lake holds.
 
     Parameters
@@ -42,6 +47,8 @@ def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> BarDif
         The lake's bars.
     fresh : DataFrame
         Bars of the source, unique by (symbol, open_time), without ``listing``.
+    rejected : DataFrame
+        The quarantine as it will be: it tells which missing days are no coin's own.
     complete : bool
         A bar that is only in ``old`` is gone; otherwise it stays.
     """
@@ -49,16 +56,19 @@ def compare(old: pl.DataFrame, fresh: pl.DataFrame, *, complete: bool) -> BarDif
     changed = _changed(old, fresh)
     gone = (old.join(fresh, on=KEY, how="anti") if complete else old.clear()).select(KEY)
     bars = fresh if complete or old.is_empty() else _united(old, fresh)
-    bars = bars.with_columns(listings(bars)).select(list(BARS))
-    since = pl.concat([added, changed, gone]).group_by("symbol").agg(pl.col("open_time").min().alias("since"))
+    listing, findings = cut_listings(bars, rejected)
+    bars = bars.with_columns(listing).select(list(BARS))
+    cut = _changed(old, bars, ("listing",))
+    since = pl.concat([added, changed, gone, cut]).group_by("symbol").agg(pl.col("open_time").min().alias("since"))
     later = since.join(old.group_by("symbol").agg(pl.col("open_time").max().alias("last")), on="symbol", how="left")
     return BarDifference(
         bars=bars,
         added=bars if old.is_empty() else bars.join(added, on=KEY, how="semi", maintain_order="left"),
         repaired=changed.height,
         removed=gone.height,
-        appends=bool((later["last"].is_null() | (later["since"] > later["last"])).all()),
+        appends=cut.is_empty() and bool((later["last"].is_null() | (later["since"] > later["last"])).all()),
         since=since.sort("symbol"),
+        findings=tuple(findings),
     )
 
 
@@ -67,9 +77,9 @@ def _united(old: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([kept, fresh]).sort("open_time", "symbol")
 
 
-def _changed(old: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
+def _changed(old: pl.DataFrame, fresh: pl.DataFrame, columns: Sequence[str] = BAR_VALUES) -> pl.DataFrame:
     both = fresh.join(old, on=KEY, how="inner", suffix="_old")
-    differs = [pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in BAR_VALUES]
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in columns]
     return both.filter(pl.any_horizontal(differs)).select(KEY)
 
 

@@ -184,7 +184,7 @@ class _Ingestion:
     def run(self) -> IngestReport:
         read, base, rows = self.read, self._base(), self.read.bars.height
         with self.clock.stage("compare", rows):
-            difference = compare(self._held(base), read.bars, complete=read.complete)
+            difference = compare(self._held(base), read.bars, self._quarantine(), complete=read.complete)
         side = self._side_changes()
         if base is not None and not read.complete and difference.since.is_empty() and not side:
             return _report(base.record, self.clock, findings=read.findings, cost=dict(read.cost))
@@ -239,6 +239,13 @@ class _Ingestion:
             changes.append(TableChange("instruments", instruments, replace=True))
         return changes
 
+    def _quarantine(self) -> pl.DataFrame:
+        """Return every row that is refused, of the reading and of a lake that it adds to."""
+        columns = ("symbol", "open_time")
+        kept = self.snapshot if not self.read.complete else None
+        held = [] if kept is None else [kept.quarantine().select(columns)]
+        return pl.concat([*held, self.read.rejected.select(columns)])
+
     def _rejected(self) -> pl.DataFrame:
         """Return the rows for quarantine: of news, those that are not there yet, numbered on."""
         rejected = self.read.rejected
@@ -256,6 +263,7 @@ class _Ingestion:
         news = [
             *_finding("REVISED", _REVISED, 0 if read.complete else difference.repaired),
             *_finding("VANISHED", _GONE, difference.removed),
+            *difference.findings,
         ]
         return _head_facts(self.source, read.interval, first_open, last_open, [*read.findings, *news]) | {
             "fingerprint": read.fingerprint,

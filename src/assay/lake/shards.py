@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from assay.base.domain import BENCHMARK, INTERVALS
 from assay.base.errors import SourceError
 from assay.lake import delta
 from assay.lake.compare import compare
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import Folder
 from assay.market.bars import REASONS, check, look_alikes
+from assay.market.holes import cut_listings
 from assay.market.schema import BARS, ORDER, QUARANTINE
-from assay.ratings import RATING_SCHEMA, listings, rate
+from assay.ratings import RATING_SCHEMA, rate
 from assay.runs.documents import Finding
 
 if TYPE_CHECKING:
@@ -201,8 +203,10 @@ def bring(shard: Shard) -> Sharded:
     del raw
     bars, interval = checked.bars, checked.interval
     rejected = checked.rejected.with_columns(pl.col("row") + shard.begin)
-    added, repaired = _differences(_base(shard, interval), bars)
-    bars = bars.with_columns(listings(bars)).select(list(BARS))
+    added, repaired = _differences(_base(shard, interval), bars, rejected)
+    _check_benchmark(bars, interval, shard.where)
+    listing, cut = cut_listings(bars, rejected)
+    bars = bars.with_columns(listing).select(list(BARS))
     # Bars are in order of time.
     symbols, first_open, last_open = bars["symbol"].n_unique(), bars["open_time"][0], bars["open_time"][-1]
 
@@ -216,7 +220,14 @@ def bring(shard: Shard) -> Sharded:
     write("ratings", rated.sort(ORDER["ratings"]), interval)
     if rejected.height:
         write("quarantine", rejected, None)
-    return Sharded(parts, interval, symbols, added, repaired, checked.findings, first_open, last_open)
+    return Sharded(parts, interval, symbols, added, repaired, (*checked.findings, *cut), first_open, last_open)
+
+
+def _check_benchmark(bars: pl.DataFrame, interval: str, where: str) -> None:
+    """Leave a file to a whole reading where days could be missing for the whole market, which a shard does not see."""
+    opens = bars.filter(pl.col("symbol") == BENCHMARK)["open_time"]
+    if interval == "1d" and (opens.diff() > INTERVALS[interval]).any():
+        raise SourceError(f"days of {BENCHMARK} are missing", where=where, hint="read the file whole")
 
 
 def _base(shard: Shard, interval: str) -> Snapshot | None:
@@ -225,12 +236,12 @@ def _base(shard: Shard, interval: str) -> Snapshot | None:
     return base if base is not None and base.interval == interval else None
 
 
-def _differences(base: Snapshot | None, bars: pl.DataFrame) -> tuple[int, int]:
+def _differences(base: Snapshot | None, bars: pl.DataFrame, rejected: pl.DataFrame) -> tuple[int, int]:
     """Return how many bars are new and how many changed."""
     if base is None:
         return bars.height, 0
     old = base.bars(symbols=bars["symbol"].unique().to_list())
-    found = compare(old, bars, complete=True)
+    found = compare(old, bars, rejected, complete=True)
     return found.added.height, found.repaired
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from assay.base.constants import LARGEST_RETURN, LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.domain import DAY, QUOTES, UTC, Instrument, format_instant, rating_column
 from assay.base.errors import UsageError
+from assay.market.holes import LONGEST_HOLE, MARKET, REFUSED
 from assay.market.instruments import TRADING
 from assay.market.panel import Market
 from assay.market.returns import ReturnsMatrix
@@ -39,6 +40,8 @@ class HealthFlags:
     """Row of the last bar, -1 where there is none."""
     overdue: Ints
     """Bars that have closed by ``as_of`` and are not there, at the end; all rows where there is no bar."""
+    lacking: Ints
+    """Of these bars, those that the coin alone lacks."""
     jumps: Bools
     """A day's return above 500 %, up or down."""
     broken: Bools
@@ -58,8 +61,8 @@ class HealthFlags:
 
     @cached_property
     def delisted(self) -> Bools:
-        """Three or more days are missing at the end."""
-        return (self.overdue >= LISTING_ENDS_AFTER) & (self.last >= 0)
+        """Three or more days of its own are missing at the end, or more days than a listing outlives."""
+        return ((self.lacking >= LISTING_ENDS_AFTER) | (self.overdue > LONGEST_HOLE)) & (self.last >= 0)
 
 
 def health_flags(market: Market, quarantined: Mapping[str, str] | None = None) -> HealthFlags:
@@ -84,7 +87,9 @@ def health_flags(market: Market, quarantined: Mapping[str, str] | None = None) -
     for symbol, reasons in (quarantined or {}).items():
         if symbol in market.index and speaks_against(reasons):
             broken[market.index[symbol]] = True
-    return HealthFlags(last, expected_row(market) - last, _jumps(market), broken, _flat(market, last))
+    overdue = expected_row(market) - last
+    others = (np.arange(rows)[:, None] > last) & ((market.holes == REFUSED) | (market.holes == MARKET))
+    return HealthFlags(last, overdue, overdue - others.sum(axis=0), _jumps(market), broken, _flat(market, last))
 
 
 def speaks_against(reasons: str) -> bool:
@@ -186,7 +191,8 @@ def _symbol_health(market: Market, flags: HealthFlags, symbol: str, quarantine: 
     if flags.toxic[column]:
         findings.append(("TOXIC", _toxic_cause(market, flags, column, quarantine)))
     if overdue:
-        findings.append(("DELISTED" if flags.delisted[column] else "STALE", _overdue_cause(market, rows[-1], overdue)))
+        cause = _overdue_cause(market, rows[-1], overdue) + _owned(market, column, slice(rows[-1], None))
+        findings.append(("DELISTED" if flags.delisted[column] else "STALE", cause))
     if gaps:
         findings.append(("GAPS", _gaps_cause(market, column, rows, gaps)))
     whole = f"{rows.size} bars from {market.days[rows[0]]} to {market.days[rows[-1]]}, none missing"
@@ -267,8 +273,17 @@ def _gaps_cause(market: Market, column: int, rows: npt.NDArray[np.intp], gaps: i
     spans = [f"{market.days[rows[i] + 1]} to {market.days[rows[i + 1] - 1]}" for i in breaks[:3]]
     more = f" and {breaks.size - 3} more" if breaks.size > 3 else ""
     listings = np.unique(market.listing[rows, column]).size
-    told = f"{gaps} of {rows[-1] - rows[0] + 1} days are missing: {', '.join(spans)}{more}"
+    owned = _owned(market, column, slice(rows[0], rows[-1]))
+    told = f"{gaps} of {rows[-1] - rows[0] + 1} days are missing: {', '.join(spans)}{more}{owned}"
     return told if listings == 1 else f"{told}; {listings} listings, returns do not cross from one to the next"
+
+
+def _owned(market: Market, column: int, rows: slice) -> str:
+    """Tell which of the missing days are not the coin's own."""
+    meaning = {REFUSED: "rows refused on", MARKET: "the whole market lacks"}
+    days = {what: int((market.holes[rows, column] == owner).sum()) for owner, what in meaning.items()}
+    told = ", ".join(f"{what} {count}" for what, count in days.items() if count)
+    return f" ({told})" if told else ""
 
 
 def missing_audit(

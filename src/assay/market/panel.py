@@ -16,8 +16,9 @@ import numpy.typing as npt
 import polars as pl
 
 from assay.base.constants import Days, Floats
-from assay.base.domain import DAY, RATINGS, UTC
+from assay.base.domain import BENCHMARK, DAY, RATINGS, UTC
 from assay.base.errors import DataError
+from assay.market.holes import Owners, owners, refused_days
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "value_traded")
 RATING_FIELDS = (*RATINGS, "adx")
@@ -70,6 +71,13 @@ class Market:
     def index(self) -> dict[str, int]:
         """Map of symbol to column."""
         return {symbol: i for i, symbol in enumerate(self.symbols)}
+
+    @cached_property
+    def holes(self) -> Owners:
+        """Who owns each day of each coin, (n_days, n_symbols), by what these days show; see :func:`owners`."""
+        first = int(self.days[0].astype(np.int64)) if self.days.size else 0
+        refused = refused_days(self.quarantine, self.index, first, self.listing.shape)
+        return owners(self.listing >= 0, refused, self.index.get(BENCHMARK))
 
     def until(self, as_of: dt.datetime, lookback: int | None = None) -> Market:
         """Return what was known at an earlier instant, at most the last ``lookback`` days of it.

@@ -143,7 +143,7 @@ def tape(bars: pl.DataFrame, interval: str) -> Tape:
     Parameters
     ----------
     bars : DataFrame
-        Lake columns; rows of other intervals are left out.
+        Lake columns; rows of other intervals are left out. Where there is no ``listing``, :func:`listings` tells it.
 
     Raises
     ------
@@ -155,6 +155,8 @@ def tape(bars: pl.DataFrame, interval: str) -> Tape:
     length = interval_length(interval)
     bars = _ordered(_of_interval(bars, interval))
     listing = _ordinals(bars, length)
+    if "listing" in bars.columns:
+        listing = bars["listing"].cast(pl.Int64).to_numpy()
     rated = (bars["volume"] > 0).fill_null(False).to_numpy()
     if not rated.all():
         bars, listing = bars.filter(rated), listing[rated]
@@ -177,7 +179,7 @@ def symbol_starts(keys: pl.DataFrame) -> Ints:
 
 
 def _of_interval(bars: pl.DataFrame, interval: str) -> pl.DataFrame:
-    bars = bars.select("symbol", "interval", "open_time", *PRICES)
+    bars = bars.select("symbol", "interval", "open_time", *PRICES, *({"listing"} & set(bars.columns)))
     wanted = bars["interval"] == interval
     return bars if wanted.all() else bars.filter(wanted)
 

@@ -102,7 +102,8 @@ def rate(bars: pl.DataFrame, interval: str = "1d") -> pl.DataFrame:
     ----------
     bars : DataFrame
         Lake columns (``symbol``, ``interval``, ``open_time``, prices, ``volume``), in any order: whole listings, for
-        recursive averages start at a listing's first bar. Rows of other intervals are left out.
+        recursive averages start at a listing's first bar, which ``listing`` tells, else three missing bars before it.
+        Rows of other intervals are left out.
     interval : str
         One of :data:`assay.base.domain.INTERVALS`.
 

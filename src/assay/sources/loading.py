@@ -28,7 +28,7 @@ MEANINGS = {
     "RESUMED": "symbols had been fetched, in whole or in part, by an ingestion that did not end; that was kept",
     "GAP_REPAIRED": "days that were missing from a first answer, or from the lake, came when asked for again",
     "GAPS": "days inside a listing that the exchange does not have; they stay missing",
-    "LISTING_RESTARTED": "three or more days are missing before bars go on: what follows is another listing",
+    "LISTING_RESTARTED": "three or more days are missing before bars go on: another listing, unless all lack them",
     "BARS_LATE": "symbols are trading and have no bar for the last closed day, though asked for twice",
     "HISTORY_CUT": "the exchange no longer gives the last bar that the lake has; the lake's bars stay",
     "SYMBOL_GONE": "symbols are listed and yet unknown when asked for bars; their bars in the lake stay",
