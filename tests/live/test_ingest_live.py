@@ -9,12 +9,15 @@ from exchange_server import Fault, Limits
 from exchange_world import Pair
 from live_world import LocalExchange, World, codes, small, source, stored, sync
 
+from assay.base.errors import SourceError
 from assay.base.files import content_hash
+from assay.lake.loader import refresh
 from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
 from assay.ratings import rate
 from assay.runs.artifacts import TABLE_KEYS
 from assay.runs.home import Home
 from assay.settings import load
+from assay.sources.facts import LOOKS
 from assay.sources.http import Limiter
 
 
@@ -148,3 +151,84 @@ def test_progress_counts_what_is_fetched(tmp_path):
         feed = source(exchange)
         ingest(Lake(tmp_path, feed), feed, lambda *what: told.append(what))
     assert [what for what in told if what[0] == "fetch"] == [("fetch", done, 6) for done in range(7)]
+
+
+# --- pairs that leave exchangeInfo -----------------------------------------------------------------------------------
+
+
+def listed(status, number=12):
+    """Six coins, and some more pairs of one status."""
+    world = small()
+    for i in range(number):
+        world.add(Pair(f"OLD{i}", "USDT", status=status), "ADAUSDT", "2023-06-01")
+    return world, {f"OLD{i}USDT" for i in range(number)}
+
+
+@pytest.mark.parametrize("status", ["BREAK", "HALT", "CANCEL_ONLY"])
+def test_pairs_that_were_not_trading_may_go_all_at_once(tmp_path, status):
+    world, old = listed(status)
+    with LocalExchange(world) as exchange:
+        sync(tmp_path, exchange)
+        world.hidden |= old
+        world.next_day()
+        lake, report = sync(tmp_path, exchange)
+        assert codes(report)["PAIR_GONE"].count == 12
+        assert "INSTRUMENTS_SHRUNK" not in codes(report)
+        assert lake.latest().last_close().date().isoformat() == "2024-01-12"
+
+
+def shrunk(home, exchange):
+    """Ingest in vain; return what the refusal hints at."""
+    with pytest.raises(SourceError) as caught:
+        sync(home, exchange)
+    assert caught.value.code == "INSTRUMENTS_SHRUNK"
+    return caught.value.hint
+
+
+def test_trading_pairs_that_are_gone_on_three_days_alike_are_so(tmp_path):
+    world, old = listed("TRADING")
+    with LocalExchange(world) as exchange:
+        lake, _ = sync(tmp_path, exchange)
+        before = lake.latest_head()
+        world.hidden |= old
+        assert "day 1" in shrunk(tmp_path, exchange)
+        assert "day 1" in shrunk(tmp_path, exchange)  # the same day says nothing more
+        world.next_day()
+        assert "day 2" in shrunk(tmp_path, exchange)
+        with pytest.raises(SourceError):
+            refresh(lake)
+        assert lake.latest_head() == before
+        world.next_day()
+        _, report = sync(tmp_path, exchange)
+        taken = codes(report)["INSTRUMENTS_SHRUNK"]
+        assert (taken.count, taken.names[0]) == (12, "BINANCE:OLD0USDT")
+        assert "INSTRUMENTS_SHRUNK" in {found.code for found in lake.latest_head().findings}
+        world.next_day()
+        _, report = sync(tmp_path, exchange)
+        assert "INSTRUMENTS_SHRUNK" not in codes(report)
+        assert not (lake.folder / LOOKS).exists()
+
+
+def test_answers_that_lack_other_pairs_each_day_are_never_taken(tmp_path):
+    world, old = listed("TRADING")
+    with LocalExchange(world) as exchange:
+        lake, _ = sync(tmp_path, exchange)
+        for left in sorted(old)[:4]:
+            world.hidden = old - {left}
+            world.next_day()
+            assert "day 1" in shrunk(tmp_path, exchange)
+        (lake.folder / LOOKS).write_bytes(b"[1, 2")  # a note that cannot be read is none
+        assert "day 1" in shrunk(tmp_path, exchange)
+
+
+def test_a_whole_answer_between_two_parts_begins_the_count_anew(tmp_path):
+    world, old = listed("TRADING")
+    with LocalExchange(world) as exchange:
+        sync(tmp_path, exchange)
+        for _ in range(2):
+            for day in ("day 1", "day 2"):
+                world.hidden = set(old)
+                assert day in shrunk(tmp_path, exchange)
+                world.next_day()
+            world.hidden = set()
+            sync(tmp_path, exchange)

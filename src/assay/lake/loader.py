@@ -95,7 +95,7 @@ def refresh(lake: Lake) -> Refreshed:
         held = snapshot.instruments()
         with_bars = set(snapshot.bars(columns=("symbol",))["symbol"].unique())
         since = facts.valid_since(now, snapshot.last_close())
-        table, findings = facts.merge(held, book, with_bars, since)
+        table, findings = facts.merge(held, book, with_bars, since, lake.folder)
         changed = held is None or not table.equals(held)
         head = lake.commit([TableChange("instruments", table, replace=True)]).head if changed else snapshot.head
     return Refreshed(head, changed, len(book.rules), tuple(findings))

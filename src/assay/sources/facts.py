@@ -17,11 +17,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from assay.base import files
 from assay.base.domain import EARLIEST, Instrument
-from assay.base.errors import SourceError, UsageError
+from assay.base.errors import IntegrityError, SourceError, UsageError
+from assay.market.instruments import TRADING
 from assay.market.schema import INSTRUMENTS
 from assay.runs.documents import Finding
 from assay.sources.base import midnight
@@ -31,10 +35,18 @@ from assay.sources.rules import RuleBook
 FACTS = ("base", "quote", "status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")
 _SHRUNK = 0.2
 _SHRUNK_LEAST = 5
+LOOKS = "instruments_shrunk.json"
+"""File of a lake: which trading pairs a refused answer lacked, and on which days."""
+_LOOKS_ENOUGH = 3
+"""Days on which an answer that lacks the same pairs is no accident."""
 
 
 def merge(
-    held: pl.DataFrame | None, book: RuleBook, with_bars: Collection[str], since: dt.datetime
+    held: pl.DataFrame | None,
+    book: RuleBook,
+    with_bars: Collection[str],
+    since: dt.datetime,
+    folder: Path | None = None,
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """Join today's facts to the table of the lake.
 
@@ -48,6 +60,8 @@ def merge(
         Symbols of which the lake has, or will have, bars.
     since : datetime
         From when on what is new is valid; see the module.
+    folder : Path, optional
+        The lake's, where refused answers are noted.
 
     Returns
     -------
@@ -57,7 +71,8 @@ def merge(
     Raises
     ------
     SourceError
-        If more than a fifth of the pairs are gone at once (``INSTRUMENTS_SHRUNK``): the answer is a part.
+        If more than a fifth of the trading pairs are gone at once (``INSTRUMENTS_SHRUNK``): the answer is a part. On
+        the third day on which the same ones are gone it is taken.
     """
     old = held if held is not None else pl.DataFrame(schema=INSTRUMENTS)
     fresh = book.frame().with_columns(valid_from=pl.lit(since).cast(INSTRUMENTS["valid_from"]))
@@ -66,7 +81,9 @@ def merge(
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in FACTS)
     changed = both.filter(differs)
     gone = current.join(fresh, on="symbol", how="anti").filter(~pl.col("symbol").is_in(list(book.unreadable)))
-    _check_shrinkage(gone.height, current.height)
+    trading = pl.col("status").eq_missing(TRADING)
+    lost = gone.filter(trading)["symbol"].sort().to_list()
+    taken = _shrinkage(lost, current.filter(trading).height, folder, since.date())
     ended = pl.concat([changed.select("symbol"), gone.select("symbol")])["symbol"].to_list()
     closed = pl.col("symbol").is_in(ended) & pl.col("valid_to").is_null()
     kept = old.with_columns(
@@ -77,7 +94,7 @@ def merge(
     pairs = {symbol: rule.instrument for symbol, rule in book.rules.items()}
     unseen = _before(old, pairs | {s: p for s in with_bars if s not in pairs and (p := split(s)) is not None}, since)
     table = pl.concat([kept, started, returned, unseen]).select(list(INSTRUMENTS)).sort("symbol", "valid_from")
-    return table, _findings(changed, gone, book)
+    return table, [*taken, *_findings(changed, gone, book)]
 
 
 def valid_since(now: dt.datetime, last_close: dt.datetime | None) -> dt.datetime:
@@ -115,14 +132,34 @@ def split(symbol: str) -> Instrument | None:
         return None
 
 
-def _check_shrinkage(gone: int, before: int) -> None:
-    if gone > max(_SHRUNK_LEAST, _SHRUNK * before):
-        raise SourceError(
-            f"{gone} of {before} pairs are missing from exchangeInfo: the answer is only a part",
-            where="exchangeInfo",
-            hint="nothing was stored; try again later, and look at the exchange's announcements if it stays so",
-            code="INSTRUMENTS_SHRUNK",
-        )
+def _shrinkage(gone: list[str], before: int, folder: Path | None, day: dt.date) -> list[Finding]:
+    """Refuse an answer that lacks many trading pairs, until it is the same on some days; then say that it was taken."""
+    path = None if folder is None else folder / LOOKS
+    if len(gone) <= max(_SHRUNK_LEAST, _SHRUNK * before):
+        if path is not None:
+            path.unlink(missing_ok=True)
+        return []
+    days = _looks(path, gone) | {day.isoformat()}
+    if len(days) >= _LOOKS_ENOUGH:
+        return finding("INSTRUMENTS_SHRUNK", gone)
+    if path is not None:
+        files.write_json(path, {"gone": gone, "days": sorted(days)})
+    raise SourceError(
+        f"{len(gone)} of {before} trading pairs are missing from exchangeInfo: the answer is only a part",
+        where="exchangeInfo",
+        hint="nothing was stored; look at the exchange's announcements, and try again later: an answer that lacks the "
+        f"same pairs on {_LOOKS_ENOUGH} days is taken, this is day {len(days)}",
+        code="INSTRUMENTS_SHRUNK",
+    )
+
+
+def _looks(path: Path | None, gone: list[str]) -> set[str]:
+    """Return the days on which the same pairs were missing; none where the note of them cannot be read."""
+    try:
+        noted: Any = {} if path is None else files.read_json(path)
+        return set(noted["days"]) if noted["gone"] == gone else set()
+    except (OSError, IntegrityError, KeyError, TypeError):
+        return set()
 
 
 def _findings(changed: pl.DataFrame, gone: pl.DataFrame, book: RuleBook) -> list[Finding]:

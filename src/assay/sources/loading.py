@@ -36,6 +36,7 @@ MEANINGS = {
     "NEW_SYMBOL": "symbols that the lake did not have",
     "PAIR_STATUS": "pairs changed their trading status",
     "PAIR_GONE": "pairs are not in exchangeInfo any more",
+    "INSTRUMENTS_SHRUNK": "trading pairs were missing on three days alike; the exchange's answer was taken",
     "PAIR_UNREADABLE": "pairs have rules that cannot be read; the last readable ones stay",
     "CHECKSUM": "files of the archive, fetched twice, differ from their checksum; nothing of them was stored",
     "CHECKSUM_MISSING": "files of the archive have no checksum file; nothing of them was stored",
