@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from scipy.optimize import minimize
 
+from assay.backtest.trials import read_trials
 from assay.base import files
 from assay.base.errors import GateError, UsageError
 from assay.cli.runs import meta_run
@@ -59,6 +60,14 @@ def test_it_is_not_all_cash_and_no_coin_exceeds_the_limit(portfolio):
         assert profile.gross + profile.cash == pytest.approx(1.0, abs=1e-9)
         assert all(coin.Gross_Weight <= 0.15 + 1e-9 for coin in profile.assets)
         assert any(coin.Net_Weight > 0 for coin in profile.assets)
+
+
+def test_a_portfolio_is_among_what_was_tried(assembly, portfolio):
+    found = read_trials(assembly.home.registry, assembly.home.runs)
+    (trial,) = [one for one in found.trials if one.run == portfolio.name]
+    assert (trial.profile, trial.fault) == (META, None)
+    assert trial.settings not in {one.settings for one in found.trials if one is not trial}
+    assert any(one.name == f"{portfolio.name} hrp" for one in found.alternatives)
 
 
 def test_the_single_coin_of_the_short_sleeves_is_cut_with_an_event(assembly, portfolio):

@@ -46,7 +46,7 @@ class Trial:
     changed: dict[str, Any] = field(default_factory=dict)
     """Dotted settings that came from elsewhere than the canon."""
     settings: str | None = None
-    """Hash of profile and scanners."""
+    """Hash of profile and scanners; a portfolio has none of its own."""
     fault: str | None = None
     """Why its returns cannot be used."""
 
@@ -141,7 +141,7 @@ def _described(trial: Trial, registration: Registration, run: Path) -> Trial:
         as_of=manifest["as_of"],
         source=manifest["source"],
         changed={name: values[name] for name in sorted(values) if origins.get(name, CANON[0]) not in CANON},
-        settings=files.content_hash_json({name: manifest[name] for name in ("profile", "scanners")}),
+        settings=files.content_hash_json({"profile": manifest["profile"], "scanners": manifest.get("scanners")}),
     )
 
 

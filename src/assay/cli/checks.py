@@ -75,8 +75,9 @@ def _validate(home: Home, run: str) -> AtomicValidation:
     folder = home.run(run)
     result = check(Run(folder))
     stem = home.reports / "validation" / f"atomic_validation_{result.profile}_{folder.name}"
-    save(result, stem.with_name(stem.name + ".json"))
-    files.write(stem.with_name(stem.name + ".md"), to_markdown(result).encode())
+    with output.recorded():
+        save(result, stem.with_name(stem.name + ".json"))
+        files.write(stem.with_name(stem.name + ".md"), to_markdown(result).encode())
     return result
 
 
@@ -99,7 +100,8 @@ def verify(
     signature = None if public_key is None else signing.checker(signing.public_key(public_key))
     verdict = check(folder, registry=place.registry, head=head, check_signature=signature)
     body = verdict.as_dict()
-    files.write_json(place.reports / "verify" / f"{folder.name}.json", body)
+    with output.recorded():
+        files.write_json(place.reports / "verify" / f"{folder.name}.json", body)
     if as_json:
         output.as_json(body)
     else:
@@ -219,7 +221,8 @@ def replay(
 
     place = home_at(home)
     result = again(place, place.run(run), workers)
-    files.write_json(place.reports / "replay" / f"{result.run_id}.json", result.as_dict())
+    with output.recorded():
+        files.write_json(place.reports / "replay" / f"{result.run_id}.json", result.as_dict())
     if as_json:
         output.as_json(result.as_dict())
     else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from assay.base.errors import Exit
+from assay.base.errors import DiskError, Exit
 
 COUNTED = ("list", "fetch")
 """Stages that go on answer by answer; all others are over at once, and count bars."""
@@ -73,6 +73,15 @@ def line(text: str = "") -> None:
     """Print one line to standard output."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """Keep a record of a verdict; where it cannot be written, as on a read-only copy, say so: the verdict stands."""
+    try:
+        yield
+    except DiskError as error:
+        note(f"no record of this was written: {error.what} [{error.where}]")
 
 
 def note(text: str) -> None:

@@ -173,7 +173,8 @@ def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         }
     )
     path = place.reports / "trials.json"
-    files.write_json(path, body)
+    with output.recorded():
+        files.write_json(path, body)
     if as_json:
         output.as_json(body)
         return
@@ -183,7 +184,8 @@ def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         output.line(line)
     for exclusion in excluded:
         output.line(f"not among them: {exclusion.name}: {exclusion.reason}")
-    output.line(f"trials: {path}")
+    if path.is_file():
+        output.line(f"trials: {path}")
 
 
 def _trials_table(trials: list[Trial]) -> str:

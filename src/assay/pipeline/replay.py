@@ -7,7 +7,9 @@ than 1e-9 absolutely or relatively: other library versions or another processor 
 from __future__ import annotations
 
 import math
+import os
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,7 @@ import polars as pl
 from assay import executors
 from assay.base import files
 from assay.base.constants import TOLERANCE
-from assay.base.errors import IntegrityError
+from assay.base.errors import DiskError, IntegrityError
 from assay.pipeline.flow import WARM
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import steps_of
@@ -87,8 +89,7 @@ def replay(home: Home, run: Path, workers: int = 1) -> Replay:
 def _once(task: tuple[Path, Path]) -> Replay:
     home, run = Home(task[0]), task[1]
     recorded = recorded_artifacts(run)
-    scratch = home.reports / "replay"
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch = _scratch(home.reports / "replay")
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
         again = Path(folder) / run.name
         again.mkdir()
@@ -103,6 +104,13 @@ def _once(task: tuple[Path, Path]) -> Replay:
     verdicts = {name: _verdict(size) for name, size in sizes.items()}
     unequal = {name: size for name, size in sizes.items() if size is not None}
     return Replay(run.name, max(verdicts.values(), key=_ORDER.index), verdicts, unequal)
+
+
+def _scratch(folder: Path) -> Path | None:
+    """Return where to execute again: a folder of the home, or, of a read-only home, the system's for such things."""
+    with suppress(DiskError):
+        files.make_folders(folder)
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _last(run: Path) -> int:
