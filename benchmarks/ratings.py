@@ -10,14 +10,16 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import talib
 
 from assay.ratings import rate
-from assay.ratings.indicators import indicators
-from assay.ratings.panel import Segment, tape
+from assay.ratings.indicators import chunks, indicators
+from assay.ratings.averages import recursive_averages, whole
+from assay.ratings.tape import tape
 
 WARM = 600
 """Bars after which TA-Lib's seeds of MACD, ADX and DI have decayed below the tolerance."""
@@ -59,6 +61,7 @@ def by_talib(bars: Columns) -> Columns:
     found["conversion"], found["base"], found["lead_b"] = (talib.MIDPRICE(high, low, n) for n in (9, 26, 52))
     found["rsi"] = talib.RSI(close, 14)
     found["stoch_k"], found["stoch_d"] = talib.STOCH(high, low, close, 14, 3, 0, 3, 0)
+    found["stoch_8_k"], found["stoch_8_d"] = talib.STOCH(high, low, close, 8, 3, 0, 3, 0)
     found["cci"] = talib.CCI(high, low, close, 20)
     found["adx"] = talib.ADX(high, low, close, 14)
     found["plus_di"], found["minus_di"] = talib.PLUS_DI(high, low, close, 14), talib.MINUS_DI(high, low, close, 14)
@@ -77,15 +80,15 @@ def by_talib(bars: Columns) -> Columns:
 def compare(bars: pl.DataFrame, symbols: int) -> tuple[int, float]:
     """Return how many series were compared and their greatest difference, in units of the price or of percent."""
     rated = tape(bars, "1d")
-    segments = [Segment(int(b), int(b), int(e)) for b, e in zip(rated.starts[:-1], rated.starts[1:], strict=True)]
+    averages = recursive_averages(rated, whole(rated))
     worst, series = 0.0, 0
-    for segment in segments[:symbols]:
-        ours = indicators(rated.panel([segment]))
-        prices = {name: values[segment.begin : segment.end] for name, values in rated.prices.items()}
+    for begin, end in pairwise(rated.starts[: symbols + 1].tolist()):
+        ours = indicators(rated, averages, slice(begin, end))
+        prices = {name: values[begin:end] for name, values in rated.prices.items()}
         scale = prices["close"][WARM:]
         for name, theirs in by_talib(prices).items():
             unit = np.maximum(scale, 1.0) if name in PRICED else 100.0
-            gap = np.abs(ours[name][WARM:, 0] - theirs[WARM:]) / unit
+            gap = np.abs(ours[name][WARM:] - theirs[WARM:]) / unit
             worst, series = float(np.maximum(worst, gap.max())), series + 1  # a NaN stays
     return series, worst
 
@@ -113,12 +116,12 @@ def talib_all(bars: pl.DataFrame, days: int) -> None:
         by_talib({name: values[begin : begin + days] for name, values in columns.items()})
 
 
-def ours_all(bars: pl.DataFrame, block: int = 64) -> None:
+def ours_all(bars: pl.DataFrame) -> None:
     """Our indicators alone, without votes and table."""
     rated = tape(bars, "1d")
-    segments = [Segment(int(b), int(b), int(e)) for b, e in zip(rated.starts[:-1], rated.starts[1:], strict=True)]
-    for first in range(0, len(segments), block):
-        indicators(rated.panel(segments[first : first + block]))
+    averages = recursive_averages(rated, whole(rated))
+    for rows in chunks(rated.keys.height):
+        indicators(rated, averages, rows)
 
 
 def peak() -> float:

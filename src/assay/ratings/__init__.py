@@ -7,14 +7,15 @@ values alone (``votes``). :func:`rate` computes whole listings, :func:`extend` g
 """
 
 from assay.ratings.explanation import Explanation, VoteEvidence, explain
-from assay.ratings.panel import listings
 from assay.ratings.table import RATING_SCHEMA, rate
+from assay.ratings.tape import listings
 from assay.ratings.update import extend
-from assay.ratings.votes import EDITION, VOTES, label
+from assay.ratings.votes import DEFAULT_EDITION, REVISION, VOTES, label
 
 __all__ = [
-    "EDITION",
+    "DEFAULT_EDITION",
     "RATING_SCHEMA",
+    "REVISION",
     "VOTES",
     "Explanation",
     "VoteEvidence",

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from assay.base.constants import Floats
 from assay.base.domain import format_instant
 from assay.base.errors import DataError, UsageError
+from assay.ratings.averages import Course, recursive_averages
 from assay.ratings.indicators import indicators
-from assay.ratings.kernels import Floats
-from assay.ratings.panel import Segment, interval_length, tape
-from assay.ratings.votes import RULES, ratings, votes
+from assay.ratings.tape import interval_length, tape
+from assay.ratings.votes import DEFAULT_EDITION, NO_VOTE, check_edition, ratings, rules, votes
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Explanation:
 
     symbol: str
     interval: str
+    edition: str
     as_of: dt.datetime
     bar_open: dt.datetime
     ratings: Mapping[str, float | None]
@@ -58,7 +60,7 @@ class Explanation:
         }
 
 
-def explain(bars: pl.DataFrame, interval: str, as_of: dt.datetime) -> Explanation:
+def explain(bars: pl.DataFrame, interval: str, as_of: dt.datetime, edition: str = DEFAULT_EDITION) -> Explanation:
     """Rate the last bar that had closed by an instant, and keep what each vote was read from.
 
     Parameters
@@ -69,6 +71,8 @@ def explain(bars: pl.DataFrame, interval: str, as_of: dt.datetime) -> Explanatio
         One of :data:`assay.base.domain.INTERVALS`.
     as_of : datetime
         With a time zone.
+    edition : {"2026", "2021"}
+        Of the rules.
 
     Returns
     -------
@@ -77,11 +81,12 @@ def explain(bars: pl.DataFrame, interval: str, as_of: dt.datetime) -> Explanatio
     Raises
     ------
     UsageError
-        If the interval is unknown, ``as_of`` has no time zone, or the bars are of several symbols.
+        If the interval or the edition is unknown, ``as_of`` has no time zone, or the bars are of several symbols.
     DataError
         If no bar with volume had closed by ``as_of``.
     """
     length = interval_length(interval)
+    check_edition(edition)
     if as_of.tzinfo is None:
         raise UsageError(f"{as_of} has no time zone", hint="give the instant in UTC")
     bars = bars.filter(pl.col("interval") == interval)
@@ -96,15 +101,17 @@ def explain(bars: pl.DataFrame, interval: str, as_of: dt.datetime) -> Explanatio
             hint="choose a later instant, or load earlier bars",
         )
     begin, end = int(rated.starts[-2]), int(rated.starts[-1])
-    values = {name: panel[-1] for name, panel in indicators(rated.panel([Segment(begin, begin, end)])).items()}
-    cast = votes(values)
+    averages = recursive_averages(rated, [Course(begin, end)])
+    values = indicators(rated, averages, slice(end - 1, end))
+    cast = votes(values, edition)
     return Explanation(
         symbol=rated.keys["symbol"][-1],
         interval=interval,
+        edition=edition,
         as_of=as_of,
         bar_open=rated.keys["open_time"][-1],
         ratings=dict(zip(("all", "ma", "other"), map(_number, ratings(cast)), strict=True)),
-        votes={name: _evidence(cast[name], values, rule.inputs) for name, rule in RULES.items()},
+        votes={name: _evidence(int(cast[name][0]), values, rule.inputs) for name, rule in rules(edition).items()},
     )
 
 
@@ -113,6 +120,5 @@ def _number(values: Floats) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _evidence(vote: Floats, values: Mapping[str, Floats], names: tuple[str, ...]) -> VoteEvidence:
-    number = _number(vote)
-    return VoteEvidence(None if number is None else int(number), {name: _number(values[name]) for name in names})
+def _evidence(vote: int, values: Mapping[str, Floats], names: tuple[str, ...]) -> VoteEvidence:
+    return VoteEvidence(None if vote == NO_VOTE else vote, {name: _number(values[name]) for name in names})

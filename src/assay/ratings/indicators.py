@@ -9,194 +9,168 @@ indicators can stand in for computed ones.
 ``vwma_20`` ``hull_ma_9`` volume-weighted and Hull averages of the close
 ``conversion`` ``base``   Ichimoku's mid-points over 9 and 26 bars
 ``lead_a`` ``lead_b``     mean of these two, and the mid-point over 52 bars; not displaced
-``rsi`` ``stoch_k`` ...   oscillators; ``_prev`` and ``_prev2`` are their values one and two bars ago
+``stoch_k`` ``stoch_d``   stochastic 14, 3, 3: what the screener shows
+``stoch_8_k`` ``_d``      stochastic 8, 3, 3: what edition 2026 rates
+``rsi`` ``cci`` ...       oscillators; ``_prev`` and ``_prev2`` are their values one and two bars ago
 =====================  ==================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from assay.base.constants import Floats
+from assay.ratings.averages import MA_WINDOWS, STATE
 from assay.ratings.kernels import (
-    Floats,
-    Seed,
+    Pick,
     commodity_channel_index,
     hull_mean,
-    mean_seed,
-    movements,
     percent,
-    recursive_means,
     shift,
     stochastic,
     volume_weighted_mean,
     window_extremes,
     window_means,
 )
-from assay.ratings.panel import Panel
+from assay.ratings.tape import PRICES, Tape
 
-MA_WINDOWS = (10, 20, 30, 50, 100, 200)
-
-CLOSE_EMAS = {f"ema_{bars}": bars for bars in (*MA_WINDOWS, 12, 26, 13)}
-"""Exponential averages of the close: six that vote, two of the MACD, one of bull and bear power."""
-
-WILDER = ("wilder_gain", "wilder_loss", "wilder_tr", "wilder_plus_dm", "wilder_minus_dm")
-"""Wilder's averages: of gains, losses, true range and directional movements."""
-
-SMOOTHED = {"macd_signal": 9, "adx": 14}
-"""Averages of what the others give: an EMA of the MACD, Wilder's average of the directional index."""
-
-STATE = (*CLOSE_EMAS, *WILDER, *SMOOTHED)
-"""All that has a memory; with these at one bar, the bars after it can be computed without the bars before."""
-
-WILDER_BARS = 14
 REACH = 200
 """Bars that windows look at, the newest included: SMA 200."""
+CONTEXT = REACH - 1
+"""Bars before the first one wanted that its windows read."""
 WARMUP = 32
 """Bars that separate a restart from the first result wanted: the stochastic RSI reads 18 values of the RSI, and two
 previous values of an oscillator are read."""
+CHUNK = 16384
+"""Bars computed at a time: few enough that what is worked on stays in the processor's cache."""
+TIED = 1e-10
+"""Values in percent that differ by less are equal: a range of the RSI below it is no range."""
+
+PREVIOUS = (
+    *("rsi", "cci", "adx", "plus_di", "minus_di", "ao", "momentum", "williams_r", "bull_power", "bear_power"),
+    *("stoch_k", "stoch_d", "stoch_8_k", "stoch_8_d", "stoch_rsi_k", "stoch_rsi_d"),
+)
+"""Indicators whose previous values votes read, or are counted by."""
 
 
-@dataclass(frozen=True)
-class State:
-    """Values of :data:`STATE` in one row of a panel, each (n_columns,), from which recursive averages go on."""
-
-    row: int
-    values: Mapping[str, Floats]
+def chunks(n_bars: int) -> Iterator[slice]:
+    """Cut the rows of a tape into parts that fit the cache."""
+    for first in range(0, n_bars, CHUNK):
+        yield slice(first, min(first + CHUNK, n_bars))
 
 
-def indicators(panel: Panel, state: State | None = None) -> dict[str, Floats]:
-    """Compute all that votes and the stored state need.
+def indicators(tape: Tape, averages: Mapping[str, Floats], rows: slice) -> dict[str, Floats]:
+    """Compute all that votes and the table need for some rows of a tape.
 
     Parameters
     ----------
-    panel : Panel
-        (n_bars, n_columns) prices and volumes.
-    state : State, optional
-        Where recursive averages go on; without it they start with the listing, each seeded by the mean of its first
-        values, as TradingView's exports show.
+    tape : Tape
+    averages : mapping of str to (n,) array
+        What :func:`~assay.ratings.averages.recursive_averages` gives for the tape.
+    rows : slice
+        With a start and a stop.
 
     Returns
     -------
-    dict of str to (n_bars, n_columns) array
+    dict of str to (n_rows,) array
         NaN where a value does not exist yet, or not any more.
     """
+    first = max(rows.start - CONTEXT, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = {"close": panel.close, "close_prev": shift(panel.close)}
-        found.update(_averages(panel))
-        found.update(_close_emas(panel, state))
-        found.update(_wilder(panel, state))
-        found.update(_smoothed(found, state))
-        found.update(_ranges(panel))
-        found.update(_means(panel))
-        found.update(_ultimate(panel))
-        found.update(_stochastic_rsi(found["rsi"]))
-        found["bull_power"] = panel.high - found["ema_13"]
-        found["bear_power"] = panel.low - found["ema_13"]
-        found["momentum"] = panel.close - shift(panel.close, 10)
-        for name in ("rsi", "cci", "plus_di", "minus_di", "ao", "momentum", "williams_r", "bull_power", "bear_power"):
-            found[f"{name}_prev"] = shift(found[name])
-        found["ao_prev2"] = shift(found["ao"], 2)
-    return found
+        found = _Part(tape, averages, slice(first, rows.stop)).found()
+    return {name: values[rows.start - first :] for name, values in found.items()}
 
 
-def _averages(panel: Panel) -> dict[str, Floats]:
-    simple = window_means(panel.close, MA_WINDOWS)
-    return {
-        **{f"sma_{window}": simple[window] for window in MA_WINDOWS},
-        "vwma_20": volume_weighted_mean(panel.close, panel.volume, 20),
-        "hull_ma_9": hull_mean(panel.close, 9),
-    }
+class _Part:
+    """Rows of a tape on which windows are looked at; what reaches back beyond a listing's first bar is blanked."""
 
+    def __init__(self, tape: Tape, averages: Mapping[str, Floats], rows: slice) -> None:
+        self.high, self.low, self.close, self.volume = (tape.prices[name][rows] for name in PRICES)
+        self.averages = {name: averages[name][rows] for name in STATE}
+        inside = slice(*np.searchsorted(tape.starts, [rows.start + 1, rows.stop]))
+        self.starts = (tape.starts[inside] - rows.start).tolist()
 
-def _seed(name: str, series: int, values: Floats, first: int, window: int, state: State | None) -> Seed:
-    if state is not None:
-        return Seed(series, state.row, state.values[name])
-    return mean_seed(values, series, first, window)
+    def found(self) -> dict[str, Floats]:
+        averages = self.averages
+        found = {"close": self.close, "close_prev": self.shift(self.close), **averages}
+        found.update({f"sma_{window}": mean for window, mean in self.means(self.close, *MA_WINDOWS).items()})
+        found["vwma_20"] = self.blank(volume_weighted_mean(self.close, self.volume, 20), 19)
+        found["hull_ma_9"] = self.blank(hull_mean(self.close, 9), 10)
+        found["macd"] = averages["ema_12"] - averages["ema_26"]
+        found["bull_power"] = self.high - averages["ema_13"]
+        found["bear_power"] = self.low - averages["ema_13"]
+        found["momentum"] = self.close - self.shift(self.close, 10)
+        # Where nothing has moved yet, RSI is 100 (TradingView's convention) and there is no directional movement.
+        gain, loss, true_range = averages["wilder_gain"], averages["wilder_loss"], averages["wilder_tr"]
+        found["rsi"] = percent(gain, gain + loss, 1.0)
+        found["plus_di"] = percent(averages["wilder_plus_dm"], true_range, 0.0)
+        found["minus_di"] = percent(averages["wilder_minus_dm"], true_range, 0.0)
+        found.update(self._ranges())
+        found.update(self._typical())
+        found["ultimate"] = self._ultimate(found["close_prev"])
+        found.update(self._stochastic_rsi(found["rsi"]))
+        found.update({f"{name}_prev": self.shift(found[name]) for name in PREVIOUS})
+        found["ao_prev2"] = self.shift(found["ao"], 2)
+        return found
 
+    def blank(self, values: Floats, bars: int) -> Floats:
+        """Blank the first bars of each listing that begins within these rows: their windows are not full."""
+        for start in self.starts:
+            values[start : start + bars] = np.nan  # a shorter listing's neighbour has no more full windows there
+        return values
 
-def _close_emas(panel: Panel, state: State | None) -> dict[str, Floats]:
-    windows = list(CLOSE_EMAS.values())
-    seeds = [
-        _seed(name, series, panel.close, 0, window, state) for series, (name, window) in enumerate(CLOSE_EMAS.items())
-    ]
-    series = recursive_means(panel.close[:, None], [2 / (window + 1) for window in windows], seeds)
-    found = dict(zip(CLOSE_EMAS, series, strict=True))
-    found["macd"] = found["ema_12"] - found["ema_26"]
-    return found
+    def shift(self, values: Floats, bars: int = 1) -> Floats:
+        return self.blank(shift(values, bars), bars)
 
+    def means(self, values: Floats, *windows: int) -> dict[int, Floats]:
+        return {window: self.blank(mean, window - 1) for window, mean in window_means(values, windows).items()}
 
-def _wilder(panel: Panel, state: State | None) -> dict[str, Floats]:
-    """RSI (Wilder 1978), +DI, -DI and the directional index; all begin with the listing's second bar."""
-    inputs = movements(panel.high, panel.low, panel.close)
-    seeds = [_seed(name, i, inputs[:, i], 1, WILDER_BARS, state) for i, name in enumerate(WILDER)]
-    series = recursive_means(inputs, [1 / WILDER_BARS] * len(WILDER), seeds)
-    gain, loss, true_range, plus, minus = series
-    found = dict(zip(WILDER, series, strict=True))
-    # Where nothing has moved yet, RSI is 100 (TradingView's convention) and there is no directional movement.
-    found["rsi"] = percent(gain, gain + loss, 1.0)
-    found["plus_di"] = percent(plus, true_range, 0.0)
-    found["minus_di"] = percent(minus, true_range, 0.0)
-    return found
+    def extremes(self, values: Floats, pick: Pick, *windows: int) -> dict[int, Floats]:
+        found = window_extremes(values, windows, pick)
+        return {window: self.blank(extreme, window - 1) for window, extreme in found.items()}
 
+    def _ranges(self) -> dict[str, Floats]:
+        """Ichimoku's lines, both stochastics and Williams' %R: all from highest highs and lowest lows."""
+        highest = self.extremes(self.high, np.maximum, 8, 9, 14, 26, 52)
+        lowest = self.extremes(self.low, np.minimum, 8, 9, 14, 26, 52)
+        middle = {window: (highest[window] + lowest[window]) * 0.5 for window in (9, 26, 52)}
+        long, short = (stochastic(self.close, lowest[window], highest[window]) for window in (14, 8))
+        stoch_k, stoch_8_k = self.means(long, 3)[3], self.means(short, 3)[3]
+        return {
+            "conversion": middle[9],
+            "base": middle[26],
+            "lead_a": (middle[9] + middle[26]) * 0.5,
+            "lead_b": middle[52],
+            "stoch_k": stoch_k,
+            "stoch_d": self.means(stoch_k, 3)[3],
+            "stoch_8_k": stoch_8_k,
+            "stoch_8_d": self.means(stoch_8_k, 3)[3],
+            "williams_r": 0.0 - stochastic(self.close, highest[14], lowest[14]),
+        }
 
-def _smoothed(found: Mapping[str, Floats], state: State | None) -> dict[str, Floats]:
-    """MACD's signal line and ADX (Wilder 1978)."""
-    total = found["plus_di"] + found["minus_di"]
-    index = percent(np.abs(found["plus_di"] - found["minus_di"]), total, 0.0)
-    inputs = np.stack([found["macd"], index], axis=1)
-    seeds = [
-        _seed("macd_signal", 0, found["macd"], CLOSE_EMAS["ema_26"] - 1, SMOOTHED["macd_signal"], state),
-        _seed("adx", 1, index, WILDER_BARS, SMOOTHED["adx"], state),
-    ]
-    alphas = [2 / (SMOOTHED["macd_signal"] + 1), 1 / SMOOTHED["adx"]]
-    return dict(zip(SMOOTHED, recursive_means(inputs, alphas, seeds), strict=True))
+    def _typical(self) -> dict[str, Floats]:
+        middle = (self.high + self.low) * 0.5
+        mean = self.means(middle, 5, 34)
+        typical = (self.high + self.low + self.close) / 3.0
+        return {"ao": mean[5] - mean[34], "cci": self.blank(commodity_channel_index(typical, 20), 19)}
 
+    def _ultimate(self, last: Floats) -> Floats:
+        """Weigh buying pressure over true range in 7, 14 and 28 bars by 4, 2, 1 (ultimate oscillator, 1985)."""
+        bottom = np.minimum(self.low, last)
+        pressure = self.means(self.close - bottom, 7, 14, 28)
+        true_range = self.means(np.maximum(self.high, last) - bottom, 7, 14, 28)
+        seven, fourteen, all_bars = (pressure[window] / true_range[window] for window in (7, 14, 28))
+        return (seven * 4.0 + fourteen * 2.0 + all_bars) * (100.0 / 7.0)
 
-def _ranges(panel: Panel) -> dict[str, Floats]:
-    """Ichimoku's lines, the stochastic and Williams' %R: all from highest highs and lowest lows."""
-    highest = window_extremes(panel.high, (9, 14, 26, 52), np.maximum)
-    lowest = window_extremes(panel.low, (9, 14, 26, 52), np.minimum)
-    middle = {window: (highest[window] + lowest[window]) * 0.5 for window in (9, 26, 52)}
-    raw = stochastic(panel.close, lowest[14], highest[14])
-    smooth = window_means(raw, [3])[3]
-    return {
-        "conversion": middle[9],
-        "base": middle[26],
-        "lead_a": (middle[9] + middle[26]) * 0.5,
-        "lead_b": middle[52],
-        "stoch_k": smooth,
-        "stoch_d": window_means(smooth, [3])[3],
-        "williams_r": 0.0 - stochastic(panel.close, highest[14], lowest[14]),
-    }
-
-
-def _means(panel: Panel) -> dict[str, Floats]:
-    middle = (panel.high + panel.low) * 0.5
-    mean = window_means(middle, [5, 34])
-    typical = (panel.high + panel.low + panel.close) / 3.0
-    return {"ao": mean[5] - mean[34], "cci": commodity_channel_index(typical, 20)}
-
-
-def _ultimate(panel: Panel) -> dict[str, Floats]:
-    """Ultimate oscillator (Williams 1985): buying pressure over true range in 7, 14 and 28 bars, weighed 4, 2, 1."""
-    last = shift(panel.close)
-    bottom = np.minimum(panel.low, last)
-    pressure = window_means(panel.close - bottom, [7, 14, 28])
-    true_range = window_means(np.maximum(panel.high, last) - bottom, [7, 14, 28])
-    seven, fourteen, all_bars = (pressure[window] / true_range[window] for window in (7, 14, 28))
-    return {"ultimate": (seven * 4.0 + fourteen * 2.0 + all_bars) * (100.0 / 7.0)}
-
-
-def _stochastic_rsi(rsi: Floats) -> dict[str, Floats]:
-    """Stochastic of the RSI over 14 bars, smoothed by 3 and 3; a constant RSI gives 0."""
-    highest = window_extremes(rsi, [14], np.maximum)[14]
-    lowest = window_extremes(rsi, [14], np.minimum)[14]
-    span = highest - lowest
-    raw = np.zeros_like(rsi)
-    np.divide(rsi - lowest, span, out=raw, where=span != 0)
-    raw *= 100.0
-    smooth = window_means(raw, [3])[3]
-    return {"stoch_rsi_k": smooth, "stoch_rsi_d": window_means(smooth, [3])[3]}
+    def _stochastic_rsi(self, rsi: Floats) -> dict[str, Floats]:
+        """Stochastic of the RSI over 14 bars, smoothed by 3 and 3; a constant RSI gives 0."""
+        highest = self.extremes(rsi, np.maximum, 14)[14]
+        lowest = self.extremes(rsi, np.minimum, 14)[14]
+        raw = stochastic(rsi, lowest, highest)
+        constant = highest - lowest < TIED
+        if constant.any():
+            raw[constant] = 0.0
+        smooth = self.means(raw, 3)[3]
+        return {"stoch_rsi_k": smooth, "stoch_rsi_d": self.means(smooth, 3)[3]}

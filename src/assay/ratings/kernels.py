@@ -1,34 +1,35 @@
-"""Window and recursive averages over panels.
+"""Window and recursive averages over bars.
 
-A panel is an (n_bars, n_columns) float64 array: row i holds bar i of every listing, NaN where a value does not exist
-yet or the listing has ended. Three rules make the same bars give the same bits, whatever else is loaded:
+Bars run along axis 0: one listing as an (n_bars,) array, or several side by side as a panel. Three rules make the
+same bars give the same bits, whatever else is loaded:
 
-* only elementwise operations, so that a column never depends on its neighbours or on the processor's vector width;
-* a window's value is built from the window's own bars (blocks of doubled length), never by adding and dropping bars;
+* only elementwise operations, so that a value never depends on its neighbours or on the processor's vector width;
+* a window's value is built from the window's own bars (joined halves), never by adding and dropping bars;
 * a recursive average is a function of its last value and the next bar, so that it can go on from a stored value.
 
-NaN passes through every operation, which is how the first rows and the ends of short columns stay empty.
+NaN passes through every operation, which is how the first rows stay empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from assay.base.constants import Floats
+
 Pick = Callable[..., Any]
 """``np.maximum`` or ``np.minimum``."""
 
 
 def shift(values: Floats, bars: int = 1) -> Floats:
-    """Return the values of ``bars`` bars ago, (n_bars, n_columns).
+    """Return the values of ``bars`` bars ago.
 
-    >>> shift(np.array([[1.0], [2.0], [3.0]]))[:, 0]
+    >>> shift(np.array([1.0, 2.0, 3.0]))
     array([nan,  1.,  2.])
     """
     result = np.empty_like(values)
@@ -37,86 +38,103 @@ def shift(values: Floats, bars: int = 1) -> Floats:
     return result
 
 
-def window_means(values: Floats, windows: Sequence[int]) -> dict[int, Floats]:
+@cache
+def _joins(windows: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Plan windows from shorter ones: (newer, older) lengths to join, in an order in which both exist.
+
+    Equal halves are the cheapest join, and an odd length is one bar more than an even one.
+
+    >>> _joins((10, 30))
+    ((1, 1), (2, 2), (4, 1), (5, 5), (10, 10), (20, 10))
+    """
+    known, joins = {1}, list[tuple[int, int]]()
+
+    def make(window: int) -> None:
+        if window in known:
+            return
+        newer = next((part for part in sorted(known, reverse=True) if 2 * part >= window and window - part in known), 0)
+        if window % 2 == 0 and (window // 2 in known or not newer):
+            newer = window // 2
+        elif not newer:
+            newer = window - 1
+        make(newer)
+        make(window - newer)
+        joins.append((newer, window - newer))
+        known.add(window)
+
+    for window in sorted(windows):
+        make(window)
+    return tuple(joins)
+
+
+def window_means(values: Floats, windows: Iterable[int]) -> dict[int, Floats]:
     """Mean of the last ``n`` bars for every ``n`` of ``windows``.
 
-    A window's mean is joined from means of blocks of 1, 2, 4, 8 ... bars, the largest block at the newest bar. Means
-    are joined, rather than sums added, because the mean of equal values is then exactly that value: a price that does
-    not move is never above or below its own average.
+    A window's mean is joined from the means of its newer and its older part. Means are joined, rather than sums added,
+    because the mean of equal values is then exactly that value: a price that does not move is never above or below its
+    own average.
 
     Parameters
     ----------
-    values : (n_bars, n_columns) array
-    windows : sequence of int
+    values : (n_bars, ...) array
+    windows : iterable of int
         Lengths in bars.
 
     Returns
     -------
-    dict of int to (n_bars, n_columns) array
+    dict of int to (n_bars, ...) array
         NaN where the window is not full.
 
     Examples
     --------
-    >>> window_means(np.arange(5.0)[:, None], [3])[3][:, 0]
+    >>> window_means(np.arange(5.0), [3])[3]
     array([nan, nan,  1.,  2.,  3.])
     """
-    blocks = {1: values}
-    size = 1
-    while 2 * size <= max(windows):
-        older, newer = _neighbours(blocks[size], size)
-        blocks[2 * size] = joined = older + newer
-        joined *= 0.5
-        size *= 2
-    return {window: _joined_means(blocks, window) for window in windows}
+    wanted = tuple(windows)
+    means = {1: values}
+    for newer, older in _joins(wanted):
+        means[newer + older] = _joined(means[newer], means[older], newer, older)
+    return {window: means[window] for window in wanted}
 
 
-def _neighbours(block: Floats, size: int) -> tuple[Floats, Floats]:
-    """Pair every block with the one that begins ``size`` bars later."""
-    return block[: max(len(block) - size, 0)], block[size:]
-
-
-def _joined_means(blocks: Mapping[int, Floats], window: int) -> Floats:
-    result = np.empty_like(blocks[1])
+def _joined(newer: Floats, older: Floats, n_newer: int, n_older: int) -> Floats:
+    window = n_newer + n_older
+    result = np.empty_like(newer)
     result[: window - 1] = np.nan
-    mean = result[window - 1 :]
-    scratch = np.empty_like(mean)
-    covered = 0
-    for size in sorted(blocks, reverse=True):
-        if not size & window:
-            continue
-        first = window - covered - size
-        block = blocks[size][first : first + len(mean)]
-        if covered:
-            np.subtract(block, mean, out=scratch)
-            scratch *= size / (covered + size)
-            mean += scratch
-        else:
-            mean[:] = block
-        covered += size
+    mean, late, early = result[window - 1 :], newer[window - 1 :], _ago(older, window, n_newer)
+    if n_newer == n_older:
+        np.add(late, early, out=mean)
+        mean *= 0.5
+    else:
+        np.subtract(early, late, out=mean)
+        mean *= n_older / window
+        mean += late
     return result
 
 
-def window_extremes(values: Floats, windows: Sequence[int], pick: Pick) -> dict[int, Floats]:
+def window_extremes(values: Floats, windows: Iterable[int], pick: Pick) -> dict[int, Floats]:
     """Highest (``np.maximum``) or lowest (``np.minimum``) of the last ``n`` bars for every ``n`` of ``windows``.
 
-    >>> window_extremes(np.array([[3.0], [1.0], [2.0]]), [2], np.maximum)[2][:, 0]
+    >>> window_extremes(np.array([3.0, 1.0, 2.0]), [2], np.maximum)[2]
     array([nan,  3.,  2.])
     """
-    blocks = {1: values}
-    size = 1
-    while 2 * size <= max(windows):
-        older, newer = _neighbours(blocks[size], size)
-        blocks[2 * size] = pick(older, newer)
-        size *= 2
-    results = {}
-    for window in windows:
-        largest = 1 << (window.bit_length() - 1)
-        result = np.empty_like(values)
-        result[: window - 1] = np.nan
-        older, newer = _neighbours(blocks[largest], window - largest) if window > largest else (blocks[largest],) * 2
-        pick(older, newer, out=result[window - 1 :])
-        results[window] = result
-    return results
+    wanted = tuple(windows)
+    known = {1: values}
+    for window in sorted(wanted):
+        while 2 * max(known) < window:
+            _overlapped(known, 2 * max(known), pick)
+        if window not in known:
+            _overlapped(known, window, pick)
+    return {window: known[window] for window in wanted}
+
+
+def _overlapped(known: dict[int, Floats], window: int, pick: Pick) -> None:
+    """Add a window made of two shorter ones that may overlap."""
+    part = min(size for size in known if 2 * size >= window)
+    result = np.empty_like(known[part])
+    result[: window - 1] = np.nan
+    pick(known[part][window - 1 :], _ago(known[part], window, window - part), out=result[window - 1 :])
+    known[window] = result
 
 
 def _ago(values: Floats, window: int, bars: int) -> Floats:
@@ -128,23 +146,20 @@ def _ago(values: Floats, window: int, bars: int) -> Floats:
 def weighted_mean(values: Floats, window: int) -> Floats:
     """Linearly weighted moving average (WMA): weights ``window`` for the newest bar down to 1 for the oldest.
 
-    Written as the newest value plus the weighted mean of the differences from it, which is exact when all are equal.
+    The weighted sum is the sum of the sums of the last 1, 2 ... ``window`` values.
 
-    >>> weighted_mean(np.array([[1.0], [2.0], [4.0]]), 2)[:, 0].round(6)
+    >>> weighted_mean(np.array([1.0, 2.0, 4.0]), 2).round(6)
     array([     nan, 1.666667, 3.333333])
     """
     result = np.empty_like(values)
     result[: window - 1] = np.nan
     total = result[window - 1 :]
-    newest = values[window - 1 :]
-    scratch = np.empty_like(total)
-    total[:] = 0.0
+    total[:] = values[window - 1 :]
+    last = total.copy()
     for ago in range(1, window):
-        np.subtract(_ago(values, window, ago), newest, out=scratch)
-        scratch *= float(window - ago)
-        total += scratch
-    total /= window * (window + 1) / 2
-    total += newest
+        last += _ago(values, window, ago)
+        total += last
+    total *= 2 / (window * (window + 1))
     return result
 
 
@@ -160,15 +175,9 @@ def hull_mean(values: Floats, window: int) -> Floats:
 
 
 def volume_weighted_mean(values: Floats, volume: Floats, window: int) -> Floats:
-    """Volume-weighted moving average (VWMA), kept within the window's own range.
-
-    Rounding may carry the quotient past the largest or smallest value by one unit in the last place; a weighted mean
-    cannot be there, and a price that does not move would get a vote from it.
-    """
+    """Volume-weighted moving average (VWMA)."""
     result = window_means(values * volume, [window])[window]
     result /= window_means(volume, [window])[window]
-    np.minimum(result, window_extremes(values, [window], np.maximum)[window], out=result)
-    np.maximum(result, window_extremes(values, [window], np.minimum)[window], out=result)
     return result
 
 
@@ -215,15 +224,23 @@ def percent(part: Floats, whole: Floats, empty: float) -> Floats:
     >>> percent(np.array([1.0, 0.0]), np.array([4.0, 0.0]), empty=1.0)
     array([ 25., 100.])
     """
-    result = np.full(whole.shape, empty)
-    np.divide(part, whole, out=result, where=whole != 0)
+    result = part / whole
     result *= 100.0
     np.minimum(result, 100.0, out=result)
+    nothing = whole == 0
+    if nothing.any():
+        result[nothing] = 100.0 * empty
     return result
 
 
-def movements(high: Floats, low: Floats, close: Floats) -> Floats:
+def movements(high: Floats, low: Floats, close: Floats, out: Floats | None = None) -> Floats:
     """Gain, loss, true range, +DM and -DM of every bar (Wilder 1978).
+
+    Parameters
+    ----------
+    high, low, close : (n_bars, n_columns) array
+    out : (n_bars, 5, n_columns) array, optional
+        Where to write.
 
     Returns
     -------
@@ -236,7 +253,8 @@ def movements(high: Floats, low: Floats, close: Floats) -> Floats:
     >>> movements(*(bars[:, [i]] for i in range(3)))[1, :, 0]
     array([2., 0., 3., 2., 0.])
     """
-    result = np.full((len(close), 5, close.shape[1]), np.nan)
+    result = np.empty((len(close), 5, close.shape[1])) if out is None else out
+    result[0] = np.nan
     gain, loss, true_range, plus, minus = (result[1:, i] for i in range(5))
     last, now, top, bottom = close[:-1], close[1:], high[1:], low[1:]
     np.maximum(now - last, 0.0, out=gain)
@@ -274,42 +292,47 @@ def mean_seed(values: Floats, series: int, first: int, window: int) -> Seed:
     return Seed(series, row, mean)
 
 
-def recursive_means(inputs: Floats, alphas: Sequence[float], seeds: Sequence[Seed]) -> Floats:
+def recursive_means(
+    inputs: Floats, alphas: Sequence[float], seeds: Sequence[Seed], out: Floats | None = None
+) -> Floats:
     """Exponential averages of several series at once, ``y += alpha (x - y)``.
 
     An EMA of n bars has alpha 2 / (n + 1), Wilder's average (RMA) 1 / n.
 
     Parameters
     ----------
-    inputs : (n_bars, n_series or 1, n_columns) array
-        One series for all averages, or one for each.
+    inputs : (n_bars, n_series, n_columns) array
     alphas : (n_series,) sequence of float
     seeds : sequence of Seed
         One for each series: it is NaN before its seed's row.
+    out : (n_bars, n_series, n_columns) array, optional
+        Where to write; fresh memory costs more than the arithmetic.
 
     Returns
     -------
-    (n_series, n_bars, n_columns) array
+    (n_bars, n_series, n_columns) array
 
     Examples
     --------
     >>> x = np.array([1.0, 3.0, 5.0])[:, None]
-    >>> recursive_means(x[:, None], [0.5], [mean_seed(x, 0, 0, 2)])[0, :, 0]
+    >>> recursive_means(x[:, None], [0.5], [mean_seed(x, 0, 0, 2)])[:, 0, 0]
     array([nan, 2. , 3.5])
     """
     n_bars, _, n_columns = inputs.shape
-    result = np.empty((n_bars, len(alphas), n_columns))
+    result = np.empty((n_bars, len(alphas), n_columns)) if out is None else out
     rate = np.repeat(np.asarray(alphas, dtype=np.float64), n_columns).reshape(len(alphas), n_columns)
     scratch = np.empty_like(rate)
     rows = sorted({seed.row for seed in seeds if seed.row < n_bars})
     result[: rows[0] + 1 if rows else n_bars] = np.nan
+    subtract, multiply, add = np.subtract, np.multiply, np.add
     for row, until in pairwise([*rows, n_bars - 1]):
         for seed in seeds:
             if seed.row == row:
                 result[row, seed.series] = seed.values
-        window = slice(row + 1, until + 1)
-        for x, last, y in zip(inputs[window], result[row:until], result[window], strict=True):
-            np.subtract(x, last, out=scratch)
-            np.multiply(scratch, rate, out=scratch)
-            np.add(last, scratch, out=y)
-    return result.transpose(1, 0, 2)
+        last = result[row]
+        for x, y in zip(inputs[row + 1 : until + 1], result[row + 1 : until + 1], strict=True):
+            subtract(x, last, scratch)
+            multiply(scratch, rate, scratch)
+            add(last, scratch, y)
+            last = y
+    return result

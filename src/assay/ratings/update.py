@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from assay.base.constants import Floats, Ints
 from assay.base.errors import DataError
-from assay.ratings.indicators import REACH, STATE, WARMUP, State
-from assay.ratings.kernels import Floats
-from assay.ratings.panel import OPEN_TIME, Ints, Segment, Tape, symbol_starts, tape
-from assay.ratings.table import CONTEXT, Rows, assemble, blocks, fill_listings
+from assay.ratings.averages import STATE, Course, recursive_averages
+from assay.ratings.indicators import CONTEXT, REACH, WARMUP
+from assay.ratings.table import rows_of
+from assay.ratings.tape import OPEN_TIME, Tape, symbol_starts, tape
+from assay.ratings.votes import DEFAULT_EDITION, check_edition
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Stored:
         """Tell whether recursive averages can go on from a row."""
         return bool(self.listing[row] >= 0) and all(np.isfinite(values[row]) for values in self.state.values())
 
+    def state_at(self, row: int) -> dict[str, float]:
+        """Return the state from which recursive averages go on."""
+        return {name: float(values[row]) for name, values in self.state.items()}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -43,27 +48,27 @@ class Plan:
 
     Attributes
     ----------
-    first : int
-        First new row of the tape.
+    first, end : int
+        New rows of the tape.
     listing_offset : int
         Added to the tape's listing ordinals.
     bar_offset : int
-        Added to the bar ordinals of ``resumed``, or of the first fresh segment.
-    fresh : sequence of Segment
-        Listings computed from their first bar.
-    resumed : Segment or None
-        A listing that goes on from its stored state.
+        Added to the bar ordinals of the first listing, which ends at row ``listing_end``.
+    courses : sequence of Course
+        Listings from their first bar on, or one that goes on from its stored state.
     """
 
     first: int
     end: int
-    listing_offset: int
-    bar_offset: int
-    fresh: Sequence[Segment]
-    resumed: Segment | None
+    listing_offset: int = 0
+    bar_offset: int = 0
+    listing_end: int = 0
+    courses: Sequence[Course] = ()
 
 
-def extend(bars: pl.DataFrame, previous: pl.DataFrame, interval: str = "1d") -> pl.DataFrame:
+def extend(
+    bars: pl.DataFrame, previous: pl.DataFrame, interval: str = "1d", edition: str = DEFAULT_EDITION
+) -> pl.DataFrame:
     """Rate the bars that have no rating yet; equal, bit for bit, to :func:`rate` on the whole history.
 
     For each symbol the first bar without a previous row, among the bars from the symbol's first previous row on, is
@@ -81,6 +86,8 @@ def extend(bars: pl.DataFrame, previous: pl.DataFrame, interval: str = "1d") -> 
         them by symbol, not by date: a delisted coin without any row here would pass for a new one.
     interval : str
         One of :data:`assay.base.domain.INTERVALS`.
+    edition : {"2026", "2021"}
+        Of the rules; previous rows of another one give their state, which editions share.
 
     Returns
     -------
@@ -90,15 +97,16 @@ def extend(bars: pl.DataFrame, previous: pl.DataFrame, interval: str = "1d") -> 
     Raises
     ------
     UsageError
-        If the interval is unknown.
+        If the interval or the edition is unknown.
     DataError
         If the bars do not reach back far enough, or do not fit the previous rows.
     """
+    check_edition(edition)
     rated = tape(bars, interval)
     stored = _stored(rated, previous.filter(pl.col("interval") == interval))
     begins = symbol_starts(rated.keys)
     plans = [_plan(rated, stored, int(begin), int(end)) for begin, end in pairwise(begins)]
-    return _compute(rated, stored, plans)
+    return _compute(rated, plans, edition)
 
 
 def _stored(rated: Tape, previous: pl.DataFrame) -> Stored:
@@ -123,14 +131,14 @@ def _stored(rated: Tape, previous: pl.DataFrame) -> Stored:
 def _plan(rated: Tape, stored: Stored, begin: int, end: int) -> Plan:
     known = stored.listing[begin:end] >= 0
     if not known.any():
-        return Plan(begin, end, 0, 0, _listings(rated, begin, end), None)
+        return Plan(begin, end, courses=_listings(rated, begin, end))
     trusted = begin + int(known.argmax())
     listing_offset = int(stored.listing[trusted] - rated.listing[trusted])
     first = _first_misfit(rated, stored, trusted, end)
     if first == end:
-        return Plan(end, end, 0, 0, [], None)
+        return Plan(end, end)
     if rated.bar[first] == 0:
-        return Plan(first, end, listing_offset, 0, _listings(rated, first, end), None)
+        return Plan(first, end, listing_offset, courses=_listings(rated, first, end))
     return _resume(rated, stored, first, end, listing_offset)
 
 
@@ -150,45 +158,30 @@ def _resume(rated: Tape, stored: Stored, first: int, end: int, listing_offset: i
     opening = first - int(rated.bar[first])
     closing, *later = _listings(rated, first, end)
     if rated.bar[first] >= CONTEXT and stored.resumable(first - WARMUP):
-        resumed = Segment(first - CONTEXT, first, closing.end)
-        return Plan(first, end, listing_offset, bar_offset, later, resumed)
+        resumed = Course(first - WARMUP, closing.end, stored.state_at(first - WARMUP))
+        return Plan(first, end, listing_offset, bar_offset, closing.end, [resumed, *later])
     if bar_offset:
         raise DataError(
             f"too few bars or ratings before {rated.keys['open_time'][first]}",
             where=rated.keys["symbol"][first],
             hint=f"pass {REACH} rated bars and {WARMUP} ratings before the first new bar, or the whole listing",
         )
-    return Plan(first, end, listing_offset, 0, [Segment(opening, first, closing.end), *later], None)
+    return Plan(first, end, listing_offset, courses=[Course(opening, closing.end), *later])
 
 
-def _listings(rated: Tape, first: int, end: int) -> list[Segment]:
+def _listings(rated: Tape, first: int, end: int) -> list[Course]:
     """Cut rows ``first`` to ``end`` where listings begin."""
     inside = rated.starts[(rated.starts > first) & (rated.starts < end)]
     cuts = [first, *map(int, inside), end]
-    return [Segment(begin, begin, stop) for begin, stop in pairwise(cuts)]
+    return [Course(begin, stop) for begin, stop in pairwise(cuts)]
 
 
-def _compute(rated: Tape, stored: Stored, plans: Sequence[Plan]) -> pl.DataFrame:
+def _compute(rated: Tape, plans: Sequence[Plan], edition: str) -> pl.DataFrame:
     new = np.zeros(rated.keys.height, dtype=bool)
     listing, bar = rated.listing.copy(), rated.bar.copy()
     for plan in plans:
         new[plan.first : plan.end] = True
         listing[plan.first : plan.end] += plan.listing_offset
-        if plan.resumed is not None:
-            bar[plan.first : plan.resumed.end] += plan.bar_offset
-    place = np.cumsum(new) - 1
-    rows = Rows(int(new.sum()))
-    for block in blocks([segment for plan in plans for segment in plan.fresh]):
-        fill_listings(rated, rows, block, _places(place, block))
-    for block in blocks([plan.resumed for plan in plans if plan.resumed is not None]):
-        rows.fill(rated.panel(block), block, _places(place, block), _state(stored, block))
-    return assemble(rated.keys.filter(new), listing[new], bar[new], rows)
-
-
-def _places(place: Ints, block: Sequence[Segment]) -> list[int]:
-    return [int(place[segment.wanted]) for segment in block]
-
-
-def _state(stored: Stored, block: Sequence[Segment]) -> State:
-    at: npt.NDArray[np.int64] = np.array([segment.wanted - WARMUP for segment in block])
-    return State(CONTEXT - WARMUP, {name: values[at] for name, values in stored.state.items()})
+        bar[plan.first : plan.listing_end] += plan.bar_offset
+    averages = recursive_averages(rated, [course for plan in plans for course in plan.courses])
+    return rows_of(rated, averages, edition, listing, bar, new)

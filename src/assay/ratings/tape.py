@@ -1,53 +1,21 @@
-"""Long bars into panels in bar-number space, and the ordinals of listings."""
+"""Bars of many symbols on one tape, listing after listing, and the ordinals of listings."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from assay.base.constants import LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.domain import INTERVALS
 from assay.base.errors import DataError, UsageError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-MISSING_ENDS_LISTING = 3
-"""So many missing intervals, or more, between two bars end a listing."""
 
 OPEN_TIME = pl.Datetime("us", "UTC")
 PRICES = ("high", "low", "close", "volume")
 """What indicators read of a bar."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Bars by number: row i holds bar i of every listing, (n_bars, n_columns) arrays, NaN after a listing's end."""
-
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return (n_bars, n_columns)."""
-        n_bars, n_columns = self.close.shape
-        return n_bars, n_columns
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Rows ``begin`` to ``end`` of a tape, one column of a panel; results are wanted from row ``wanted`` on."""
-
-    begin: int
-    wanted: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -72,18 +40,6 @@ class Tape:
     bar: Ints
     starts: Ints
     prices: dict[str, Floats]
-
-    def panel(self, segments: Sequence[Segment]) -> Panel:
-        """Pack segments side by side, first row beside first row."""
-        n_bars = max(segment.end - segment.begin for segment in segments)
-        fields = {}
-        for name in PRICES:
-            source = self.prices[name]
-            target = np.full((n_bars, len(segments)), np.nan)
-            for column, segment in enumerate(segments):
-                target[: segment.end - segment.begin, column] = source[segment.begin : segment.end]
-            fields[name] = target
-        return Panel(**fields)
 
 
 def interval_length(interval: str) -> dt.timedelta:
@@ -192,9 +148,9 @@ def _ordered(bars: pl.DataFrame) -> pl.DataFrame:
     return bars if rising.slice(1).all() else bars.sort("symbol", "open_time")
 
 
-def _changes(symbol: pl.Series) -> npt.NDArray[np.bool_]:
+def _changes(symbol: pl.Series) -> Bools:
     """Return True where a symbol begins, in an ordered column."""
-    changes: npt.NDArray[np.bool_] = (symbol != symbol.shift()).fill_null(True).to_numpy(writable=True)
+    changes: Bools = (symbol != symbol.shift()).fill_null(True).to_numpy(writable=True)
     return changes
 
 
@@ -207,11 +163,11 @@ def _ordinals(bars: pl.DataFrame, length: dt.timedelta) -> Ints:
         raise DataError(
             f"bar of {twice['open_time']} is there twice", where=twice["symbol"], hint="store each bar once"
         )
-    ends = step >= (MISSING_ENDS_LISTING + 1) * (length // dt.timedelta(microseconds=1))
-    count = np.cumsum(ends & ~begins)
-    first = np.maximum.accumulate(np.where(begins, np.arange(len(count)), 0))
-    ordinals: Ints = count - count[first]
-    return ordinals
+    ends = step >= (LISTING_ENDS_AFTER + 1) * (length // dt.timedelta(microseconds=1))
+    starts = np.flatnonzero(ends | begins)
+    count = np.arange(len(starts))
+    first_of_symbol = np.maximum.accumulate(np.where(begins[starts], count, 0))
+    return np.repeat(count - first_of_symbol, np.diff(starts, append=len(step)))
 
 
 def _finite(bars: pl.DataFrame, name: str) -> Floats:
