@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from assay.api import FinishedRun as Run
     from assay.api import Sleeve, run
     from assay.lake.lake import Lake
+    from assay.ratings.frames import rate
     from assay.settings import Profile
 
-__all__ = ["Lake", "Profile", "Run", "Sleeve", "run"]
+__all__ = ["Lake", "Profile", "Run", "Sleeve", "rate", "run"]
 
 _HOMES = {
     "Lake": ("assay.lake.lake", "Lake"),
     "Profile": ("assay.settings", "Profile"),
     "Run": ("assay.api", "FinishedRun"),
     "Sleeve": ("assay.api", "Sleeve"),
+    "rate": ("assay.ratings.frames", "rate"),
     "run": ("assay.api", "run"),
 }
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from ratings_bars import walk
 
-from assay.ratings.panel import OPEN_TIME
+from assay.ratings.tape import OPEN_TIME
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from assay.ratings import VOTES, rate
 from assay.ratings.indicators import indicators
-from assay.ratings.panel import Segment, tape
+from assay.ratings.tape import Segment, tape
 
 talib = pytest.importorskip("talib", reason="TA-Lib, the oracle, is not installed")
 

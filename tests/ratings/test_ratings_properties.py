@@ -21,7 +21,7 @@ from assay.ratings.kernels import (
     window_extremes,
     window_means,
 )
-from assay.ratings.panel import Panel
+from assay.ratings.tape import Panel
 from assay.ratings.votes import MA_RULES, OTHER_RULES, votes
 
 seeds = st.integers(0, 2**32 - 1)

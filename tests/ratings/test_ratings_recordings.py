@@ -10,7 +10,7 @@ import pytest
 
 from assay.ratings import VOTES, label
 from assay.ratings.indicators import indicators
-from assay.ratings.panel import OPEN_TIME, Panel
+from assay.ratings.tape import OPEN_TIME, Panel
 from assay.ratings.votes import MA_RULES, OTHER_RULES, RULES, ratings, votes
 
 WINDOWS = (10, 20, 30, 50, 100, 200)

@@ -44,7 +44,7 @@ def _joins(windows: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
 
     Equal halves are the cheapest join, and an odd length is one bar more than an even one.
 
-    >>> _joins((10, 30))
+    >>> _joins((10, 20, 30))
     ((1, 1), (2, 2), (4, 1), (5, 5), (10, 10), (20, 10))
     """
     known, joins = {1}, list[tuple[int, int]]()
@@ -224,7 +224,8 @@ def percent(part: Floats, whole: Floats, empty: float) -> Floats:
     >>> percent(np.array([1.0, 0.0]), np.array([4.0, 0.0]), empty=1.0)
     array([ 25., 100.])
     """
-    result = part / whole
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result = part / whole
     result *= 100.0
     np.minimum(result, 100.0, out=result)
     nothing = whole == 0
