@@ -110,8 +110,9 @@ def values(high, low, close, volume):
     gain = wilder(each(lambda d: max(d, 0.0), change), 14)
     loss = wilder(each(lambda d: max(-d, 0.0), change), 14)
     v["rsi"] = each(lambda g, lo: 100.0 if lo == 0 else 100 - 100 / (1 + g / lo), gain, loss)
-    v["stoch_k"] = sma(stoch(close, high, low, 14, None), 3)
-    v["stoch_d"] = sma(v["stoch_k"], 3)
+    for name, n in (("stoch", 14), ("stoch_8", 8)):
+        v[f"{name}_k"] = sma(stoch(close, high, low, n, None), 3)
+        v[f"{name}_d"] = sma(v[f"{name}_k"], 3)
     v["cci"] = cci([(h + lo + c) / 3 for h, lo, c in zip(high, low, close, strict=True)], 20)
 
     up = each(lambda now, last: now - last, high, before(high))
@@ -147,77 +148,128 @@ def values(high, low, close, volume):
         return each(ratio, sma(pressure, n), sma(spread, n))
 
     v["ultimate"] = each(lambda a, b, c: 100 * (4 * a + 2 * b + c) / 7, share(7), share(14), share(28))
-    for name in ["rsi", "cci", "plus_di", "minus_di", "ao", "momentum", "williams_r", "bull_power", "bear_power"]:
+    previous = ["rsi", "cci", "adx", "plus_di", "minus_di", "ao", "momentum", "williams_r", "bull_power", "bear_power"]
+    for name in ["stoch", "stoch_8", "stoch_rsi"]:
+        previous += [f"{name}_k", f"{name}_d"]
+    for name in previous:
         v[f"{name}_prev"] = before(v[name])
     v["ao_prev2"] = before(v["ao"], 2)
     return v
+
+
+def over(a, b, floor=0.0):
+    """Above, and by more than rounding; never of what does not exist."""
+    return a is not None and b is not None and a - b > max(1e-12 * abs(b), floor)
+
+
+def above(a, b):
+    return over(a, b, 1e-10)
 
 
 def sign(buy, sell):
     return 1 if buy else -1 if sell else 0
 
 
-def votes(v):
+def votes(v, edition="2026"):
     """Votes by name."""
     cast = {}
 
-    def vote(name, needs, buy, sell):
-        cast[name] = each(lambda *args: sign(buy(*args), sell(*args)), *[v[need] for need in needs])
+    def vote(name, needs, rule, counted=None):
+        """Rule: the inputs to (buy, sell); counted where the named values exist."""
+        rows = zip(*[v[need] for need in needs], strict=True)
+        counts = zip(*[v[need] for need in counted or needs], strict=True)
+        cast[name] = [None if None in known else sign(*rule(*args)) for args, known in zip(rows, counts, strict=True)]
+
+    def turning(low, high):
+        return lambda r, q: (r < low and above(r, q), r > high and above(q, r))
+
+    def extreme_lines(k, d):
+        return k < 20 and d < 20 and above(k, d), k > 80 and d > 80 and above(d, k)
+
+    def crossing(k, d, k1, d1):
+        buy, sell = extreme_lines(k, d)
+        return buy and above(d1, k1), sell and above(k1, d1)
+
+    def awesome(a, a1, a2):
+        rises, falls = over(a, a1), over(a1, a)
+        buy = a > 0 and (a1 < 0 or (a1 > 0 and rises and over(a2, a1)))
+        sell = a < 0 and (a1 > 0 or (a1 < 0 and falls and over(a1, a2)))
+        return buy, sell
+
+    def powers(c, e, bull, bull1, bear, bear1):
+        return over(c, e) and bear < 0 and over(bear, bear1), over(e, c) and bull > 0 and over(bull1, bull)
 
     averages = [*(f"sma_{n}" for n in MA), *(f"ema_{n}" for n in MA), "vwma_20", "hull_ma_9"]
     for name in averages:
-        vote(name, [name, "close"], lambda a, c: a < c, lambda a, c: a > c)
-    vote(
-        "ichimoku",
-        ["lead_a", "lead_b", "close", "base", "conversion", "close_prev"],
-        lambda a, b, c, base, line, last: a > b and c > a and c < base and last < line < c,
-        lambda a, b, c, base, line, last: a < b and c < a and c > base and last > line > c,
+        vote(name, [name, "close"], lambda a, c: (over(c, a), over(a, c)))
+    cloud = ["lead_a", "lead_b", "close", "base", "conversion", "close_prev"]
+    k8, k14, krsi = (
+        [f"{name}_k", f"{name}_d", f"{name}_k_prev", f"{name}_d_prev"] for name in ("stoch_8", "stoch", "stoch_rsi")
     )
-    vote("rsi", ["rsi", "rsi_prev"], lambda r, q: r < 30 and r > q, lambda r, q: r > 70 and r < q)
-    vote(
-        "stochastic",
-        ["stoch_k", "stoch_d"],
-        lambda k, d: k < 20 and d < 20 and k > d,
-        lambda k, d: k > 80 and d > 80 and k < d,
-    )
-    vote("cci", ["cci", "cci_prev"], lambda r, q: r < -100 and r > q, lambda r, q: r > 100 and r < q)
-    vote(
-        "adx",
-        ["adx", "plus_di", "minus_di", "plus_di_prev", "minus_di_prev"],
-        lambda a, p, m, p1, m1: a > 20 and p > m and p1 <= m1,
-        lambda a, p, m, p1, m1: a > 20 and p < m and p1 >= m1,
-    )
-    vote(
-        "awesome",
-        ["ao", "ao_prev", "ao_prev2"],
-        lambda a, a1, a2: (a > 0 and a1 <= 0) or (a > 0 and a1 > 0 and a2 > a1 and a > a1),
-        lambda a, a1, a2: (a < 0 and a1 >= 0) or (a < 0 and a1 < 0 and a2 < a1 and a < a1),
-    )
-    vote("momentum", ["momentum", "momentum_prev"], lambda m, q: m > q, lambda m, q: m < q)
-    vote("macd", ["macd", "macd_signal"], lambda m, s: m > s, lambda m, s: m < s)
-    vote(
-        "stoch_rsi",
-        ["close", "ema_50", "stoch_rsi_k", "stoch_rsi_d"],
-        lambda c, e, k, d: c < e and k < 20 and d < 20 and k > d,
-        lambda c, e, k, d: c > e and k > 80 and d > 80 and k < d,
-    )
-    vote(
-        "williams_r", ["williams_r", "williams_r_prev"], lambda r, q: r < -80 and r > q, lambda r, q: r > -20 and r < q
-    )
+    directions = ["plus_di", "minus_di", "plus_di_prev", "minus_di_prev"]
+    strength = ["adx", *directions[2:]]
+    if edition == "2026":
+        vote("ichimoku", cloud, lambda *_: (False, False))
+        vote("stochastic", k8, lambda k, d, *_: extreme_lines(k, d))
+        vote(
+            "adx",
+            ["adx", "adx_prev", *directions],
+            lambda a, a1, p, m, *_: (
+                a > 20 and above(a, a1) and above(p, m),
+                a > 20 and above(a, a1) and above(m, p),
+            ),
+            strength,
+        )
+        vote(
+            "stoch_rsi",
+            ["close", "ema_50", *krsi],
+            lambda c, e, k, d, *_: (over(e, c) and extreme_lines(k, d)[0], over(c, e) and extreme_lines(k, d)[1]),
+            krsi[2:],
+        )
+    else:
+        vote(
+            "ichimoku",
+            cloud,
+            lambda a, b, c, base, line, last: (
+                over(a, b) and over(c, a) and over(base, c) and over(c, line) and over(line, last),
+                over(b, a) and over(b, c) and over(c, base) and over(line, c) and over(last, line),
+            ),
+        )
+        vote("stochastic", k14, crossing)
+        vote(
+            "adx",
+            ["adx", *directions],
+            lambda a, p, m, p1, m1: (
+                a > 20 and above(p, m) and above(m1, p1),
+                a > 20 and above(m, p) and above(p1, m1),
+            ),
+        )
+        vote(
+            "stoch_rsi",
+            ["close", "ema_50", *krsi],
+            lambda c, e, *lines: (over(e, c) and crossing(*lines)[0], over(c, e) and crossing(*lines)[1]),
+            krsi[2:],
+        )
+    vote("rsi", ["rsi", "rsi_prev"], turning(30, 70))
+    vote("cci", ["cci", "cci_prev"], turning(-100, 100))
+    vote("awesome", ["ao", "ao_prev", "ao_prev2"], awesome, ["ao_prev"])
+    vote("momentum", ["momentum", "momentum_prev"], lambda m, q: (over(m, q), over(q, m)))
+    vote("macd", ["macd", "macd_signal"], lambda m, s: (over(m, s), over(s, m)))
+    vote("williams_r", ["williams_r", "williams_r_prev"], turning(-80, -20))
     vote(
         "bull_bear",
-        ["close", "ema_50", "bull_power", "bear_power", "bull_power_prev", "bear_power_prev"],
-        lambda c, e, bull, bear, bull1, bear1: c > e and bear < 0 and bear > bear1,
-        lambda c, e, bull, bear, bull1, bear1: c < e and bull > 0 and bull < bull1,
+        ["close", "ema_50", "bull_power", "bull_power_prev", "bear_power", "bear_power_prev"],
+        powers,
+        ["bull_power_prev"],
     )
-    vote("ultimate", ["ultimate"], lambda u: u > 70, lambda u: u < 30)
+    vote("ultimate", ["ultimate"], lambda u: (u > 70, u < 30))
     return cast, [*averages, "ichimoku"]
 
 
-def ratings(high, low, close, volume):
+def ratings(high, low, close, volume, edition="2026"):
     """Values, votes and the three ratings, each a list by bar."""
     v = values(high, low, close, volume)
-    cast, group = votes(v)
+    cast, group = votes(v, edition)
 
     def mean(names, i):
         known = [cast[name][i] for name in names if cast[name][i] is not None]
@@ -226,5 +278,6 @@ def ratings(high, low, close, volume):
     others = [name for name in cast if name not in group]
     moving = [mean(group, i) for i in range(len(close))]
     other = [mean(others, i) for i in range(len(close))]
-    both = each(lambda m, o: (m + o) / 2, moving, other)
+    pairs = [[x for x in pair if x is not None] for pair in zip(moving, other, strict=True)]
+    both = [sum(pair) / len(pair) if pair else None for pair in pairs]
     return v, cast, both, moving, other

@@ -85,7 +85,9 @@ class Corpus:
                 continue
             sold, traded = before["volume"].sum(), (before["close"] * before["volume"]).sum()
             close = scan["close.bar"]
-            volume = max((scan["VWMA"] * sold - traded) / (close - scan["VWMA"]), 1.0)  # just opened: 0 but for rounding
+            volume = max(
+                (scan["VWMA"] * sold - traded) / (close - scan["VWMA"]), 1.0
+            )  # just opened: 0 but for rounding
             prices = {"open": scan["open.bar"], "high": scan["high.bar.implied"], "low": scan["low.bar.implied"]}
             rows.append(scan | prices | {"close": close, "volume": volume, "scan": scan["collected_at"]})
         return pl.DataFrame(rows, infer_schema_length=None)
@@ -94,7 +96,11 @@ class Corpus:
 def by_four(bars: pl.DataFrame) -> pl.DataFrame:
     """Join bars of one hour into bars of four."""
     joined = bars.group_by_dynamic("timestamp", every="4h").agg(
-        pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(), pl.col("volume").sum()
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col("volume").sum(),
     )
     return joined.select(BAR)
 

@@ -94,7 +94,9 @@ def test_metals_leave_no_room_for_an_ichimoku_vote(corpus):
     """
     table = corpus.table("scans_comex_1d")
     close = table["close"].to_numpy()
-    averages = [field for field in FIELDS if field.startswith(("SMA", "EMA", "VWMA", "Hull")) and field in table.columns]
+    averages = [
+        field for field in FIELDS if field.startswith(("SMA", "EMA", "VWMA", "Hull")) and field in table.columns
+    ]
     assert len(averages) == 12
     left = 15 * table["Recommend.MA"].to_numpy() - sum(np.sign(close - table[field].to_numpy()) for field in averages)
     assert table.height == 106

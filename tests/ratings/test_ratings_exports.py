@@ -40,7 +40,7 @@ def same(found: np.ndarray, exported: np.ndarray) -> None:
 
 
 def smooth(values: np.ndarray, window: int, alpha: float, first: int = 0) -> np.ndarray:
-    return k.recursive_means(values[:, None], [alpha], [k.mean_seed(values, 0, first, window)])[0]
+    return k.recursive_means(values[:, None], [alpha], [k.mean_seed(values, 0, first, window)])[:, 0]
 
 
 def ema(values: np.ndarray, window: int, first: int = 0) -> np.ndarray:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ratings_bars import walk
 
 from assay.ratings import VOTES, rate
+from assay.ratings.averages import recursive_averages, whole
 from assay.ratings.indicators import indicators
 from assay.ratings.kernels import (
     hull_mean,
@@ -21,22 +22,18 @@ from assay.ratings.kernels import (
     window_extremes,
     window_means,
 )
-from assay.ratings.tape import Panel
-from assay.ratings.votes import MA_RULES, OTHER_RULES, votes
+from assay.ratings.tape import tape
+from assay.ratings.votes import EDITIONS, MA_VOTES, NO_VOTE, OTHER_VOTES, votes
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=15, deadline=None)
 
 PRICES = ("open", "high", "low", "close")
 WINDOWED = (
-    *(name for name in MA_RULES if not name.startswith("ema_")),
+    *(name for name in MA_VOTES if not name.startswith("ema_")),
     *("stochastic", "cci", "awesome", "momentum", "williams_r", "ultimate"),
 )
 """Votes that read windows alone."""
-
-
-def panel_of(bars: pl.DataFrame) -> Panel:
-    return Panel(**{name: bars[name].to_numpy()[:, None] for name in ("high", "low", "close", "volume")})
 
 
 @few
@@ -107,14 +104,29 @@ def test_mirrored_prices_turn_every_vote(seed):
 @few
 def test_a_price_that_does_not_move_has_no_opinion(price, spread):
     """Averages equal the price to the last bit; oscillators of nothing over nothing do not vote."""
-    volume = np.random.default_rng(1).lognormal(0, 2, (250, 1)) * spread
-    flat = np.full((250, 1), price)
-    cast = votes(indicators(Panel(flat, flat, flat, volume)))
-    for name in MA_RULES:
-        assert cast[name][-1, 0] == 0, name
+    volume = np.random.default_rng(1).lognormal(0, 2, 250) * spread
+    bars = walk(1, 250).with_columns(pl.lit(price).alias(name) for name in PRICES).with_columns(volume=volume)
+    on = tape(bars, "1d")
+    values = indicators(on, recursive_averages(on, whole(on)), slice(0, 250))
     silent = {"stochastic", "cci", "williams_r", "ultimate"}
-    for name in OTHER_RULES:
-        assert np.isnan(cast[name][-1, 0]) if name in silent else cast[name][-1, 0] == 0, name
+    for edition in EDITIONS:
+        cast = votes(values, edition)
+        for name in MA_VOTES:
+            assert cast[name][-1] == 0, name
+        for name in OTHER_VOTES:
+            assert cast[name][-1] == (NO_VOTE if name in silent else 0), name
+    assert values["stoch_rsi_k"][-1] == 0  # a constant range
+
+
+@few
+@given(seeds, st.integers(40, 120))
+def test_a_price_that_moved_no_more_has_a_stochastic_rsi_of_zero(seed, still):
+    """RSI then keeps its value but for rounding, and rounding has no high and no low."""
+    bars = walk(seed, 200)
+    last = bars["close"][199 - still]
+    quiet = pl.int_range(200) >= 200 - still
+    bars = bars.with_columns(pl.when(quiet).then(last).otherwise(pl.col(name)).alias(name) for name in PRICES)
+    assert rate(bars)["stoch_rsi_k"][-1] == 0
 
 
 @few

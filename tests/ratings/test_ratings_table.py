@@ -76,29 +76,31 @@ FIRST_BAR = {
     "vwma_20": 19,
     "hull_ma_9": 10,
     "rsi": 15,  # 14 changes, and a previous value
-    "stochastic": 17,
+    "stochastic": 12,  # stochastic 8, D of the bar before
     "cci": 20,
     "adx": 27,
-    "awesome": 35,
+    "awesome": 34,
     "momentum": 11,
     "macd": 33,
-    "stoch_rsi": 49,  # EMA 50 is the last to exist
+    "stoch_rsi": 32,  # D of the bar before; without EMA 50 it is 0
     "williams_r": 14,
-    "bull_bear": 49,
+    "bull_bear": 13,  # the second EMA 13
     "ultimate": 28,
 }
-"""By hand from the windows: the first bar on which all that a vote needs exists."""
+"""The first bar, from 0, on which the screener counts a vote: by its published script, and by hand from the windows."""
 
 
-def test_each_vote_begins_when_all_it_needs_exists(walks):
-    found = rate(walks(5, 230))
+@pytest.mark.parametrize(("edition", "stochastic"), [("2026", 12), ("2021", 18)])
+def test_each_vote_is_counted_from_the_screeners_bar_on(walks, edition, stochastic):
+    found = rate(walks(5, 230), "1d", edition)
     assert set(FIRST_BAR) == set(VOTES)
-    for name, first in FIRST_BAR.items():
+    for name, first in {**FIRST_BAR, "stochastic": stochastic}.items():
         known = found[f"vote_{name}"].is_not_null()
         assert known.to_list() == [bar >= first for bar in range(230)], name
     assert found["recommend_ma"].is_not_null().arg_max() == 9
     assert found["recommend_other"].is_not_null().arg_max() == 11
-    assert found["recommend_all"].is_not_null().arg_max() == 11
+    assert found["recommend_all"].is_not_null().arg_max() == 9  # one group is enough
+    assert (found["edition"] == edition).all()
 
 
 def test_short_listings_beside_long_ones(walks):
@@ -157,9 +159,9 @@ def test_bounds_hold_on_all_shared_bars(whole):
     for name in ("rsi", "adx", "plus_di", "minus_di", "stoch_k", "stoch_d", "stoch_rsi_k", "stoch_rsi_d"):
         assert whole[name].is_between(0, 100).all(), name
         assert not whole[name].is_nan().any()
-    middle = (pl.col("recommend_ma") + pl.col("recommend_other")) / 2
-    assert whole.select((pl.col("recommend_all") == middle).all()).item()
-    assert (whole["recommend_all"].is_null() == (whole["bar"] < 11)).all()
+    middle = pl.mean_horizontal("recommend_ma", "recommend_other")
+    assert whole.select((pl.col("recommend_all") - middle).abs().max()).item() < 1e-15
+    assert (whole["recommend_all"].is_null() == (whole["bar"] < 9)).all()
 
 
 def test_group_ratings_are_means_of_their_votes(whole):
@@ -171,10 +173,20 @@ def test_group_ratings_are_means_of_their_votes(whole):
     assert other.abs().max() < 1e-15
 
 
-def test_every_vote_is_cast_both_ways_somewhere(whole):
+def test_every_vote_is_cast_both_ways_somewhere(daily, whole):
+    old = rate(daily, "1d", "2021")
     for name in VOTES:
-        assert {-1, 1} <= set(whole[f"vote_{name}"].drop_nulls().unique()) <= {-1, 0, 1}, name
-    assert whole["vote_ichimoku"].abs().mean() < 0.01  # it is 0 nearly always
+        cast = set(whole[f"vote_{name}"].drop_nulls().unique())
+        assert cast == {0} if name == "ichimoku" else {-1, 1} <= cast <= {-1, 0, 1}, name
+        assert {-1, 1} <= set(old[f"vote_{name}"].drop_nulls().unique()) <= {-1, 0, 1}, name
+    assert 0 < old["vote_ichimoku"].abs().mean() < 0.01  # it is 0 nearly always
+
+
+def test_editions_share_all_but_four_votes(daily, whole):
+    old = rate(daily, "1d", "2021")
+    differing = {name for name in whole.columns if not whole[name].equals(old[name])}
+    votes = {f"vote_{name}" for name in ("ichimoku", "stochastic", "adx", "stoch_rsi")}
+    assert differing == {"edition", *votes, "recommend_all", "recommend_ma", "recommend_other"}
 
 
 @pytest.mark.parametrize(
