@@ -181,8 +181,8 @@ def _judge(bars: pl.DataFrame, length: dt.timedelta, interval: str) -> None:
     twice = ordered.filter(step == dt.timedelta())
     if twice.height:
         raise DataError(f"bar {_name(twice)} is there twice", where=_row(twice), hint="keep one of the rows")
-    closest = step.min()
-    if closest is not None and not length <= closest < 4 * length:  # type: ignore[operator]  # a duration
+    closest: dt.timedelta | None = step.min()  # type: ignore[assignment]  # the column's type is known
+    if closest is not None and not length <= closest < 4 * length:
         raise DataError(
             f"bars lie {closest} apart, an interval of {interval} is {length}", hint="name the interval of the bars"
         )
