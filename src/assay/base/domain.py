@@ -6,6 +6,7 @@ import datetime as dt
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final, Literal, TypeAlias
 
 from assay.base.errors import UsageError
 
@@ -32,6 +33,12 @@ LATEST = dt.datetime(2100, 1, 1, tzinfo=UTC)
 """What claims to be later is no instant of a bar."""
 
 BENCHMARK = "BINANCE:BTCUSDT"
+
+Edition: TypeAlias = Literal["2026", "2021"]
+"""Of the rating rules: what the screener answers since 2024-12-26, and what it did from 2021-03-31 to 2024-06-23."""
+DEFAULT_EDITION: Final = "2026"
+MIXED_EDITION: Final = "mixed"
+"""Rules of former versions of this program, which no screener ever had; their lakes are rated anew."""
 
 
 class Direction(Enum):

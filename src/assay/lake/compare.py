@@ -95,7 +95,7 @@ def tails(difference: BarDifference) -> pl.DataFrame:
 
 
 def rerate(
-    difference: BarDifference, tail: pl.DataFrame, previous: pl.DataFrame, interval: str
+    difference: BarDifference, tail: pl.DataFrame, previous: pl.DataFrame, interval: str, edition: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rate what is new, and again what comes after a change.
 
@@ -109,6 +109,8 @@ def rerate(
         Rows of the ratings table, at least those of the instants in ``tail``.
     interval : str
         Interval of the bars.
+    edition : str
+        Of the rating rules.
 
     Returns
     -------
@@ -119,4 +121,4 @@ def rerate(
     holds = pl.col("since").is_null() | (pl.col("open_time") < pl.col("since"))
     kept = marked.filter(holds)
     stored = kept.filter(pl.col("since").is_not_null()).drop("since")
-    return kept.drop("since"), extend(tail, stored.join(tail, on=KEY, how="semi"), interval)
+    return kept.drop("since"), extend(tail, stored.join(tail, on=KEY, how="semi"), interval, edition)

@@ -6,11 +6,12 @@ import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
-from assay.base.domain import UTC
+from assay.base.domain import MIXED_EDITION, UTC
 from assay.base.errors import IntegrityError
 from assay.lake.storage import HEADS, RESTORE, Storage, storage_of
+from assay.market.schema import ratings_table
 from assay.runs.documents import Document, Finding
 
 Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
@@ -24,6 +25,11 @@ class _AnyLine(BaseModel):
     """What every line has, whatever its format."""
 
     format: int = 1
+
+
+def _edition(value: object) -> object:
+    """Read the number that former versions wrote: their rules were a mixture of two editions."""
+    return MIXED_EDITION if isinstance(value, int) else value
 
 
 class Head(Document):
@@ -45,8 +51,15 @@ class Head(Document):
     symbols: int
     findings: list[Finding]
     """What the reading found, for the data-quality section of reports."""
-    edition: int = 1
-    """Edition of the rules by which the bars are rated, see :data:`assay.ratings.EDITION`."""
+    edition: Annotated[str, BeforeValidator(_edition)] = MIXED_EDITION
+    """Edition of the rules by which readers of this state see the bars rated; other editions may stand beside it."""
+    revision: int = 1
+    """Of the program's own rules, see :data:`assay.ratings.REVISION`."""
+
+    @property
+    def ratings(self) -> str:
+        """Name of the table that holds the ratings of this state's edition."""
+        return ratings_table(self.edition)
 
 
 def read_heads(folder: Path, storage: Storage | None = None) -> list[Head]:

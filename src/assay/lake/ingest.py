@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
 
-from assay.base.domain import INTERVALS, format_instant
+from assay.base.domain import DEFAULT_EDITION, INTERVALS, format_instant
 from assay.base.errors import SourceError, UsageError
 from assay.executors import Executor, Serial
 from assay.lake import delta, shards
@@ -24,8 +24,8 @@ from assay.lake.compare import BarDifference, compare, rerate, tails
 from assay.lake.head import Head
 from assay.lake.lake import Lake, TableChange, persistently
 from assay.lake.snapshot import Snapshot
-from assay.market.schema import BARS
-from assay.ratings import EDITION, RATING_SCHEMA, rate
+from assay.market.schema import BARS, ratings_table
+from assay.ratings import RATING_SCHEMA, REVISION, rate
 from assay.runs.documents import Finding
 from assay.sources import is_live
 from assay.sources.base import NOTHING, Held, Source, SourceRead
@@ -78,7 +78,11 @@ class IngestReport:
 
 
 def ingest(
-    lake: Lake, source: Source | None = None, progress: Progress | None = None, executor: Executor | None = None
+    lake: Lake,
+    source: Source | None = None,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    edition: str = DEFAULT_EDITION,
 ) -> IngestReport:
     """Bring the lake up to its source; a second call without news writes nothing.
 
@@ -94,6 +98,8 @@ def ingest(
         See :data:`Progress`.
     executor : Executor, optional
         Where the shards of a large file are read and rated, see :mod:`assay.lake.shards`; here where None.
+    edition : {"2026", "2021"}
+        Rules by which the bars are rated; a lake that is rated by another edition is rated anew.
 
     Raises
     ------
@@ -115,24 +121,54 @@ def ingest(
 
     def work() -> IngestReport:
         with lake.locked():
-            return _ingest(lake, source, executor or Serial(), clock)
+            return _ingest(lake, source, executor or Serial(), clock, edition)
 
     return persistently(work)
 
 
-def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock) -> IngestReport:
+def rate_anew(lake: Lake, edition: str) -> Head:
+    """Make the last state of a lake one that is rated by an edition, from the bars that the lake has.
+
+    Ratings of another edition stay beside these for as long as the bars are the same, so that going back is a line.
+
+    Raises
+    ------
+    DataError
+        If the lake is empty.
+    """
+
+    def work() -> Head:
+        with lake.locked():
+            lake.storage.mend()
+            snapshot = lake.latest()
+            if _is_rated(snapshot, edition):
+                return snapshot.record
+            facts = {"edition": edition, "revision": REVISION}
+            if _holds(snapshot, edition):
+                return lake.commit([], upon=snapshot.head, **facts)
+            rated = rate(snapshot.bars(), snapshot.interval, edition)
+            change = TableChange("ratings", rated, replace=True, interval=snapshot.interval)
+            return lake.commit([change], upon=snapshot.head, **facts)
+
+    return persistently(work)
+
+
+def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock, edition: str) -> IngestReport:
     lake.storage.mend()
     head = lake.latest_head()
     snapshot = Snapshot(lake.folder, head, lake.storage) if head is not None else None
-    if head is not None and snapshot is not None and head.fingerprint == source.fingerprint() and _is_rated(snapshot):
-        return _report(head, clock)
+    turned = snapshot is not None and snapshot.edition != edition and _may_turn(snapshot, edition)
+    if turned:
+        snapshot = Snapshot(lake.folder, rate_anew(lake, edition), lake.storage)
+    if snapshot is not None and snapshot.record.fingerprint == source.fingerprint() and _is_rated(snapshot, edition):
+        return _report(snapshot.record, clock, changed=turned)
     if isinstance(source, ParquetSource) and lake.storage.folder is not None:
-        sharded = _by_shards(lake, snapshot, source, executor, clock)
+        sharded = _by_shards(lake, snapshot, source, executor, clock, edition)
         if sharded is not None:
             return sharded
     with clock.stage("read"):
         read = source.read(_held(lake, snapshot, clock) if is_live(source) else NOTHING)
-    report = _Ingestion(lake, snapshot, source, read, clock).run()
+    report = _Ingestion(lake, snapshot, source, read, clock, edition).run()
     read.settle()
     return report
 
@@ -180,6 +216,7 @@ class _Ingestion:
     source: Source
     read: SourceRead
     clock: _Clock
+    edition: str
 
     def run(self) -> IngestReport:
         read, base, rows = self.read, self._base(), self.read.bars.height
@@ -199,8 +236,8 @@ class _Ingestion:
     def _base(self) -> Snapshot | None:
         """Return the state that can be built upon: of the same interval, and rated by this version's columns."""
         snapshot = self.snapshot
-        usable = snapshot is not None and snapshot.interval == self.read.interval and _is_rated(snapshot)
-        return snapshot if usable else None
+        usable = snapshot is not None and snapshot.interval == self.read.interval
+        return snapshot if usable and snapshot is not None and _is_rated(snapshot, self.edition) else None
 
     def _held(self, base: Snapshot | None) -> pl.DataFrame:
         """Return the bars that the reading adds to; of a lake whose ratings alone are outdated, where it gives news."""
@@ -208,7 +245,7 @@ class _Ingestion:
         return snapshot.bars() if snapshot is not None else pl.DataFrame(schema=BARS)
 
     def _first_load(self, difference: BarDifference) -> list[TableChange]:
-        rated = rate(difference.bars, self.read.interval)
+        rated = rate(difference.bars, self.read.interval, self.edition)
         return [TableChange("bars", difference.bars, replace=True), TableChange("ratings", rated, replace=True)]
 
     def _update(self, base: Snapshot, difference: BarDifference) -> list[TableChange]:
@@ -217,10 +254,10 @@ class _Ingestion:
         if difference.appends:
             since: Any = tail["open_time"].min()
             previous = base.ratings(since=since) if tail.height else base.ratings().clear()
-            _, new = rerate(difference, tail, previous, interval)
+            _, new = rerate(difference, tail, previous, interval, self.edition)
             changes = [TableChange("bars", difference.added), TableChange("ratings", new)]
             return [change for change in changes if change.rows.height]
-        kept, new = rerate(difference, tail, base.ratings(), interval)
+        kept, new = rerate(difference, tail, base.ratings(), interval, self.edition)
         scope = None if self.read.complete else interval
         return [
             TableChange("bars", difference.bars, replace=True, interval=scope),
@@ -266,13 +303,14 @@ class _Ingestion:
             *difference.findings,
         ]
         return _head_facts(self.source, read.interval, first_open, last_open, [*read.findings, *news]) | {
+            "edition": self.edition,
             "fingerprint": read.fingerprint,
             "symbols": bars["symbol"].n_unique(),
         }
 
 
 def _by_shards(
-    lake: Lake, snapshot: Snapshot | None, source: ParquetSource, executor: Executor, clock: _Clock
+    lake: Lake, snapshot: Snapshot | None, source: ParquetSource, executor: Executor, clock: _Clock, edition: str
 ) -> IngestReport | None:
     """Ingest a large file in which symbols lie together; None for any other, which is to be read whole."""
     cuts = shards.plan(source.path)
@@ -281,7 +319,7 @@ def _by_shards(
     state, fingerprint = shards.state_of(source.path), source.fingerprint()
     total = sum(rows for _, rows in cuts)
     base = None if snapshot is None else snapshot.head
-    first = shards.Shard(source.path, source.name, source.kind, 0, 0, source.clock(), lake.folder, base, "")
+    first = shards.Shard(source.path, source.name, source.kind, 0, 0, source.clock(), lake.folder, base, "", edition)
     try:
         with clock.stage("ratings", total):
             found = shards.load(first, cuts, executor)
@@ -294,11 +332,12 @@ def _by_shards(
     findings = [*found.findings, *_finding("VANISHED", _GONE, found.removed)]
     with clock.stage("write", total):
         versions = shards.commit(lake.folder, found)
-        held = ({}, {}) if snapshot is None else (snapshot.versions, snapshot.record.rows)
+        held = ({}, {}) if snapshot is None else (_lasting(snapshot.versions), _lasting(snapshot.record.rows))
         head = lake.commit(
             [],
             tables=held[0] | versions,
             rows=held[1] | {name: found.rows(name) for name in versions},
+            edition=edition,
             fingerprint=fingerprint,
             symbols=found.symbols,
             **_head_facts(source, found.interval, found.first_open, found.last_open, findings),
@@ -310,7 +349,7 @@ def _head_facts(
     source: Source, interval: str, first_open: dt.datetime, last_open: dt.datetime, findings: list[Finding]
 ) -> dict[str, Any]:
     return {
-        "edition": EDITION,
+        "revision": REVISION,
         "source": source.name,
         "interval": interval,
         "first_open": first_open,
@@ -323,12 +362,29 @@ def _finding(code: str, what: str, count: int) -> list[Finding]:
     return [Finding(code=code, what=what, count=count)] if count else []
 
 
-def _is_rated(snapshot: Snapshot) -> bool:
+def _lasting(tables: Mapping[str, int]) -> dict[str, int]:
+    """Leave out ratings: they are of the bars that were."""
+    return {name: value for name, value in tables.items() if not name.startswith("ratings")}
+
+
+def _is_rated(snapshot: Snapshot, edition: str) -> bool:
     """Tell whether the ratings have the columns, and are by the rules, of this version of the package."""
-    version = snapshot.versions.get("ratings")
-    if version is None or snapshot.record.edition != EDITION:
+    return snapshot.edition == edition and _holds(snapshot, edition)
+
+
+def _may_turn(snapshot: Snapshot, edition: str) -> bool:
+    """Tell whether another edition's ratings are there, or are made in a moment from the bars that are."""
+    small = snapshot.record.rows["bars"] <= shards.WHOLE_ROWS and snapshot.record.revision == REVISION
+    return small or _holds(snapshot, edition)
+
+
+def _holds(snapshot: Snapshot, edition: str) -> bool:
+    """Tell whether the ratings of an edition, seen by readers of this state or not, are in the lake."""
+    name = ratings_table(edition)
+    version = snapshot.versions.get(name)
+    if version is None or snapshot.record.revision != REVISION:
         return False
-    return dict(delta.content(snapshot.storage.table("ratings"), version).schema) == dict(RATING_SCHEMA)
+    return dict(delta.content(snapshot.storage.table(name), version).schema) == dict(RATING_SCHEMA)
 
 
 def _report(head: Head, clock: _Clock, **more: Any) -> IngestReport:

@@ -21,12 +21,13 @@ from typing import Any, TypeVar
 import polars as pl
 
 from assay.base import files
+from assay.base.domain import DEFAULT_EDITION
 from assay.base.errors import ConflictError
 from assay.lake import delta
 from assay.lake.head import FORMAT, Head, parse_head, read_heads
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import LOCK, POINTER, SOURCE, Storage, conflict, settle
-from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE
+from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE, ratings_table
 from assay.sources import lake_name, open_source
 from assay.sources.base import Source
 
@@ -165,9 +166,13 @@ class Lake:
             self._introduce()
             fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
             fields |= facts | {"format": FORMAT}
+            if any(change.table == "bars" for change in changes) or (base and base.revision != fields["revision"]):
+                _forget_ratings(fields)
             for change in changes:
-                version, height = self._apply(change, base)
-                fields["tables"][change.table], fields["rows"][change.table] = version, height
+                name = (
+                    ratings_table(fields.get("edition", DEFAULT_EDITION)) if change.table == "ratings" else change.table
+                )
+                fields["tables"][name], fields["rows"][name] = self._apply(change, base, name)
             fields["head"] += 1
             head = Head.model_validate(fields)
             self.storage.add_head(head.head, head.model_dump_json().encode())
@@ -187,33 +192,40 @@ class Lake:
             if not (self.folder / name).exists():
                 files.write_json(self.folder / name, {"format": 1, **note})
 
-    def _apply(self, change: TableChange, base: Head | None) -> tuple[int, int]:
+    def _apply(self, change: TableChange, base: Head | None, name: str) -> tuple[int, int]:
         """Write one change upon what the last state names; return the table's new version and height."""
-        table = self.storage.table(change.table)
+        table = self.storage.table(name)
         rows = _in_order(change)
-        version = base.tables.get(change.table) if base else None
+        version = base.tables.get(name) if base else None
         if base is None or version is None:  # whatever is there was never visible
             return delta.write(table, rows, replace=True, upon=delta.current_version(table)), rows.height
         upon = delta.rewind(table, version)
         if change.replace:
-            kept = self._kept(change, base)
+            kept = self._kept(change, base, name)
             return delta.write(table, rows, replace=True, upon=upon, interval=change.interval), rows.height + kept
-        height = base.rows[change.table] + rows.height
+        height = base.rows[name] + rows.height
         if len(delta.content(table, version).files) < MANY_FILES:
             return delta.write(table, rows, replace=False, upon=upon), height
         return delta.write(table, self._merged(change, base, rows), replace=True, upon=upon), height
 
-    def _kept(self, change: TableChange, base: Head) -> int:
+    def _kept(self, change: TableChange, base: Head, name: str) -> int:
         """Count rows of other intervals, which a replacement of one interval leaves."""
         if change.interval is None:
             return 0
-        table, version = self.storage.table(change.table), base.tables[change.table]
+        table, version = self.storage.table(name), base.tables[name]
         gone = delta.content(table, version, change.interval).scan().select(pl.len()).collect().item()
-        return base.rows[change.table] - int(gone)
+        return base.rows[name] - int(gone)
 
     def _merged(self, change: TableChange, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
         old = Snapshot(self.folder, base, self.storage).table(change.table)
         return rows if old is None else pl.concat([old.select(rows.columns), rows]).sort(ORDER[change.table])
+
+
+def _forget_ratings(fields: dict[str, Any]) -> None:
+    """Leave out the ratings of other editions where bars change: whoever asks for them has them made anew."""
+    own = ratings_table(fields.get("edition", DEFAULT_EDITION))
+    for name in [name for name in fields["tables"] if name.startswith("ratings") and name != own]:
+        del fields["tables"][name], fields["rows"][name]
 
 
 def persistently(work: Callable[[], T]) -> T:

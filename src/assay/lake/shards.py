@@ -14,11 +14,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import polars as pl
 
-from assay.base.domain import BENCHMARK, INTERVALS
+from assay.base.domain import BENCHMARK, INTERVALS, Edition
 from assay.base.errors import SourceError
 from assay.lake import delta
 from assay.lake.compare import compare
@@ -26,7 +26,7 @@ from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import Folder
 from assay.market.bars import REASONS, check, look_alikes
 from assay.market.holes import cut_listings
-from assay.market.schema import BARS, ORDER, QUARANTINE
+from assay.market.schema import BARS, ORDER, QUARANTINE, ratings_table
 from assay.ratings import RATING_SCHEMA, rate
 from assay.runs.documents import Finding
 
@@ -45,7 +45,11 @@ _NAMES = 2_000_000
 _CONSTANT = frozenset({"EXTRA_COLUMNS", "NO_QUOTE_VOLUME"})
 """Findings about the file and not about rows: told once."""
 
-SCHEMAS = {"bars": BARS, "ratings": RATING_SCHEMA, "quarantine": QUARANTINE}
+SCHEMAS = {
+    "bars": BARS,
+    **{ratings_table(edition): RATING_SCHEMA for edition in get_args(Edition)},
+    "quarantine": QUARANTINE,
+}
 
 Run = tuple[str | None, int, int]
 """Symbol, first row, rows."""
@@ -69,6 +73,8 @@ class Shard:
     """Head that the bars are compared with."""
     name: str
     """Of the files that the shard becomes."""
+    edition: str
+    """Of the rating rules."""
 
 
 @dataclass(frozen=True)
@@ -215,9 +221,9 @@ def bring(shard: Shard) -> Sharded:
 
     parts: dict[str, list[delta.DataFile]] = {}
     write("bars", bars, interval)
-    rated = rate(bars, interval)
+    rated = rate(bars, interval, shard.edition)
     del bars
-    write("ratings", rated.sort(ORDER["ratings"]), interval)
+    write(ratings_table(shard.edition), rated.sort(ORDER["ratings"]), interval)
     if rejected.height:
         write("quarantine", rejected, None)
     return Sharded(parts, interval, symbols, added, repaired, (*checked.findings, *cut), first_open, last_open)
@@ -264,5 +270,5 @@ def commit(lake: Path, sharded: Sharded) -> dict[str, int]:
     return {
         name: delta.commit_parts(lake / name, parts, SCHEMAS[name])
         for name, parts in sharded.parts.items()
-        if parts or delta.current_version(Folder(lake / name)) is not None
+        if parts or (name == "quarantine" and delta.current_version(Folder(lake / name)) is not None)
     }

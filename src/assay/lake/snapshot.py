@@ -48,6 +48,11 @@ class Snapshot:
         return dict(self.record.tables)
 
     @property
+    def edition(self) -> str:
+        """Edition of the rules by which the bars are rated."""
+        return self.record.edition
+
+    @property
     def interval(self) -> str:
         """Interval of the bars."""
         return self.record.interval
@@ -172,10 +177,11 @@ class Snapshot:
         self, name: str, wanted: Sequence[pl.Expr], columns: Sequence[str] | None, *, ordered: bool = True
     ) -> pl.DataFrame | None:
         """Read rows of a table; None where this state has no such table."""
-        version = self.record.tables.get(name)
+        stored = self.record.ratings if name == "ratings" else name
+        version = self.record.tables.get(stored)
         if version is None:
             return None
-        table = self.storage.table(name)
+        table = self.storage.table(stored)
         interval = self.interval if name in ("bars", "ratings") else None
         content = delta.content(table, version, interval)
         asked = list(columns or content.schema)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from assay.base.domain import DEFAULT_EDITION, MIXED_EDITION
+
 INSTANT = pl.Datetime("us", "UTC")
 
 BARS: dict[str, pl.DataType] = {
@@ -62,6 +64,16 @@ CANDIDATES: dict[str, pl.DataType] = {
 }
 """``fields`` is what the provider said of the symbol, as JSON. The row of rank 0 is of the scan itself: no symbol, and
 the request and the hash of the answer, which are null elsewhere."""
+
+
+def ratings_table(edition: str) -> str:
+    """Return the name of the table that holds the ratings of an edition: the plain one is the default's.
+
+    >>> ratings_table("2026"), ratings_table("2021")
+    ('ratings', 'ratings_2021')
+    """
+    return "ratings" if edition in (DEFAULT_EDITION, MIXED_EDITION) else f"ratings_{edition}"
+
 
 KEYS: dict[str, tuple[str, ...]] = {
     "bars": ("symbol", "interval", "open_time"),

@@ -164,7 +164,7 @@ def coin_facts(home: Home, name: str, symbol: str, as_of: str | None) -> dict[st
     bars = snapshot.bars(symbols=[symbol])
     if bars.is_empty():
         raise not_found(f"the lake has no bars of {symbol}", f"its coins are listed on the page /lakes/{name}")
-    explained = explain(bars, snapshot.interval, instant)
+    explained = explain(bars, snapshot.interval, instant, snapshot.edition)
     length = INTERVALS[snapshot.interval]
     shown = bars.filter(pl.col("open_time") + length <= instant).tail(CHART_BARS)
     rated = snapshot.ratings(shown["open_time"][0], instant, [symbol], ["open_time", *RATINGS])

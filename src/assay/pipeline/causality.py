@@ -69,7 +69,7 @@ class PerturbedLake:
 
     def __init__(self, snapshot: Snapshot, market: Market, tables: Mapping[str, pl.DataFrame], seed: int) -> None:
         self.snapshot, self.market, self.tables, self.seed = snapshot, market, tables, seed
-        self._rated = _rated(tables["bars"])
+        self._rated = _rated(tables["bars"], snapshot.edition)
 
     def world(self, as_of: dt.datetime, kind: Kind) -> World:
         """Perturb every table after a date, read the panel from them, and compare what lies before.
@@ -88,15 +88,16 @@ class PerturbedLake:
         compared = {"panel": rows}
         if kind != "open":  # which differs from noise in one column of one day
             known = pl.col("open_time") + DAY <= as_of
-            before, after = self._rated.filter(known), _rated(other.tables["bars"]).filter(known)
+            again = _rated(other.tables["bars"], self.snapshot.edition)
+            before, after = self._rated.filter(known), again.filter(known)
             fault = difference(before, after, ("symbol", "open_time"))
             faults += [] if fault is None else [f"ratings: {fault}"]
             compared["ratings"] = before.height
         return World(market, other.changed, other.coins, compared, faults)
 
 
-def _rated(bars: pl.DataFrame) -> pl.DataFrame:
-    return rate(bars, "1d").select(RATED)
+def _rated(bars: pl.DataFrame, edition: str) -> pl.DataFrame:
+    return rate(bars, "1d", edition).select(RATED)
 
 
 def stage_run(home: Home, folder: Path, seed: int) -> tuple[PerturbedLake, Rehearsal, Request]:

@@ -72,6 +72,7 @@ def lay_foundation(
 
     A file is ingested first, if it has changed; shards of a large one by the executor. A live source is not asked: runs
     read what ``assay ingest`` last brought, so that they need no network and do not depend on when they are started.
+    Where the settings ask for another edition of the rating rules than the lake was rated by, it is rated anew.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def lay_foundation(
     UsageError
         If the date lies outside the data.
     """
-    from assay.lake.ingest import ingest
+    from assay.lake.ingest import ingest, rate_anew
     from assay.lake.lake import Lake
     from assay.lake.snapshot import resolve_as_of
     from assay.screening.provider import Scanning
@@ -89,11 +90,14 @@ def lay_foundation(
 
     opened = open_source(source)
     lake = Lake(home.path, opened, home.lake_at)
+    edition = catalog.ratings().edition
     if not is_live(opened):
-        ingest(lake, opened, progress, executor)
+        ingest(lake, opened, progress, executor, edition)
     elif lake.latest_head() is None:
         hint = f"run: assay ingest --source {opened.name}"
         raise DataError(f"nothing was ingested from {opened.name} yet", where=str(lake.folder), hint=hint)
+    else:
+        rate_anew(lake, edition)
     snapshot = lake.latest()
     instant = resolve_as_of(snapshot, as_of)
     scanners = catalog.scanners()
@@ -140,6 +144,7 @@ def requests(
             lake=foundation.lake.folder.relative_to(home.path).as_posix(),
             head=foundation.snapshot.head,
             tables=foundation.snapshot.versions,
+            edition=foundation.snapshot.edition,
             superset=foundation.path.relative_to(home.path).as_posix(),
             superset_sha256=sha256_file(foundation.path),
             provider=foundation.superset.provider,

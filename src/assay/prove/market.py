@@ -65,7 +65,9 @@ class MarketLinks:
     @cached_property
     def explained(self) -> Explanation:
         """The rating computed anew from the bars of the listing."""
-        return explain(self.bars, self.sealed.snapshot.interval, self.sealed.request.as_of)
+        return explain(
+            self.bars, self.sealed.snapshot.interval, self.sealed.request.as_of, self.sealed.snapshot.edition
+        )
 
     @cached_property
     def superset(self) -> artifacts.Superset:

@@ -10,10 +10,9 @@ from assay.ratings.explanation import Explanation, VoteEvidence, explain
 from assay.ratings.table import RATING_SCHEMA, rate
 from assay.ratings.tape import listings
 from assay.ratings.update import extend
-from assay.ratings.votes import DEFAULT_EDITION, REVISION, VOTES, label
+from assay.ratings.votes import REVISION, VOTES, label
 
 __all__ = [
-    "DEFAULT_EDITION",
     "RATING_SCHEMA",
     "REVISION",
     "VOTES",

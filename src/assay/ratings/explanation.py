@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 
 from assay.base.constants import Floats
-from assay.base.domain import format_instant
+from assay.base.domain import DEFAULT_EDITION, format_instant
 from assay.base.errors import DataError, UsageError
 from assay.ratings.averages import Course, recursive_averages
 from assay.ratings.indicators import indicators
 from assay.ratings.tape import interval_length, tape
-from assay.ratings.votes import DEFAULT_EDITION, NO_VOTE, check_edition, ratings, rules, votes
+from assay.ratings.votes import NO_VOTE, check_edition, ratings, rules, votes
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
+from assay.base.domain import DEFAULT_EDITION
 from assay.base.errors import DataError, UsageError
 from assay.ratings.table import RATINGS
 from assay.ratings.table import rate as rate_bars
 from assay.ratings.tape import OPEN_TIME, interval_length
-from assay.ratings.votes import DEFAULT_EDITION, VOTES, check_edition
+from assay.ratings.votes import VOTES, check_edition
 
 Frame = TypeVar("Frame")
 """Polars or pandas; the package does not need pandas, and never imports it."""

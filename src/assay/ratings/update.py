@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 
 from assay.base.constants import Floats, Ints
+from assay.base.domain import DEFAULT_EDITION
 from assay.base.errors import DataError
 from assay.ratings.averages import STATE, Course, recursive_averages
 from assay.ratings.indicators import CONTEXT, REACH, WARMUP
 from assay.ratings.table import rows_of
 from assay.ratings.tape import OPEN_TIME, Tape, symbol_starts, tape
-from assay.ratings.votes import DEFAULT_EDITION, check_edition
+from assay.ratings.votes import check_edition
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from assay.base.constants import Bools, Floats
+from assay.base.domain import DEFAULT_EDITION, Edition
 from assay.base.errors import UsageError
 from assay.ratings.averages import MA_WINDOWS
 
-Edition: TypeAlias = Literal["2026", "2021"]
-"""What the screener answers since 2024-12-26, and what it answered from 2021-03-31 to 2024-06-23."""
-DEFAULT_EDITION: Final = "2026"
 REVISION: Final = 2
 """Raised by whoever changes a rule, a kernel or a seed: a lake whose ratings are of another revision is rated anew by
 the next ingestion."""

@@ -29,7 +29,7 @@ from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
-from assay.ratings import EDITION, RATING_SCHEMA
+from assay.ratings import RATING_SCHEMA, REVISION
 from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status, process_started
@@ -251,11 +251,12 @@ def _writer_at_work(folder: Path) -> bool:
 
 def _edition(lake: LakeCheckup) -> Iterator[Issue]:
     """Compare the rules by which the bars are rated with this package's."""
-    record, version = lake.snapshot.record, lake.snapshot.versions.get("ratings")
+    record = lake.snapshot.record
+    version = record.tables.get(record.ratings)
     if version is None:
         yield lake.issue("ACTION", "NO_RATINGS", "the lake has bars and no ratings", lake.ingest())
-    elif record.edition != EDITION or _columns(lake.folder, "ratings", version) != dict(RATING_SCHEMA):
-        what = f"bars are rated by edition {record.edition} of the rules, this package has {EDITION}"
+    elif record.revision != REVISION or _columns(lake.folder, record.ratings, version) != dict(RATING_SCHEMA):
+        what = f"bars are rated by revision {record.revision} of the program's rules, this package has {REVISION}"
         yield lake.issue("ACTION", "RATINGS_OUTDATED", what, lake.ingest())
 
 

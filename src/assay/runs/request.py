@@ -11,7 +11,7 @@ from pydantic import AliasPath, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from assay.base import files
-from assay.base.domain import format_instant
+from assay.base.domain import MIXED_EDITION, format_instant
 from assay.base.errors import IntegrityError, LedgerError
 from assay.runs.artifacts import LEDGER, MANIFEST
 from assay.runs.documents import Pin, validated
@@ -111,6 +111,8 @@ class Request(Job):
         The superset that discovery reads, relative to the home folder, and its hash.
     provider : str
         Who answered the scanners in the superset.
+    edition : str
+        Of the rules by which the head is rated.
     """
 
     profile: Profile
@@ -120,6 +122,7 @@ class Request(Job):
     superset: Annotated[str, Field(validation_alias=AliasPath("superset", "path"))]
     superset_sha256: Annotated[str, Field(validation_alias=AliasPath("superset", "sha256"))]
     provider: Annotated[str, Field(validation_alias=AliasPath("superset", "provider"))] = "ratings"
+    edition: str = MIXED_EDITION
 
     @property
     def lake_folder(self) -> Path:
@@ -131,13 +134,14 @@ class Request(Job):
         """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
         manifest = self.manifest()
         tried = {name: manifest[name] for name in ("profile", "scanners", "lake", "as_of")}
-        return files.content_hash_json(tried | {"provider": self.provider})
+        return files.content_hash_json(tried | {"provider": self.provider, "edition": self.edition})
 
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
         return super().manifest() | {
             "scanners": {name: scanner.model_dump(mode="json") for name, scanner in self.scanners.items()},
             "lake": {"folder": self.lake, "head": self.head, "tables": self.tables},
+            "edition": self.edition,
             "superset": {"path": self.superset, "sha256": self.superset_sha256, "provider": self.provider},
         }
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from assay.base.domain import DEFAULT_EDITION, Edition
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -221,6 +223,13 @@ class Screener(Patience):
     """Requests that may begin in a second, all scanners together."""
     page: Annotated[int, Field(ge=1, le=5000)] = 1000
     """Records asked for in one request."""
+
+
+class RatingSettings(Settings):
+    """By which rules bars are rated."""
+
+    edition: Edition = DEFAULT_EDITION
+    """What the screener answers since 2024-12-26 (``2026``), or answered from 2021-03-31 to 2024-06-23 (``2021``)."""
 
 
 class ScanSettings(Settings):

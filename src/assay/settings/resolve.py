@@ -15,14 +15,23 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from assay.base.errors import ProfileError
-from assay.settings.model import Execution, MetaProfile, Profile, Scanner, ScanSettings, Schedule, Universe
+from assay.settings.model import (
+    Execution,
+    MetaProfile,
+    Profile,
+    RatingSettings,
+    Scanner,
+    ScanSettings,
+    Schedule,
+    Universe,
+)
 
 Tree = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_PREFIX = "ASSAY_SET__"
-SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "scan", "schedule", "executor")
-HOUSE = ("scan", "schedule", "executor")
+SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "ratings", "scan", "schedule", "executor")
+HOUSE = ("ratings", "scan", "schedule", "executor")
 """Sections without names below them: they hold for the whole house."""
 USER_FILE = "assay.toml"
 
@@ -89,6 +98,10 @@ class Catalog:
         quotes = [quote for scanner in self.scanners().values() for quote in scanner.universe.quotes]
         return Universe(quotes=tuple(dict.fromkeys(quotes)))
 
+    def ratings(self) -> RatingSettings:
+        """Return by which edition of the rules bars are rated."""
+        return _build(RatingSettings, self._house("ratings"), "ratings")
+
     def scan(self) -> ScanSettings:
         """Return who answers the scanners, and how the screener is asked."""
         return _build(ScanSettings, self._house("scan"), "scan")
@@ -103,7 +116,7 @@ class Catalog:
 
     def house(self) -> dict[str, tuple[Any, str]]:
         """Map every dotted setting of the house to its value and the place that it came from."""
-        models = {"scan": self.scan(), "schedule": self.schedule(), "executor": self.execution()}
+        models = dict(zip(HOUSE, (self.ratings(), self.scan(), self.schedule(), self.execution()), strict=True))
         values = dotted({section: model.model_dump(mode="json") for section, model in models.items()})
         origins = dict.fromkeys(values, "default")
         for layer in (*self.files, *self.overrides):
@@ -217,8 +230,8 @@ def _defaults(tree: Tree, section: str) -> Tree:
 def _override(tree: Tree, section: str, name: str) -> Tree:
     """Return what a setting changes.
 
-    ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, ``scan.*`` and
-    ``schedule.*`` the house, the rest the profile.
+    ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, ``ratings.*``,
+    ``scan.*`` and ``schedule.*`` the house, the rest the profile.
     """
     if section == "scanners":
         own = tree.get("scanners", {})
