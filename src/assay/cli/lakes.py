@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from assay.pipeline.ingestion import Phase
+    from assay.ratings import Explanation
     from assay.report.doctor import HomeCheckup
     from assay.runs.documents import Drop, Finding, Superset
     from assay.runs.home import Home
     from assay.screening.reconcile import Reconciliation
     from assay.settings import Catalog
 
+VOTE_WORDS = {1: "buy", 0: "neutral", -1: "sell", None: "none yet"}
+ABBREVIATIONS = frozenset({"sma", "ema", "vwma", "ma", "rsi", "cci", "adx", "ao", "macd", "di", "k", "d"})
 SHOWN = 6
 """Names that a line of ``doctor`` shows; ``--json`` has all."""
 
@@ -184,6 +187,7 @@ def _print_reconciliation(compared: Reconciliation | None) -> None:
     finding = compared.finding()
     for told in finding.names if finding is not None else ():
         output.line(f"  {told}")
+    _print_findings(compared.rules())
     if compared.alone:
         output.line(f"  without a bar in the lake: {', '.join(compared.alone)}")
 
@@ -196,6 +200,10 @@ def ratings(
     interval: Annotated[
         str | None, typer.Option(help="Interval of the source's bars; default: what they have.")
     ] = None,
+    edition: Annotated[
+        str | None, typer.Option(help="Of the rules: 2026, or 2021; default: ratings.edition of the settings.")
+    ] = None,
+    settings: SetOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -211,11 +219,50 @@ def ratings(
     if bars.is_empty():
         raise UsageError("no bars of this symbol", where=f"{symbol} in {source}", hint="write it as BINANCE:BTCUSDT")
     opened: dt.datetime = bars["open_time"].max()  # type: ignore[assignment]  # the column's type is known
-    explained = explain(bars, found, parse_as_of(as_of) if as_of else opened + INTERVALS[found])
+    instant = parse_as_of(as_of) if as_of else opened + INTERVALS[found]
+    explained = explain(bars, found, instant, edition or read_catalog(settings).ratings().edition)
     if as_json:
         output.as_json(explained.as_dict())
     else:
-        output.line(str(explained))
+        _print_ratings(explained)
+
+
+def _print_ratings(explained: Explanation) -> None:
+    """Print ratings with their words, and each vote with the values that it was read from."""
+    from assay.ratings import label
+    from assay.ratings.votes import MA_VOTES, OTHER_VOTES
+
+    bar = f"{explained.interval} bar of {format_instant(explained.bar_open)}"
+    output.line(f"{explained.symbol}, {bar}, as of {format_instant(explained.as_of)}, edition {explained.edition}")
+    names = {"all": "all", "ma": "moving averages", "other": "oscillators"}
+    rows = [[names[kind], _number(value, ".4f"), _words(label(value))] for kind, value in explained.ratings.items()]
+    output.line(output.table(["rating", "value", "word"], rows))
+    for title, group in (("moving average", MA_VOTES), ("oscillator", OTHER_VOTES)):
+        cast = {name: explained.votes[name] for name in group}
+        found = [vote.vote for vote in cast.values()]
+        rows = [[_words(name), VOTE_WORDS[vote.vote], _values(vote.inputs)] for name, vote in cast.items()]
+        output.line()
+        output.line(output.table([title, "vote", "values"], rows))
+        output.line(f"{found.count(1)} buy, {found.count(0)} neutral, {found.count(-1)} sell of {len(found)}")
+
+
+def _values(inputs: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{_words(name)} {_number(value, '.8g')}" for name, value in inputs.items())
+
+
+def _number(value: float | None, form: str) -> str:
+    return "none yet" if value is None else format(value, form)
+
+
+def _words(name: str) -> str:
+    """Write a name as people do.
+
+    >>> _words("stoch_rsi_k_prev"), _words("STRONG_BUY"), _words("ema_50")
+    ('stoch RSI K before', 'strong buy', 'EMA 50')
+    """
+    shown = {"prev": "before", "prev2": "two before"}
+    parts = name.lower().split("_")
+    return " ".join(part.upper() if part in ABBREVIATIONS else shown.get(part, part) for part in parts)
 
 
 def _bars(home: Home, source: str, symbol: str) -> tuple[pl.DataFrame, str]:

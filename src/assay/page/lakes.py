@@ -66,6 +66,7 @@ def _head(head: Head) -> dict[str, Any]:
         "head": head.head,
         "source": head.source,
         "interval": head.interval,
+        "edition": head.edition,
         "symbols": head.symbols,
         "rows": head.rows,
         "tables": head.tables,
@@ -173,6 +174,7 @@ def coin_facts(home: Home, name: str, symbol: str, as_of: str | None) -> dict[st
     return explained.as_dict() | {
         "lake": name,
         "head": snapshot.head,
+        "edition": snapshot.edition,
         "words": {kind: label(value) for kind, value in explained.ratings.items()},
         "first_as_of": _date(snapshot.first_open()),
         "last_as_of": _date(snapshot.last_close() - DAY),

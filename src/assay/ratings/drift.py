@@ -7,17 +7,22 @@ another edition that is known, then by any rule, known or not, that can be learn
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+import polars as pl
 
 from assay.base.constants import Floats, Ints
+from assay.ratings.averages import recursive_averages, whole
+from assay.ratings.indicators import chunks, indicators
+from assay.ratings.tape import tape
 from assay.ratings.votes import EDITIONS, MA_VOTES, NO_VOTE, OTHER_VOTES, Votes, votes
 
-Group: TypeAlias = Literal["ma", "other"]
-GROUPS: Mapping[Group, tuple[str, ...]] = {"ma": MA_VOTES, "other": OTHER_VOTES}
+VoteGroup: TypeAlias = Literal["ma", "other"]
+GROUPS: Mapping[VoteGroup, tuple[str, ...]] = {"ma": MA_VOTES, "other": OTHER_VOTES}
 
 TOLERATED: Final = 0.02
 """Share of coins that may be rated otherwise: seeds and late bars do that, rules do more."""
@@ -105,7 +110,7 @@ class Drift:
         The one that explains most first.
     """
 
-    group: Group
+    group: VoteGroup
     edition: str
     compared: int
     differing: int
@@ -113,14 +118,42 @@ class Drift:
 
     @property
     def beyond(self) -> bool:
-        """Whether more coins differ than seeds and late bars explain."""
-        return self.differing > TOLERATED * self.compared
+        """Whether more coins differ than seeds and late bars explain; one alone is no rule."""
+        return self.differing > max(1, TOLERATED * self.compared)
+
+
+def measured(bars: pl.DataFrame, interval: str, opened: dt.datetime) -> tuple[list[str], dict[str, Floats]]:
+    """Compute the indicator values of all coins on one bar.
+
+    Parameters
+    ----------
+    bars : DataFrame
+        Lake columns of whole listings, none later than the bar.
+    interval : str
+    opened : datetime
+        Opening time of the bar.
+
+    Returns
+    -------
+    list of str, dict of str to (n_coins,) arrays
+        Coins that have the bar, with volume, and their values.
+    """
+    rated = tape(bars, interval)
+    wanted = (rated.keys["open_time"] == opened).to_numpy()
+    averages = recursive_averages(rated, whole(rated))
+    parts: dict[str, list[Floats]] = {}
+    for rows in chunks(rated.keys.height):
+        if wanted[rows].any():
+            for name, values in indicators(rated, averages, rows).items():
+                parts.setdefault(name, []).append(values[wanted[rows]])
+    symbols: list[str] = rated.keys.filter(wanted)["symbol"].to_list()
+    return symbols, {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def drift(
     recommended: Floats,
     values: Mapping[str, Floats],
-    group: Group,
+    group: VoteGroup,
     edition: str,
     known: Sequence[str] = tuple(EDITIONS),
 ) -> Drift:
@@ -146,6 +179,7 @@ def drift(
 
     Examples
     --------
+    >>> from assay.ratings.votes import rules
     >>> rng = np.random.default_rng(1)
     >>> needed = {name for e in EDITIONS for r in rules(e).values() for name in (*r.inputs, *r.counted_by)}
     >>> values = {name: rng.uniform(0, 100, 400) for name in needed}

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from assay.base.domain import DEFAULT_EDITION
+from assay.base.domain import DEFAULT_EDITION, RATINGS
 from assay.base.errors import DataError, UsageError
-from assay.ratings.table import RATINGS
 from assay.ratings.table import rate as rate_bars
 from assay.ratings.tape import OPEN_TIME, interval_length
 from assay.ratings.votes import VOTES, check_edition

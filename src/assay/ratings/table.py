@@ -7,13 +7,12 @@ import numpy.typing as npt
 import polars as pl
 
 from assay.base.constants import Bools, Floats, Ints
-from assay.base.domain import DEFAULT_EDITION
+from assay.base.domain import DEFAULT_EDITION, RATINGS
 from assay.ratings.averages import STATE, recursive_averages, whole
 from assay.ratings.indicators import chunks, indicators
 from assay.ratings.tape import OPEN_TIME, Tape, tape
 from assay.ratings.votes import NO_VOTE, VOTES, Votes, check_edition, ratings, votes
 
-RATINGS = ("recommend_all", "recommend_ma", "recommend_other")
 OSCILLATORS = ("rsi", "plus_di", "minus_di", "stoch_k", "stoch_d", "stoch_rsi_k", "stoch_rsi_d")
 """Bounded oscillators that have no memory of their own; ADX is part of the state."""
 

@@ -332,6 +332,10 @@ def _scans(lake: LakeCheckup) -> Iterator[Issue]:
         what = f"{last.compared - last.equal} of {last.compared} values of the last scan differ from the lake's"
         command = f"assay scan --source {lake.source}" if severity == "ACTION" else ""
         yield lake.issue(severity, finding.code, what, command, finding.names)
+    for drifted, told in zip(last.drifts, last.rules(), strict=True):
+        known = {cause.edition for cause in drifted.causes} - {""}
+        command = lake.ingest(more=f" --set ratings.edition={known.pop()}") if len(known) == 1 else ""
+        yield lake.issue("ACTION", told.code, f"{told.count} {told.what}", command, told.names)
 
 
 def _refused_scan(lake: LakeCheckup, counting: Reconciliation) -> Iterator[Issue]:

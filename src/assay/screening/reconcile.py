@@ -6,7 +6,7 @@ Nothing here is stored: both sides are in the lake, so that the table can be mad
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import polars as pl
 from assay.base.constants import Scalar
 from assay.base.domain import DAY, RATINGS, format_instant
 from assay.lake.snapshot import Snapshot
+from assay.ratings.drift import Drift, VoteGroup, drift, measured
 from assay.runs.documents import Finding
 from assay.screening.recorded_scans import RATED, VOTES, ScanBatch, closed, judged
 
@@ -26,6 +27,7 @@ PRICE_TOLERANCE = 1e-9
 VALUE_TOLERANCE = 1e-6
 """Relative, of close x volume on both sides: the screener has no quote volume of a closed bar."""
 
+_COLUMN: Mapping[VoteGroup, str] = {"ma": "Recommend.MA", "other": "Recommend.Other"}
 COMPARED = ("close", "value_traded", *RATINGS, *VOTES)
 """What is compared, in order."""
 
@@ -62,6 +64,8 @@ class Reconciliation:
     """Beyond the tolerances, by symbol."""
     alone: tuple[str, ...] = ()
     """Symbols of the scan whose closed bar the lake does not have."""
+    drifts: tuple[Drift, ...] = ()
+    """Groups of votes that the screener casts by other rules than ours."""
 
     @property
     def compared(self) -> int:
@@ -81,7 +85,21 @@ class Reconciliation:
             "agreement": [asdict(entry) for entry in self.agreement],
             "differences": [asdict(entry) for entry in self.differences],
             "without_bar": list(self.alone),
+            "rating_rules": [asdict(entry) for entry in self.drifts],
         }
+
+    def rules(self) -> list[Finding]:
+        """Return a finding for each group that the screener rates by other rules, with the votes in which they differ."""
+        return [
+            Finding(
+                code="RATING_RULES_DIFFER",
+                what=f"of {found.compared} coins have another {_COLUMN[found.group]} at the screener on the same bar: its "
+                f"rules are not those of edition {found.edition}",
+                count=found.differing,
+                names=[str(cause) for cause in found.causes] or ["no single vote explains it"],
+            )
+            for found in self.drifts
+        ]
 
     def finding(self) -> Finding | None:
         """Return the differences as one finding with both values of each, or None where there are none."""
@@ -92,7 +110,7 @@ class Reconciliation:
         return Finding(code="SCREENER_DIFFERS", what=what, count=len(told), names=told)
 
 
-def reconcile(found: ScanBatch, snapshot: Snapshot) -> Reconciliation:
+def reconcile(found: ScanBatch, snapshot: Snapshot, *, explained: bool = True) -> Reconciliation:
     """Put a batch's closed bars beside the lake's.
 
     Parameters
@@ -101,6 +119,8 @@ def reconcile(found: ScanBatch, snapshot: Snapshot) -> Reconciliation:
         What the screener said, all scanners together; each symbol counts once.
     snapshot : Snapshot
         Our bars and ratings.
+    explained : bool
+        Look for the votes in which the rules differ, where ratings do.
     """
     said = _said(found)
     ours = _ours(snapshot, found.as_of, sorted(said))
@@ -119,18 +139,42 @@ def reconcile(found: ScanBatch, snapshot: Snapshot) -> Reconciliation:
         agreement=tuple(agreement),
         differences=tuple(sorted(differences, key=lambda one: (one.symbol, COMPARED.index(one.what)))),
         alone=tuple(sorted(said.keys() - ours.keys())),
+        drifts=tuple(_drifts(snapshot, found.as_of, said, differences)) if explained else (),
     )
 
 
+def _drifts(
+    snapshot: Snapshot, as_of: dt.datetime, said: Mapping[str, Mapping[str, Scalar]], differences: Sequence[Mismatch]
+) -> Iterator[Drift]:
+    """Look which votes explain that ratings differ, of coins whose bars are the same on both sides."""
+    if not any(one.what in RATINGS for one in differences):
+        return
+    others = {one.symbol for one in differences if one.what in ("close", "value_traded")}
+    bars = snapshot.bars(until=as_of, symbols=said.keys() - others)
+    symbols, values = measured(bars, snapshot.interval, as_of - DAY)
+    for group in _COLUMN if symbols else ():
+        recommended = np.array([_number(said[symbol].get(f"recommend_{group}")) for symbol in symbols])
+        found = drift(recommended, values, group, snapshot.edition)
+        if found.beyond:
+            yield found
+
+
+def _number(value: Scalar) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def agreements(snapshot: Snapshot) -> list[Reconciliation]:
-    """Reconcile the batch that counts of every instant that was scanned, oldest first; the last, where none can be."""
+    """Reconcile the batch that counts of every instant that was scanned, oldest first; the last, where none can be.
+
+    The newest one is explained.
+    """
     rows = snapshot.candidates()
     instants = [] if rows is None else rows["as_of"].unique().sort().to_list()
     scans = [judged(snapshot, instant) for instant in instants]
     counting = [
         ([found for found, fault in those if fault is None] or [found for found, _ in those])[-1] for those in scans
     ]
-    return [reconcile(found, snapshot) for found in counting]
+    return [reconcile(found, snapshot, explained=found is counting[-1]) for found in counting]
 
 
 def _compare(what: str, both: Sequence[tuple[str, float, float]]) -> tuple[Agreement, list[Mismatch]]:
