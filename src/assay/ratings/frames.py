@@ -99,6 +99,8 @@ def _bars(frame: Any, interval: str) -> pl.DataFrame:
             where=f"columns {', '.join(map(str, frame.columns))}"[:200],
             hint=f"rename or add them: {', '.join(COLUMNS)} are needed",
         )
+    if not len(frame):  # whose columns may be of any type
+        frame = pl.DataFrame(schema={**dict.fromkeys(COLUMNS, pl.Float64), "symbol": pl.String, "timestamp": OPEN_TIME})
     columns = {name: _column(frame, name) for name in COLUMNS}
     symbol = columns["symbol"]
     if symbol.dtype not in (pl.String, pl.Categorical, pl.Enum, pl.Null):
@@ -190,7 +192,7 @@ def _judge(bars: pl.DataFrame, length: dt.timedelta, interval: str) -> None:
 
 def _name(rows: pl.DataFrame) -> str:
     symbol, opened = rows.select("symbol", "open_time").row(0)
-    return f"{symbol} {opened:%Y-%m-%d %H:%M}"
+    return f"{symbol} without a time" if opened is None else f"{symbol} {opened:%Y-%m-%d %H:%M}"
 
 
 def _row(rows: pl.DataFrame) -> str:

@@ -89,12 +89,12 @@ class Reconciliation:
         }
 
     def rules(self) -> list[Finding]:
-        """Return a finding for each group that the screener rates by other rules, with the votes in which they differ."""
+        """Return a finding for each group that the screener rates by other rules, with the votes that explain it."""
         return [
             Finding(
                 code="RATING_RULES_DIFFER",
-                what=f"of {found.compared} coins have another {_COLUMN[found.group]} at the screener on the same bar: its "
-                f"rules are not those of edition {found.edition}",
+                what=f"of {found.compared} coins have another {_COLUMN[found.group]} at the screener on the same bar: "
+                f"its rules are not those of edition {found.edition}",
                 count=found.differing,
                 names=[str(cause) for cause in found.causes] or ["no single vote explains it"],
             )
