@@ -51,7 +51,15 @@ def test_settings_of_the_house_know_where_they_came_from(tmp_path):
     assert house["schedule.grace"] == (60.0, "ASSAY_SET__schedule__grace")
     assert house["scan.screener.attempts"] == (2, "--set scan.screener.attempts=2")
     assert house["scan.provider"] == ("ratings", "default")
-    assert {key.partition(".")[0] for key in house} == {"scan", "schedule", "executor"}
+    assert house["ratings.edition"] == ("2026", "canon.toml")
+    assert load(settings=["ratings.edition=2021"]).house()["ratings.edition"] == ("2021", "--set ratings.edition=2021")
+    assert {key.partition(".")[0] for key in house} == {"ratings", "scan", "schedule", "executor"}
+
+
+@pytest.mark.parametrize("said", ["2020", "mixed", "1"])
+def test_an_edition_that_is_not_known_is_refused(said):
+    with pytest.raises(ProfileError, match="'2026' or '2021'"):
+        load(settings=[f'ratings.edition="{said}"']).ratings()
 
 
 @pytest.mark.parametrize(

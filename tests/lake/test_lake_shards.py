@@ -18,7 +18,7 @@ from assay.executors.pool import ProcessPool
 from assay.lake import delta, shards
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake
-from assay.ratings import rate, table
+from assay.ratings import averages, indicators, rate
 
 TABLES = ("bars", "ratings", "quarantine")
 
@@ -194,9 +194,12 @@ def test_a_reader_sees_nothing_of_an_ingestion_that_died(tmp_path, source, small
 def test_ratings_do_not_depend_on_the_stretch(stretch, monkeypatch):
     bars = faulty(hourly(3, 2_500)).drop_nulls().filter(pl.col("close") > 0).unique(["symbol", "timestamp"])
     bars = bars.rename({"timestamp": "open_time"}).with_columns(interval=pl.lit("1h"))
-    monkeypatch.setattr(table, "STRETCH", 10**9)
+    monkeypatch.setattr(averages, "STRETCH", 10**9)
+    monkeypatch.setattr(indicators, "CHUNK", 10**9)
     whole = rate(bars, "1h")
-    monkeypatch.setattr(table, "STRETCH", stretch)
+    monkeypatch.setattr(averages, "STRETCH", stretch)
+    monkeypatch.setattr(averages, "BLOCK", 2)
+    monkeypatch.setattr(indicators, "CHUNK", stretch)
     assert rate(bars, "1h").equals(whole)
 
 

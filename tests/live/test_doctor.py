@@ -19,6 +19,7 @@ from assay.lake.head import Head
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake, TableChange
 from assay.lake.storage import HEADS, Folder
+from assay.ratings import REVISION
 from assay.report import doctor as checkup
 from assay.report.doctor import examine
 from assay.runs.documents import Finding
@@ -164,13 +165,13 @@ def test_a_lake_that_a_newer_version_wrote_to_is_not_to_be_moved_away(lake):
     assert (told.severity, "move" in told.command, "newer" in told.command) == ("ACTION", False, True)
 
 
-def test_ratings_of_another_edition_are_told_and_made_anew_by_the_command(lake, monkeypatch):
+def test_ratings_of_another_revision_are_told_and_made_anew_by_the_command(lake, monkeypatch):
     for module in ("assay.report.doctor", "assay.lake.ingest"):
-        monkeypatch.setattr(f"{module}.EDITION", 2)
+        monkeypatch.setattr(f"{module}.REVISION", 99)
     assert found(lake.folder)["RATINGS_OUTDATED"].severity == "ACTION"
     report = ingest(lake)
     assert report.changed
-    assert lake.latest().record.edition == 2
+    assert lake.latest().record.revision == 99
     assert found(lake.folder) == {}
     assert not ingest(lake).changed
 
@@ -299,5 +300,11 @@ def test_one_source_is_looked_at_alone(lake, tmp_path):
     assert run(tmp_path, "--source", lake.source.name)[0] == 0
 
 
-def test_heads_of_before_editions_are_of_the_first():
-    assert Head.model_fields["edition"].default == 1
+def test_heads_of_before_editions_are_a_mixture_of_both(lake):
+    record = lake.latest().record
+    assert (record.edition, record.revision) == ("2026", REVISION)
+    former = record.model_dump(mode="json") | {"edition": 1}
+    del former["revision"]
+    assert Head.model_validate(former).edition == "mixed"
+    assert Head.model_validate(former).revision == 1
+    assert Head.model_fields["edition"].default == "mixed"

@@ -131,7 +131,7 @@ def bring_up(
         scanning.record(found)  # before the bars, so that a pair that only a scanner names is loaded too
     execution = catalog.execution()
     with workforce(execution.use or "serial", execution.workers, home) as executor:
-        report = load(lake, opened, progress, executor)
+        report = load(lake, opened, progress, executor, catalog.ratings().edition)
     if found is not None and not kept:
         scanning.record(found)  # the first state of a lake is one with bars
     report = replace(report, head=lake.latest().head)

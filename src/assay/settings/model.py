@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from assay.base.domain import DEFAULT_EDITION, Edition
 
@@ -225,10 +225,15 @@ class Screener(Patience):
     """Records asked for in one request."""
 
 
+def _text(value: object) -> object:
+    """Read a year written without quotes."""
+    return str(value) if isinstance(value, int) else value
+
+
 class RatingSettings(Settings):
     """By which rules bars are rated."""
 
-    edition: Edition = DEFAULT_EDITION
+    edition: Annotated[Edition, BeforeValidator(_text)] = DEFAULT_EDITION
     """What the screener answers since 2024-12-26 (``2026``), or answered from 2021-03-31 to 2024-06-23 (``2021``)."""
 
 
