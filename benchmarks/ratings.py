@@ -17,8 +17,8 @@ import polars as pl
 import talib
 
 from assay.ratings import rate
-from assay.ratings.indicators import chunks, indicators
 from assay.ratings.averages import recursive_averages, whole
+from assay.ratings.indicators import chunks, indicators
 from assay.ratings.tape import tape
 
 WARM = 600

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -133,25 +134,28 @@ def compare_ratings(symbols: int, days: int, checked: int, seconds: float) -> li
     A peer's series that differs is named, and counts as work of the peer all the same, for its users get it.
     """
     from assay.ratings import rate
-    from assay.ratings.indicators import indicators
-    from assay.ratings.panel import Segment, tape
+    from assay.ratings.averages import recursive_averages, whole
+    from assay.ratings.indicators import chunks, indicators
+    from assay.ratings.tape import tape
     from benchmarks.scaling.worlds import lake_bars
 
     bars = lake_bars(symbols, days)
     rated = tape(bars, "1d")
-    segments = [Segment(int(b), int(b), int(e)) for b, e in zip(rated.starts[:-1], rated.starts[1:], strict=True)]
-    prices = [{name: values[each.begin : each.end] for name, values in rated.prices.items()} for each in segments]
+    cuts = list(pairwise(rated.starts.tolist()))
+    prices = [{name: values[begin:end] for name, values in rated.prices.items()} for begin, end in cuts]
 
     def alone() -> None:
-        for first in range(0, len(segments), 64):
-            indicators(rated.panel(segments[first : first + 64]))
+        averages = recursive_averages(rated, whole(rated))
+        for rows in chunks(rated.keys.height):
+            indicators(rated, averages, rows)
 
+    averages = recursive_averages(rated, whole(rated))
     names = installed(RATING_PEERS)
     verdicts = {}
     for name in names:
         worst: dict[str, float] = {}
-        for segment, columns in zip(segments[:checked], prices[:checked], strict=True):
-            ours = {key: values[:, 0] for key, values in indicators(rated.panel([segment])).items()}
+        for (begin, end), columns in zip(cuts[:checked], prices[:checked], strict=True):
+            ours = indicators(rated, averages, slice(begin, end))
             for key, gap in gaps(ours, BY_PEER[name](columns), columns["close"]).items():
                 worst[key] = max(worst.get(key, 0.0), gap)
         verdicts[name] = worst

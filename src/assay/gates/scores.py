@@ -30,8 +30,9 @@ def check_l1(frame: pl.DataFrame, as_of: dt.datetime, interval: str = "1d") -> C
     """Check rows of the feature store (the lake's ``ratings``).
 
     Filter faults, by row ``<symbol> <open time>``: ``L1_RATING_RANGE``, ``L1_VOTE`` (-1, 0, 1),
-    ``L1_OSCILLATOR_RANGE``, ``L1_MEAN`` (all = mean of the two). Fatal: ``L1_FUTURE`` (a bar that had not closed at the
-    decision), ``L1_VOTES`` (not 26 of them), ``L1_DUPLICATE_KEY``, ``L1_EMPTY``, and missing or mistyped columns.
+    ``L1_OSCILLATOR_RANGE``, ``L1_MEAN`` (all = mean of the two, or the one that exists). Fatal: ``L1_FUTURE`` (a bar
+    that had not closed at the decision), ``L1_VOTES`` (not 26 of them), ``L1_DUPLICATE_KEY``, ``L1_EMPTY``, and missing
+    or mistyped columns.
 
     Parameters
     ----------
@@ -55,14 +56,14 @@ def _l1_faults(frame: pl.DataFrame) -> Iterator[Violation]:
     yield from _rows("L1_DUPLICATE_KEY", "stands more than once", neighbours_equal(frame, ["symbol", "open_time"]))
     every, averages, others = (pl.col(name) for name in RATINGS)
     low, high = -OSCILLATOR_TOLERANCE, 100.0 + OSCILLATOR_TOLERANCE
-    # A NaN compares as greater than every number. A null, what is not known, is a fault only where its parts are known.
-    mean = (every - (averages + others) / 2.0).abs() > RATING_TOLERANCE
-    parted = every.is_null() != (averages.is_null() | others.is_null())
+    # A NaN compares as greater than every number. A null, what is not known, is a fault only where a part is known.
+    mean = (every - pl.mean_horizontal(averages, others)).abs() > RATING_TOLERANCE
+    parted = every.is_null() != (averages.is_null() & others.is_null())
     for code, what, fault in (
         ("L1_RATING_RANGE", "a rating is outside [-1, 1]", _outside(RATINGS, -1.0, 1.0)),
         ("L1_VOTE", "a vote is not -1, 0 or 1", _outside(_votes(frame), -1, 1)),
         ("L1_OSCILLATOR_RANGE", "an oscillator is outside [0, 100]", _outside(OSCILLATORS, low, high)),
-        ("L1_MEAN", "recommend_all is not the mean of the two", mean.fill_null(False) | parted),
+        ("L1_MEAN", "recommend_all is not the mean of the groups", mean.fill_null(False) | parted),
     ):
         yield from _rows(code, what, frame.filter(fault.fill_null(False)))
 
