@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -131,7 +132,60 @@ def test_ratings_explain_themselves():
     assert len(told["votes"]) == 26
     assert told["ratings"]["all"] == (told["ratings"]["ma"] + told["ratings"]["other"]) / 2
     assert all(vote.keys() == {"vote", "inputs"} for vote in told["votes"].values())
-    assert "BINANCE:BTCUSDT" in assay("ratings", "BINANCE:BTCUSDT", "--as-of", "2024-01-10").stdout
+
+
+PRINTED = """BINANCE:BTCUSDT, 1d bar of 2024-01-10T00:00:00Z, as of 2024-01-11T00:00:00Z, edition {edition}"""
+
+
+def test_ratings_are_printed_for_people():
+    asked = ("ratings", "BINANCE:BTCUSDT", "--as-of", "2024-01-10")
+    told = json.loads(assay(*asked, "--json").stdout)
+    lines = assay(*asked).stdout.splitlines()
+    assert lines[0] == PRINTED.format(edition="2026")
+    assert lines[1].split() == ["rating", "value", "word"]
+    shown = {"all": "all", "ma": "moving averages", "other": "oscillators"}
+    words = {0.4455: "buy", 0.8: "strong buy", 0.0909: "neutral"}
+    for line, (kind, value) in zip(lines[2:5], told["ratings"].items(), strict=True):
+        name, number, word = re.split(r"  +", line)
+        assert (name, float(number)) == (shown[kind], round(value, 4))
+        assert word == words[float(number)]
+    tables = "\n".join(lines[5:]).strip().split("\n\n")
+    assert [table.split()[0] for table in tables] == ["moving", "oscillator"]
+    votes = iter(told["votes"].items())
+    said = {1: "buy", 0: "neutral", -1: "sell"}
+    for table, size in zip(tables, (15, 11), strict=True):
+        head, *rows, count = table.splitlines()
+        assert re.split(r"  +", head)[1:] == ["vote", "values"]
+        assert len(rows) == size
+        cast = []
+        for row, (name, vote) in zip(rows, votes, strict=False):
+            label, word, values = re.split(r"  +", row)
+            assert label.lower() == name.replace("_", " ")
+            assert word == said[vote["vote"]]
+            numbers = [float(value.rpartition(" ")[2]) for value in values.split(", ")]
+            assert numbers == [pytest.approx(value, rel=1e-7) for value in vote["inputs"].values()]
+            cast.append(word)
+        assert count == (
+            f"{cast.count('buy')} buy, {cast.count('neutral')} neutral, {cast.count('sell')} sell of {size}"
+        )
+
+
+def test_ratings_of_a_young_coin_say_what_is_missing():
+    young = assay("ratings", "BINANCE:BTCUSDT", "--as-of", "2023-01-12").stdout
+    assert "none yet" in young
+    assert "SMA 200         none yet  SMA 200 none yet, close " in young
+
+
+def test_ratings_by_the_other_edition(tmp_path, monkeypatch):
+    asked = ("ratings", "BINANCE:BTCUSDT", "--as-of", "2024-01-10")
+    by_option = assay(*asked, "--edition", "2021").stdout
+    assert by_option.splitlines()[0] == PRINTED.format(edition="2021")
+    assert "stoch K before" in by_option
+    assert assay(*asked, "--set", "ratings.edition=2021").stdout == by_option
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assay.toml").write_text('[ratings]\nedition = "2021"\n')
+    assert assay(*asked).stdout == by_option
+    assert assay(*asked, "--edition", "2020").exit_code == Exit.USAGE
 
 
 def test_replay_is_equal(home, run_ids):

@@ -46,7 +46,7 @@ def test_what_could_not_be_computed_is_no_fault() -> None:
     frame = store()
     for column in ("recommend_other", "rsi", "vote_v3"):
         frame = put(frame, column, None)
-    assert check_l1(put(frame, "recommend_all", frame["recommend_ma"][0]), AS_OF).action == "passed"
+    assert check_l1(put(frame, "recommend_all", frame["recommend_ma"][1]), AS_OF).action == "passed"
     assert check_l1(put(frame, "recommend_all", None), AS_OF).action == "filtered"
     nothing = put(put(frame, "recommend_ma", None), "recommend_all", None)
     assert check_l1(nothing, AS_OF).action == "passed"
