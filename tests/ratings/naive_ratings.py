@@ -5,7 +5,7 @@ Lists are indexed by bar; None is "does not exist yet".
 
 from __future__ import annotations
 
-from math import fsum
+from math import fsum, nan
 
 MA = [10, 20, 30, 50, 100, 200]
 
@@ -159,7 +159,7 @@ def values(high, low, close, volume):
 
 def over(a, b, floor=0.0):
     """Above, and by more than rounding; never of what does not exist."""
-    return a is not None and b is not None and a - b > max(1e-12 * abs(b), floor)
+    return a - b > max(1e-12 * abs(b), floor)
 
 
 def above(a, b):
@@ -178,7 +178,10 @@ def votes(v, edition="2026"):
         """Rule: the inputs to (buy, sell); counted where the named values exist."""
         rows = zip(*[v[need] for need in needs], strict=True)
         counts = zip(*[v[need] for need in counted or needs], strict=True)
-        cast[name] = [None if None in known else sign(*rule(*args)) for args, known in zip(rows, counts, strict=True)]
+        cast[name] = [
+            None if None in known else sign(*rule(*[nan if x is None else x for x in args]))
+            for args, known in zip(rows, counts, strict=True)
+        ]
 
     def turning(low, high):
         return lambda r, q: (r < low and above(r, q), r > high and above(q, r))
@@ -210,7 +213,7 @@ def votes(v, edition="2026"):
     strength = ["adx", *directions[2:]]
     if edition == "2026":
         vote("ichimoku", cloud, lambda *_: (False, False))
-        vote("stochastic", k8, lambda k, d, *_: extreme_lines(k, d))
+        vote("stochastic", k8, lambda k, d, *_: extreme_lines(k, d), k8[2:])
         vote(
             "adx",
             ["adx", "adx_prev", *directions],
@@ -235,7 +238,7 @@ def votes(v, edition="2026"):
                 over(b, a) and over(b, c) and over(c, base) and over(line, c) and over(last, line),
             ),
         )
-        vote("stochastic", k14, crossing)
+        vote("stochastic", k14, crossing, k14[2:])
         vote(
             "adx",
             ["adx", *directions],
@@ -243,6 +246,7 @@ def votes(v, edition="2026"):
                 a > 20 and above(p, m) and above(m1, p1),
                 a > 20 and above(m, p) and above(p1, m1),
             ),
+            strength,
         )
         vote(
             "stoch_rsi",

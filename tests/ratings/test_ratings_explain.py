@@ -16,21 +16,24 @@ from assay.ratings import VOTES, explain, rate
 AS_OF = dt.datetime(2020, 10, 1, tzinfo=UTC)
 
 
-def test_equals_the_table(walks):
+@pytest.mark.parametrize("edition", ["2026", "2021"])
+def test_equals_the_table(walks, edition):
     bars = walks(8, 300)
-    found = explain(bars, "1d", AS_OF)
-    row = rate(bars).filter(pl.col("open_time") == found.bar_open).row(0, named=True)
+    found = explain(bars, "1d", AS_OF, edition)
+    row = rate(bars, "1d", edition).filter(pl.col("open_time") == found.bar_open).row(0, named=True)
     assert found.bar_open == dt.datetime(2020, 9, 30, tzinfo=UTC)
     assert found.ratings == {name: row[f"recommend_{name}"] for name in ("all", "ma", "other")}
     assert {name: evidence.vote for name, evidence in found.votes.items()} == {n: row[f"vote_{n}"] for n in VOTES}
+    assert found.edition == row["edition"] == edition
     assert found.votes["rsi"].inputs["rsi"] == row["rsi"]
     assert found.votes["macd"].inputs["macd_signal"] == row["macd_signal"]
 
 
-def test_inputs_are_the_indicator_values(walks):
+@pytest.mark.parametrize("edition", ["2026", "2021"])
+def test_inputs_are_the_indicator_values(walks, edition):
     bars = walks(3, 300)
     plain, *_ = naive_ratings.ratings(*[bars.head(274)[name].to_list() for name in ("high", "low", "close", "volume")])
-    for evidence in explain(bars, "1d", AS_OF).votes.values():
+    for evidence in explain(bars, "1d", AS_OF, edition).votes.values():
         for name, value in evidence.inputs.items():
             assert value == pytest.approx(plain[name][-1], rel=1e-9, abs=1e-9), name
 
@@ -93,5 +96,7 @@ def test_what_cannot_be_explained_is_said(walks):
         explain(one, "9d", AS_OF)
     with pytest.raises(UsageError, match="bars of 2 symbols"):
         explain(bars, "1d", AS_OF)
+    with pytest.raises(UsageError, match="unknown edition"):
+        explain(one, "1d", AS_OF, "mixed")
     with pytest.raises(UsageError, match="no time zone"):
         explain(one, "1d", dt.datetime(2020, 2, 1))  # noqa: DTZ001 - the fault under test

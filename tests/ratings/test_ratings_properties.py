@@ -87,7 +87,7 @@ def test_older_bars_change_only_what_remembers_them(seed, dropped):
 @few
 @given(seeds)
 def test_mirrored_prices_turn_every_vote(seed):
-    """Prices with the opposite sign: what was bought is sold. Volume stays."""
+    """Prices with the opposite sign: what was bought is sold. Volume stays; edition 2021 has one vote without a mirror."""
     bars = walk(seed, 260)
     mirror = bars.with_columns(
         (-pl.col("open")).alias("open"),
@@ -95,8 +95,13 @@ def test_mirrored_prices_turn_every_vote(seed):
         (-pl.col("high")).alias("low"),
         (-pl.col("close")).alias("close"),
     )
-    found, turned = rate(bars), rate(mirror)
-    for name in VOTES:
+    for edition in EDITIONS:
+        found, turned = rate(bars, "1d", edition), rate(mirror, "1d", edition)
+        _turned(found, turned, set(VOTES) - ({"ichimoku"} if edition == "2021" else set()))
+
+
+def _turned(found: pl.DataFrame, turned: pl.DataFrame, names: set[str]) -> None:
+    for name in names:
         assert turned[f"vote_{name}"].equals(-found[f"vote_{name}"], check_names=False), name
 
 

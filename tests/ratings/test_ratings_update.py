@@ -103,6 +103,17 @@ def test_day_by_day_for_two_months(bars, full):
     same(known.sort("symbol", "open_time"), full.filter(pl.col("open_time") < cut))
 
 
+def test_the_other_edition_goes_on_from_its_own_rows_and_from_these(bars, full):
+    """State is what both editions share: rows of one are enough for the other to go on from."""
+    cut = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
+    old = rate(bars, "1d", "2021")
+    expected = old.filter(pl.col("open_time") >= cut)
+    same(extend(tail(bars, cut), before(old, cut), "1d", "2021"), expected)
+    same(extend(tail(bars, cut), before(full, cut), "1d", "2021"), expected)
+    with pytest.raises(UsageError, match="unknown edition"):
+        extend(bars, full, "1d", "2020")
+
+
 def test_nothing_new(bars, full):
     found = extend(bars, full)
     assert found.height == 0
