@@ -70,7 +70,9 @@ def recursive_averages(tape: Tape, courses: Sequence[Course]) -> dict[str, Float
     -------
     dict of str to (n,) array
     """
-    found = np.full((len(STATE), tape.keys.height), np.nan)
+    found = np.empty((len(STATE), tape.keys.height))
+    if sum(course.end - course.begin for course in courses) < tape.keys.height:
+        found[:] = np.nan
     for fresh in (True, False):
         same = [course for course in courses if fresh is not bool(course.state)]
         same.sort(key=lambda course: course.begin - course.end)
