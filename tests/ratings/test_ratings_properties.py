@@ -87,7 +87,7 @@ def test_older_bars_change_only_what_remembers_them(seed, dropped):
 @few
 @given(seeds)
 def test_mirrored_prices_turn_every_vote(seed):
-    """Prices with the opposite sign: what was bought is sold. Volume stays, and edition 2021 has one vote unmirrored."""
+    """Prices with the opposite sign: what was bought is sold. Volume stays; edition 2021 has one vote unmirrored."""
     bars = walk(seed, 260)
     mirror = bars.with_columns(
         (-pl.col("open")).alias("open"),
