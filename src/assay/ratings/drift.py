@@ -75,7 +75,7 @@ COMPARISONS: Mapping[str, tuple[Comparison, ...]] = {
 
 
 @dataclass(frozen=True)
-class Cause:
+class RuleChange:
     """A vote that explains a part of the difference.
 
     Attributes
@@ -106,7 +106,7 @@ class Drift:
         Of our rules.
     compared, differing : int
         Coins.
-    causes : tuple of Cause
+    causes : tuple of RuleChange
         The one that explains most first.
     """
 
@@ -114,7 +114,7 @@ class Drift:
     edition: str
     compared: int
     differing: int
-    causes: tuple[Cause, ...]
+    causes: tuple[RuleChange, ...]
 
     @property
     def beyond(self) -> bool:
@@ -219,14 +219,14 @@ def _best(
     values: Mapping[str, Floats],
     ours: Mapping[str, Ints],
     others: Mapping[str, Mapping[str, Votes]],
-) -> tuple[Cause, Ints] | None:
+) -> tuple[RuleChange, Ints] | None:
     """Return the vote that repairs most, and its correction of every coin; a known rule before any other."""
     for candidates in (_known(ours, others), _learned(left, values, ours)):
         found = [(_repaired(left, correction), name, whose, correction) for name, whose, correction in candidates]
         enough = [one for one in found if one[0] > 0 and one[0] >= LEAST_SHARE * (left != 0).sum()]
         if enough:
             repaired, name, whose, correction = max(enough, key=lambda one: one[0])
-            return Cause(name, whose, repaired), correction
+            return RuleChange(name, whose, repaired), correction
     return None
 
 
