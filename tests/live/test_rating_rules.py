@@ -123,7 +123,7 @@ def test_a_rule_that_nobody_knows_is_said_though_no_vote_is_found(lake, answers)
 
 def test_doctor_says_it_and_what_to_run(lake, answers, tmp_path):
     lake.record("candidates", rows_of(batch(answers["2021"].values())))
-    told = {entry.code: entry for entry in examine(lake.folder, NOW).ailments}["RATING_RULES_DIFFER"]
+    told = {entry.code: entry for entry in examine(lake.folder, NOW).issues}["RATING_RULES_DIFFER"]
     assert told.severity == "ACTION"
     assert told.names[0].startswith("adx by the rule of edition 2021: ")
     assert told.command.endswith("--set ratings.edition=2021")
@@ -134,7 +134,7 @@ def test_doctor_says_it_and_what_to_run(lake, answers, tmp_path):
     # What it says to run mends it.
     asked = told.command.removeprefix("assay ").split()
     assert CliRunner().invoke(app, [*asked, "--home", str(tmp_path / "home")]).exit_code == 0
-    assert "RATING_RULES_DIFFER" not in {entry.code for entry in examine(lake.folder, NOW).ailments}
+    assert "RATING_RULES_DIFFER" not in {entry.code for entry in examine(lake.folder, NOW).issues}
 
 
 def test_ingestion_prints_it(lake, answers, capsys):
