@@ -17,6 +17,7 @@ from assay.cli import app
 from assay.cli import lakes as commands
 from assay.lake.ingest import ingest, rate_anew
 from assay.lake.lake import Lake
+from assay.pipeline.ingestion import Phase
 from assay.report.doctor import examine
 from assay.screening.reconcile import agreements, reconcile
 from assay.screening.recorded_scans import ScanBatch, ScanResponse, question
@@ -137,8 +138,12 @@ def test_doctor_says_it_and_what_to_run(lake, answers, tmp_path):
     assert "RATING_RULES_DIFFER" not in {entry.code for entry in examine(lake.folder, NOW).issues}
 
 
-def test_ingestion_prints_it(lake, answers, capsys):
-    commands._print_reconciliation(reconcile(batch(answers["2021"].values()), lake.latest()))
+def test_ingestion_says_it(lake, answers, capsys):
+    compared = reconcile(batch(answers["2021"].values()), lake.latest())
+    phase = Phase(lake, ingest(lake), None, None, None, [], compared)
+    assert [found["code"] for found in phase.as_dict()["findings"]][-1] == "RATING_RULES_DIFFER"
+    assert json.loads(json.dumps(phase.as_dict()["findings"]))[-1]["names"] == compared.rules()[0].names
+    commands._print_phase(phase)
     told = capsys.readouterr().out
     assert "finding RATING_RULES_DIFFER: of 70 coins have another Recommend.Other" in told
     assert ": adx by the rule of edition 2021: " in told

@@ -139,6 +139,7 @@ def scan(
     output.line(f"merged quotes: {len(superset.merged_quotes)}")
     _print_superset(superset, missing)
     _print_reconciliation(compared)
+    _print_findings(compared.rules() if compared is not None else ())
     output.line(f"superset: {found.path}")
 
 
@@ -152,7 +153,7 @@ def _print_phase(phase: Phase) -> None:
     for key, value in phase.bars.as_dict().items():
         if key != "findings":
             output.line(f"{key}: {value}")
-    _print_findings(phase.bars.findings)
+    _print_findings(phase.findings)
     if phase.scan is not None:
         for answer in phase.scan.answers:
             output.line(f"scan {answer.scanner}: {answer.total} records")
@@ -187,7 +188,6 @@ def _print_reconciliation(compared: Reconciliation | None) -> None:
     finding = compared.finding()
     for told in finding.names if finding is not None else ():
         output.line(f"  {told}")
-    _print_findings(compared.rules())
     if compared.alone:
         output.line(f"  without a bar in the lake: {', '.join(compared.alone)}")
 

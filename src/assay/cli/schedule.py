@@ -220,7 +220,7 @@ def _did(phase: Phase, fallback: bool) -> dict[str, Any]:
     from assay.sources.loading import INCOMPLETE
 
     bars = phase.bars
-    findings = {finding.code: finding.count for finding in bars.findings}
+    findings = {finding.code: finding.count for finding in phase.findings}
     told: dict[str, Any] = {
         "head": bars.head,
         "last_close": format_instant(bars.last_close),

@@ -24,7 +24,7 @@ from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
-    from assay.runs.documents import Drop, Superset
+    from assay.runs.documents import Drop, Finding, Superset
     from assay.settings import Catalog
 
 Said = TypeVar("Said")
@@ -60,9 +60,15 @@ class Phase:
     missing: list[Drop]
     reconciliation: Reconciliation | None
 
+    @property
+    def findings(self) -> list[Finding]:
+        """What the source showed, and rules of the screener that are not ours."""
+        return [*self.bars.findings, *(self.reconciliation.rules() if self.reconciliation is not None else ())]
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         told: dict[str, Any] = self.bars.as_dict() | {"lake": self.lake.storage.uri}
+        told["findings"] = [finding.model_dump(mode="json") for finding in self.findings]
         if self.scan is not None and self.reconciliation is not None:
             told["scan"] = {answer.scanner: answer.total for answer in self.scan.answers}
             told["reconciliation"] = self.reconciliation.as_dict()
