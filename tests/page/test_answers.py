@@ -165,7 +165,9 @@ def test_a_lake_tells_coverage_and_health(client: Client, lake: str, finished_ho
     assert {symbol["symbol"]: symbol["observations"] for symbol in told["symbols"]} == per_symbol
     assert sum(told["counts"].values()) == len(per_symbol)
     assert told["heads"][0]["rows"]["bars"] == bars.height
+    assert told["heads"][0]["edition"] == "2026"
     page = Text(client.get(f"/lakes/{lake}").text)
+    assert "rated by edition 2026 of the rules" in page.text
     gaps = next(symbol for symbol in told["symbols"] if symbol["status"] == "GAPS")
     assert gaps["cause"] in page.text
 
@@ -180,9 +182,11 @@ def test_a_coin_is_rated_as_the_command_rates_it(client: Client, lake: str) -> N
     expected = json.loads(printed.stdout)
     assert {key: told[key] for key in expected} == expected
     assert len(told["votes"]) == 26
+    assert told["edition"] == "2026"
     assert told["bars"][-1]["open_time"] == "2023-08-17T00:00:00Z"
     page = Text(client.get(f"/lakes/{lake}/coin", params={"symbol": BTC, "as_of": "2023-08-17"}).text)
     assert all(name in page.text for name in told["votes"])
+    assert "rated by edition 2026 of the rules" in page.text
     assert [name for name, _ in page.tags].count("svg") == 2
 
 

@@ -81,6 +81,7 @@ def test_the_summary_names_run_source_and_changed_settings(parts):
     assert facts["run"] == RUN_ID
     assert facts["as of"] == AS_OF
     assert facts["lake head"] == "3"
+    assert facts["rating rules"] == "edition 2021"
     assert facts["source"] == "sample"
     assert facts["superset"] == "5" * 64
     assert facts["settings changed"] == "caps.atom = 0.25 (--set caps.atom=0.25)"
