@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.base.constants import Bools, Floats
-from assay.base.domain import DEFAULT_EDITION, Edition
+from assay.base.domain import DEFAULT_EDITION, MIXED_EDITION, Edition
 from assay.base.errors import UsageError
 from assay.ratings.averages import MA_WINDOWS
 
@@ -229,7 +229,10 @@ def check_edition(edition: str) -> Edition:
     for known in get_args(Edition):
         if edition == known:
             return known  # type: ignore[no-any-return]  # get_args is not typed
-    raise UsageError(f"unknown edition {edition!r} of the rating rules", hint=f"one of {', '.join(get_args(Edition))}")
+    hint = f"one of {', '.join(get_args(Edition))}"
+    if edition == MIXED_EDITION:
+        hint = "an earlier version rated this state of the lake; run: assay ingest, then run again"
+    raise UsageError(f"unknown edition {edition!r} of the rating rules", hint=hint)
 
 
 def rules(edition: str = DEFAULT_EDITION) -> dict[str, Rule]:
