@@ -126,6 +126,7 @@ def ground() -> Ground:
         last_close=LAST + DAY,
         symbols=len(coins),
         findings=[],
+        edition="2026",
     )
     return Ground(command.InMemorySnapshot.of(Snapshot(Path("/nowhere"), record, Folder(Path("/nowhere"))), tables))
 
