@@ -515,9 +515,9 @@ def ratings_made_of_the_bar_that_forms(patch):
 def ratings_made_of_a_centred_average(patch):
     real = command.rate
 
-    def centred(bars, interval):
+    def centred(bars, interval, edition):
         smooth = pl.col("close").rolling_mean(5, center=True, min_samples=1).over("symbol")
-        return real(bars.sort("symbol", "open_time").with_columns(smooth), interval)
+        return real(bars.sort("symbol", "open_time").with_columns(smooth), interval, edition)
 
     patch.setattr(command, "rate", centred)
 
