@@ -7,11 +7,12 @@ import zipfile
 import polars as pl
 import pytest
 from exchange_server import Fault, Response
-from exchange_world import UTC, stamp
+from exchange_world import UTC, VALUES, stamp
 from live_world import LocalExchange, archive, codes, quiet_after, small, source, stored, sync
 
 from assay.base.errors import SourceError
 from assay.lake.lake import Lake
+from assay.lake.loader import PersistentDataLoader
 from assay.market.instruments import facts
 from assay.ratings import rate
 from assay.sources.archive import BadFile, rows, verify
@@ -82,6 +83,19 @@ def test_the_archive_adds_delisted_pairs_to_a_lake_of_the_exchange(tmp_path, exc
     lake, _ = load(tmp_path, exchange)
     assert stored(lake).equals(exchange.world.truth())
     assert facts(lake.latest().market(dt.datetime(2023, 2, 15, tzinfo=UTC)), [ADA])[ADA].state == "KNOWN"
+
+
+def test_the_loader_returns_what_the_archive_brought_and_writes_nothing_beside_the_lake(tmp_path, exchange):
+    loader = PersistentDataLoader(tmp_path, archive(exchange))
+    first = loader.sync()
+    assert first.bars.select("symbol", "open_time", *VALUES).equals(exchange.world.truth())
+    exchange.world.next_day()
+    second = loader.sync()
+    assert second.bars["open_time"].to_list() == [dt.datetime(2023, 4, 4, tzinfo=UTC)]
+    assert loader.sync().bars.is_empty()
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+    assert list((tmp_path / "lake").iterdir()) == [loader.lake.folder]
+    assert not list(loader.lake.folder.glob("spool/*"))
 
 
 def test_passing_faults_are_told(tmp_path, exchange):

@@ -38,7 +38,14 @@ from assay.runs.artifacts import MANIFEST
 from assay.runs.home import Home
 from assay.settings import load
 from assay.settings.model import Costs
-from assay.sources.rules import RuleBook, TradingRules, parse_exchange_info, read_exchange_info, rules_from_instruments
+from assay.sources.rules import (
+    RuleBook,
+    TradingRules,
+    parse_exchange_info,
+    read_exchange_info,
+    rule_book,
+    rules_from_instruments,
+)
 
 FREE = Costs(fee=0.0, slippage=0.0, borrow=0.0)
 DOLLARS = ("USDT", "USDC", "FDUSD", "TUSD", "DAI", "USD")
@@ -172,6 +179,19 @@ def test_an_entry_that_cannot_be_used_is_named_and_the_others_are_read(entry):
     found = parse_exchange_info(answered(entry, other))
     assert list(found.rules) == ["BINANCE:ABUSDT"]
     assert list(found.unreadable) == ["BINANCE:TUSDT"]
+
+
+def test_an_odd_market_of_ccxt_costs_itself():
+    good = {"base": "BTC", "quote": "USD", "spot": True, "precision": {"price": 0.1, "amount": 1e-08}}
+    odd = {
+        "A/USD": good | {"base": "A", "precision": {"price": "a lot", "amount": 1}},
+        "B/USD": {"spot": True, "quote": "USD"},
+        "C/USD": None,
+        "D/USD": good | {"base": "D", "limits": {"amount": "none"}},
+    }
+    found = rule_book("kraken", odd | {"BTC/USD": good})
+    assert list(found.rules) == ["KRAKEN:BTCUSD"]
+    assert list(found.unreadable) == [f"KRAKEN:{name}" for name in odd]
 
 
 NOTIONAL = {"filterType": "MIN_NOTIONAL", "minNotional": "10"}

@@ -337,15 +337,18 @@ def rule_book(exchange: str, markets: Mapping[str, Mapping[str, Any]]) -> RuleBo
     """
     rules: dict[str, TradingRules] = {}
     unreadable: dict[str, str] = {}
-    for market in markets.values():
-        if not market.get("spot"):
-            continue
-        pair = Instrument(exchange.upper(), str(market["base"]), str(market["quote"]))
-        fault = symbol_fault(pair.symbol)
-        if fault is None:
-            rules[pair.symbol] = _of_market(pair, market)
-        else:
-            unreadable[pair.symbol] = f"the name has {fault}"
+    for name, market in markets.items():
+        try:
+            if not market.get("spot"):
+                continue
+            pair = Instrument(exchange.upper(), str(market["base"]), str(market["quote"]))
+            fault = symbol_fault(pair.symbol)
+            if fault is None:
+                rules[pair.symbol] = _of_market(pair, market)
+            else:
+                unreadable[pair.symbol] = f"the name has {fault}"
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
+            unreadable[f"{exchange.upper()}:{name}"] = _why(error)
     return RuleBook(dict(sorted(rules.items())), dt.datetime.now(UTC), unreadable, complete=False)
 
 
