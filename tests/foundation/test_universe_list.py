@@ -14,7 +14,7 @@ from assay.market.universe import KINDS, compiled_on, excluded, exclusions
 FIAT_AT_BINANCE = ["AUD", "BRL", "EUR", "GBP", "NGN", "PLN", "RUB", "TRY", "UAH", "ZAR"]
 STABLE_AT_BINANCE = [
     *("AEUR", "BUSD", "DAI", "FDUSD", "IDRT", "PAX", "SUSD", "TUSD"),
-    *("USDC", "USDP", "USDS", "USDSB", "UST", "USTC"),
+    *("USDC", "USDP", "USDS", "USDSB", "UST", "USTC", "U", "USDSOLD"),
 ]
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from exchange_world import Pair
 from live_lakes import few_coins
+from live_world import COINS, LocalExchange, small, sync
 from screener_rows import book, pair
 from typer.testing import CliRunner
 
@@ -197,6 +199,17 @@ def test_a_stale_symbol_and_failed_ones_can_be_asked_for_again(live):
     told = found(live.folder)
     assert told["STALE"].severity == told["SYMBOL_FAILED"].severity == "ACTION"
     assert told["STALE"].names[0].startswith("BINANCE:ETHUSDT: 1 day is missing at the end")
+
+
+@pytest.mark.parametrize(("compiled", "named"), [("2023-07-01", True), ("2023-08-01", False), ("2025-12-31", False)])
+def test_pairs_that_are_newer_than_the_list_of_what_is_no_coin_are_told(tmp_path, monkeypatch, compiled, named):
+    world = small("2024-01-10", COINS[:2])
+    world.add(Pair("NEW", "USDT"), "ETHUSDT", "2023-08-01")
+    with LocalExchange(world) as exchange:
+        lake, _ = sync(tmp_path, exchange)
+    monkeypatch.setattr(checkup, "compiled_on", lambda: dt.date.fromisoformat(compiled))
+    told = [issue for issue in examine(lake.folder, NOW).issues if issue.code == "UNIVERSE_OLD"]
+    assert [(issue.severity, issue.names) for issue in told] == [("NOTE", ("BINANCE:NEWUSDT",))] * named
 
 
 def test_toxic_delisted_and_gaps_are_notes_with_causes(lake):

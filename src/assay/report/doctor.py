@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from assay.base.domain import DAY, INTERVALS, format_instant
+from assay.base.domain import DAY, INTERVALS, UTC, format_instant
 from assay.base.errors import DataError, DiskError, Exit, IntegrityError, LedgerError
 from assay.lake import delta
 from assay.lake.head import read_heads
@@ -29,6 +29,7 @@ from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
+from assay.market.universe import compiled_on
 from assay.ratings import RATING_SCHEMA, REVISION
 from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
@@ -127,7 +128,7 @@ def examine(folder: Path, now: dt.datetime) -> LakeCheckup:
         Bars are overdue by this clock.
     """
     lake = LakeCheckup(folder, now)
-    for check in (_heads, _tables, _leftovers, _edition, _coverage, _health, _quarantine, _scans):
+    for check in (_heads, _tables, _leftovers, _edition, _coverage, _universe, _health, _quarantine, _scans):
         try:
             lake.issues.extend(check(lake))
         except DataError:
@@ -274,6 +275,18 @@ def _coverage(lake: LakeCheckup) -> Iterator[Issue]:
     if failed:
         what = f"{len(failed)} symbols could not be fetched the last time"
         yield lake.issue("ACTION", "SYMBOL_FAILED", what, lake.ingest(), failed)
+
+
+def _universe(lake: LakeCheckup) -> Iterator[Issue]:
+    """Name pairs that began after the day of the list that tells coins from stablecoins and tokens."""
+    if not lake.live:
+        return
+    since = max(lake.snapshot.first_open(), dt.datetime.combine(compiled_on(), dt.time(), UTC))
+    keys = lake.snapshot.bars(columns=("symbol", "open_time"))
+    newer = keys.group_by("symbol").agg(pl.col("open_time").min()).filter(pl.col("open_time") > since)["symbol"]
+    if newer.len():
+        what = f"{newer.len()} pairs began after {compiled_on()}, the day of the list of what is no coin: are they?"
+        yield lake.issue("NOTE", "UNIVERSE_OLD", what, "", newer.sort().to_list())
 
 
 def _health(lake: LakeCheckup) -> Iterator[Issue]:
