@@ -237,6 +237,18 @@ def test_an_exchange_that_cannot_be_asked_for_holes_ends_nothing_and_is_asked_th
     check_asks_nothing(tmp_path, exchange)
 
 
+@pytest.mark.parametrize("status", ["400", "403"])
+def test_a_file_that_is_refused_costs_itself_and_several_in_a_row_end_it(tmp_path, exchange, status):
+    exchange.fail(Fault(status, f"/{FILE}", times=None))
+    lake, report = load(tmp_path / "one", exchange)
+    assert codes(report)["FILE_FAILED"].names == [FILE]
+    assert stored(lake).equals(exchange.world.truth())
+    exchange.fail(Fault(status, "/data/spot", times=None))
+    with pytest.raises(SourceError) as caught:
+        load(tmp_path / "all", exchange)
+    assert caught.value.code == "SOURCE_REFUSED"
+
+
 def test_a_listing_that_is_not_there_costs_its_pair(tmp_path, exchange):
     [(method, path, handler, weight)] = [route for route in exchange._routes if route[1] == "/"]
 

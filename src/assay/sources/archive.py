@@ -214,8 +214,11 @@ class _ArchiveReading:
         async def look(name: str) -> None:
             try:
                 self.there[f"{EXCHANGE}:{name}"] = await self._files(MONTHLY, name) + await self._files(DAILY, name)
-            except _Missing:
+            except (_Missing, SourceError) as error:
                 self.unlisted.append(f"{EXCHANGE}:{name}")
+                self._once_more(error)
+            else:
+                self._in_a_row = 0
 
         await self._all(sorted(name for name in names if _eligible(name, quotes, today)), look, stage="list")
         self.there = dict(sorted(self.there.items()))
@@ -345,16 +348,22 @@ class _ArchiveReading:
             except BadFile as error:
                 if attempt == 2:
                     self.faults.setdefault(error.code, []).append(file.key)
-            except Exhausted as error:
+            except (Exhausted, SourceError) as error:
                 self.faults.setdefault("FILE_FAILED", []).append(file.key)
-                self._in_a_row += 1
-                if self._in_a_row >= _IN_A_ROW:
-                    raise self._error(f"the archive cannot be reached: {error}", "SOURCE_UNREACHABLE") from error
+                self._once_more(error)
                 return
             else:
                 self.cache.keep(file.key, found, None)
                 break
         self._in_a_row = 0
+
+    def _once_more(self, error: Exception) -> None:
+        """Count what failed, one after the other without a success between; several, or a ban, are the archive's."""
+        self._in_a_row += not isinstance(error, _Missing)
+        if isinstance(error, SourceError) and (error.code == "SOURCE_BANNED" or self._in_a_row >= _IN_A_ROW):
+            raise error
+        if self._in_a_row >= _IN_A_ROW:
+            raise self._error(f"the archive cannot be reached: {error}", "SOURCE_UNREACHABLE") from error
 
     async def _fetch(self, file: File) -> list[list[Any]]:
         address = f"{self.access.archive_url}/{file.key}"
