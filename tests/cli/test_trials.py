@@ -50,6 +50,10 @@ def copy(home, tmp_path):
     return shutil.copytree(home, tmp_path / "home")
 
 
+def manifest_of(home, name):
+    return json.loads((home / "runs" / name / "config/resolved_manifest.json").read_text())
+
+
 def returns(home, *runs):
     """Daily returns of every risk profile of some runs, side by side on the days that all have."""
     wide = None
@@ -64,7 +68,7 @@ def returns(home, *runs):
 def test_equal_manifests_count_once_and_a_failed_run_does_not(home):
     body = told(home)
     assert [trial["runs"] for trial in body["trials"]] == [["long", "again"], ["earlier"], ["changed"], ["short"]]
-    assert body["registry"]["n"] == 4
+    assert body["registry"]["n"] == 3  # an earlier date is no trial of its own
     assert [trial["changed"] for trial in body["trials"]][2] == {"selection.top_n": 1, "walk_forward.days": 60}
     for trial in body["trials"]:
         statistics = json.loads((home / "runs" / trial["run"] / "data/walk_forward/statistics.json").read_text())
@@ -103,7 +107,7 @@ def test_what_is_gone_or_changed_is_left_out_by_name(copy):
     assert reasons["changed"] == "its run directory is gone"
     assert reasons["short"] == "data/walk_forward/returns.parquet is not what its ledger records"
     assert sorted(body["overfitting"]["sharpes"]) == sorted(f"long {name}" for name in RISK_PROFILES)
-    assert body["registry"]["n"] == 4  # what was tried stays tried
+    assert body["registry"]["n"] == 3  # what was tried stays tried
 
 
 def test_another_run_of_the_manifest_stands_in(copy):
@@ -120,6 +124,43 @@ def test_a_ledger_that_the_registry_does_not_know(copy):
     assert reasons["short"] == "its ledger is not the one that the registry names"
 
 
+def test_a_month_of_daily_runs_is_one_trial_and_settings_are_others(home):
+    before = {name: manifest_of(home, name)["trials"]["n"] for name in ("long", "again", "earlier", "changed", "short")}
+    assert before == {"long": 0, "again": 0, "earlier": 0, "changed": 1, "short": 2}
+
+
+def test_an_interrupted_look_counts(copy):
+    before = told(copy)["registry"]["n"]
+    quick = ("--set", "walk_forward.days=60", "--set", "selection.top_n=2")
+    assert assay("run", LONG, "--home", copy, "--run-id", "look", *quick).exit_code == Exit.OK
+    assert told(copy)["registry"]["n"] == before + 1
+    registry, ledger = copy / "runs/registry.jsonl", copy / "runs/look/audit.jsonl"
+    for path in (registry, ledger):  # as if it had been cut off before its seal
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert told(copy)["registry"]["n"] == before + 1
+    run(copy, "next", "--set", "selection.top_n=3")
+    assert manifest_of(copy, "next")["trials"]["n"] == before + 1
+    (copy / "runs/look/data/walk_forward/statistics.json").unlink()
+    assert told(copy)["registry"]["n"] == before + 1  # the next one counts, the look that never was does not
+
+
+def test_a_manifest_that_was_changed_counts_by_itself(copy):
+    path = copy / "runs/earlier/config/resolved_manifest.json"
+    path.write_text(json.dumps(manifest_of(copy, "earlier") | {"as_of": "2024-01-09T00:00:00Z"}))
+    assert told(copy)["registry"]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{}", '{"profile": [], "lake": 1, "as_of": 2, "kind": "meta", "sleeves": {}}']
+)
+def test_no_content_of_an_unsealed_run_stops_the_count(copy, text):
+    for name in ("config/resolved_manifest.json", "data/walk_forward/statistics.json"):
+        path = copy / "runs/odd" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text if "config" in name else '{"as_run": {"hrp": {"sharpe": 1e999}, "x": 5}}')
+    assert told(copy)["registry"]["n"] == 3
+
+
 def test_a_broken_registry_is_no_evidence(copy):
     path = copy / "runs/registry.jsonl"
     path.write_text(path.read_text().replace('"profile":"binance', '"profile":"other', 1))
@@ -131,7 +172,7 @@ def test_text_for_people(home):
     lines = done.stdout.splitlines()
     assert lines[0].split()[:3] == ["run", "profile", "as"]
     assert "selection.top_n=1" in next(line for line in lines if line.startswith("changed "))
-    assert any(line.startswith("4 trials: ") for line in lines)
+    assert any(line.startswith("3 trials: ") for line in lines)
     assert any(line.startswith("probability of backtest overfitting: ") for line in lines)
     assert any(line.startswith("not among them: earlier: ") for line in lines)
     assert json.loads((home / "reports/trials.json").read_text()) == told(home)

@@ -8,7 +8,9 @@ that was tried, not hundreds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,15 @@ from assay.base import files
 from assay.base.errors import AssayError, IntegrityError
 from assay.runs import artifacts as layout
 from assay.runs.ledger import read_ledger
-from assay.runs.registry import Registration, entries
+from assay.runs.registry import Registration, count, entries
+from assay.runs.request import MetaRequest, Request
 from assay.runs.run import Run
 from assay.settings.resolve import dotted
 
 CANON = ("default", "canon.toml")
 """Origins of values that nobody changed."""
+DEEPEST = 8
+"""Portfolios within portfolios that are told apart by their sleeves' settings."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,86 @@ def read_trials(registry: Path, runs: Path) -> Trials:
         else:
             alternatives += _alternatives(trial, runs)
     return Trials(trials, alternatives, excluded)
+
+
+def counted(registry: Path, runs: Path, besides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Count the sets of settings that were tried, whatever the date, the run or the state of the lake.
+
+    A month of daily runs of one profile is one trial, of which the latest record stands. A run that was never sealed
+    counts once the statistics of its walk-forward could be read: who looked has tried.
+
+    Parameters
+    ----------
+    registry : Path
+        The registry of runs.
+    runs : Path
+        Folder of run directories; a sealed run whose manifest is gone or changed counts by itself.
+    besides : mapping, optional
+        Manifest of what is about to be tried, whose set is not counted.
+
+    Returns
+    -------
+    dict
+        As :func:`assay.runs.registry.trials`.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken: a number taken from it would not be evidence.
+    """
+    sealed = entries(registry)
+    records: list[tuple[str, Mapping[str, Any]]] = []
+    for one in sealed:
+        asked = _asked(runs / one.run_id)
+        known = asked is not None and asked[1] == one.manifest
+        records.append((_set(runs, asked[0]) if asked is not None and known else one.manifest, one.performance))
+    entered = {one.run_id for one in sealed}
+    for name in sorted(path.name for path in runs.glob("*") if path.is_dir() and path.name not in entered):
+        as_run = (Run(runs / name).get(layout.WALK_STATISTICS) or {}).get("as_run")
+        if isinstance(as_run, dict) and (asked := _asked(runs / name)) is not None:
+            looks = {
+                risk_profile: each.get("sharpe") for risk_profile, each in as_run.items() if isinstance(each, dict)
+            }
+            records.append((_set(runs, asked[0]), looks))
+    latest: dict[str, dict[str, float]] = {}
+    for settings, performance in records:
+        sharpes = {
+            name: ratio for name, ratio in performance.items() if isinstance(ratio, (int, float)) and isfinite(ratio)
+        }
+        if sharpes:
+            latest[settings] = sharpes
+    if besides is not None:
+        latest.pop(_set(runs, besides), None)
+    return count(list(latest.values()))
+
+
+def _asked(run: Path) -> tuple[dict[str, Any], str] | None:
+    """Return a run's manifest, and the hash by which the registry knows it; None where it is no request's."""
+    manifest = Run(run).get(layout.MANIFEST) or {}
+    try:
+        request = (MetaRequest if manifest.get("kind") == "meta" else Request).recorded(Path(), Path(), manifest)
+    except IntegrityError:
+        return None
+    return manifest, request.key
+
+
+def _set(runs: Path, manifest: Mapping[str, Any], depth: int = 0) -> str:
+    """Return the hash of the settings that can change a decision or a cost, and of the family of the source."""
+    profile, superset = manifest["profile"], manifest.get("superset")
+    tried: dict[str, Any] = {
+        "profile": {name: profile[name] for name in profile if name != "limits"},
+        "scanners": manifest.get("scanners"),
+        "source": manifest["lake"].get("folder"),
+        "provider": superset.get("provider") if isinstance(superset, Mapping) else None,
+    }
+    if manifest.get("kind") == "meta":
+        below = {one["sleeve"]: (one, _asked(runs / one["run_id"])) for one in manifest["sleeves"]}
+        deeper = depth < DEEPEST
+        tried["sleeves"] = {
+            name: _set(runs, found[0], depth + 1) if found is not None and deeper else one["manifest"]
+            for name, (one, found) in below.items()
+        }
+    return files.content_hash_json(tried)
 
 
 def _latest(trials: list[Trial]) -> dict[str, Trial]:

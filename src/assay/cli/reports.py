@@ -154,11 +154,10 @@ def compare(
 def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List what was tried, with Sharpe ratios, and how likely the best of it is best by luck."""
     from assay.backtest.overfitting import tried
-    from assay.backtest.trials import read_trials
-    from assay.runs import registry
+    from assay.backtest.trials import counted, read_trials
 
     place = home_at(home)
-    counted = registry.trials(place.registry)
+    number = counted(place.registry, place.runs)
     found = read_trials(place.registry, place.runs)
     result = tried(found.alternatives)
     excluded = [*found.excluded, *result.excluded]
@@ -166,7 +165,7 @@ def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     del overfitting["excluded"]
     body = files.as_json(
         {
-            "registry": counted,
+            "registry": number,
             "trials": [asdict(trial) for trial in found.trials],
             "overfitting": overfitting,
             "excluded": [asdict(exclusion) for exclusion in excluded],
@@ -180,7 +179,7 @@ def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         return
     output.line(_trials_table(found.trials))
     output.line()
-    for line in _verdict(counted, result):
+    for line in _verdict(number, result):
         output.line(line)
     for exclusion in excluded:
         output.line(f"not among them: {exclusion.name}: {exclusion.reason}")

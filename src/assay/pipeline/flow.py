@@ -158,9 +158,9 @@ def requests(
 
 def recorded(home: Home, request: J, now: dt.datetime) -> J:
     """Write a request into its claimed directory, with what was tried before it, and say that it waits."""
-    from assay.runs.registry import trials
+    from assay.backtest.trials import counted
 
-    request = replace(request, trials=trials(home.registry, besides=request.key))
+    request = replace(request, trials=counted(home.registry, home.runs, request.manifest()))
     write_json(request.run / MANIFEST, request.manifest())
     Status.begin(request.run.name, request.profile.name, now).write(request.run)
     return request

@@ -218,10 +218,15 @@ def trials(path: Path, besides: str | None = None) -> dict[str, Any]:
         known = {name: sharpe for name, sharpe in run.performance.items() if sharpe is not None}
         if known:
             first.setdefault(run.manifest, known)
-    names = sorted({name for known in first.values() for name in known})
-    pooled = [sharpe for known in first.values() for sharpe in known.values()]
-    by_name = {name: [known[name] for known in first.values() if name in known] for name in names}
-    return {"n": len(first), **_spread(pooled), "risk_profiles": {name: _spread(by_name[name]) for name in names}}
+    return count(list(first.values()))
+
+
+def count(tried: list[dict[str, float]]) -> dict[str, Any]:
+    """Count trials, each with the Sharpe ratio of each risk profile, and tell their spread as :func:`trials` does."""
+    names = sorted({name for known in tried for name in known})
+    pooled = [sharpe for known in tried for sharpe in known.values()]
+    by_name = {name: [known[name] for known in tried if name in known] for name in names}
+    return {"n": len(tried), **_spread(pooled), "risk_profiles": {name: _spread(by_name[name]) for name in names}}
 
 
 def _spread(values: list[float]) -> dict[str, float | int | None]:
