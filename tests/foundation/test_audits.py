@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -293,6 +294,11 @@ def test_data_health_tells_what_a_reader_must_know() -> None:
     closes[BTC][7] *= 1.1
     closes[A][7] *= 1.1
     panel = market(closes, volume={A: [0.0, *[1.0] * 38, NAN]}, value_traded={A: [price * 1.0 for price in closes[A]]})
+    # Rows are counted, of coins that nobody asked for too, and not those of other days.
+    symbols, days = [A, A, "BINANCE:CUSDT", A, None], [5, 6, 7, 90, 8]
+    opened = [dt.datetime(2023, 1, 1, tzinfo=UTC) + dt.timedelta(days=day) for day in days]
+    reasons = ["NULL", "NULL", "NAN", "FUTURE", "SYMBOL"]
+    panel = replace(panel, quarantine=pl.DataFrame({"symbol": symbols, "open_time": opened, "reason": reasons}))
     result = returns_matrix(panel, [A, "BINANCE:BUSDT"], BTC, DataSettings(floor=20))
     lost = [Drop(name="BINANCE:XUSD", reason="NO_SUCH_PAIR")]
     told = Finding(code="EXTRA_COLUMNS", what="w")
@@ -306,7 +312,7 @@ def test_data_health_tells_what_a_reader_must_know() -> None:
         "INSTRUMENTS_UNKNOWN": (1, []),
         "ZERO_VOLUME": (1, [A]),
         "QUOTE_VOLUME_ESTIMATED": (38, [A]),
-        "QUARANTINED": (1, [A]),
+        "QUARANTINED": (3, [A, "BINANCE:CUSDT"]),
         "STALE": (1, [A]),
     }
 

@@ -237,6 +237,37 @@ def test_quarantine_is_counted_by_reason(tmp_path):
     assert (told.severity, sum(int(name.rpartition(": ")[2]) for name in told.names)) == ("NOTE", 2)
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_hole_of_the_market_is_to_do(tmp_path, length):
+    path = few_coins(tmp_path / "bars.parquet").removeprefix("parquet:")
+    table = pl.read_parquet(path)
+    days = table["timestamp"].unique().sort()[-30 : length - 30]
+    table.filter(~pl.col("timestamp").is_in(days.implode())).write_parquet(path)
+    lake = Lake(tmp_path, f"parquet:{path}")
+    ingest(lake)
+    told = found(lake.folder)
+    assert (told["MARKET_HOLE"].severity, told["MARKET_HOLE"].names) == ("ACTION", tuple(str(d.date()) for d in days))
+    assert "REFUSED_DAYS" not in told
+
+
+@pytest.mark.parametrize(
+    ("change", "action"), [(((pl.col("high") + pl.col("low")) / 2).alias("open"), True), (pl.col("open"), False)]
+)
+def test_days_that_were_refused_are_to_do_and_those_with_a_bar_are_not(tmp_path, change, action):
+    path = few_coins(tmp_path / "bars.parquet").removeprefix("parquet:")
+    table = pl.read_parquet(path)
+    copies = table.filter(pl.col("symbol") == "BINANCE:ADAUSDT").sort("timestamp").slice(-30, 2)
+    pl.concat([table, copies.with_columns(change, pl.col("volume") / 2)]).write_parquet(path)
+    lake = Lake(tmp_path, f"parquet:{path}")
+    ingest(lake)
+    told = found(lake.folder)
+    assert told["QUARANTINE"].severity == "NOTE"
+    assert ("REFUSED_DAYS" in told) == action
+    if action:
+        issue = told["REFUSED_DAYS"]
+        assert (issue.severity, issue.names) == ("ACTION", ("BINANCE:ADAUSDT: 2 days",))
+
+
 def scan_of(lake, changes, scanned_at=NOW, as_of=CLOSE):
     """A round in which the screener says of BTC what the lake says, but for some changes."""
     since = as_of - dt.timedelta(days=1)

@@ -426,19 +426,27 @@ def data_health(
         symbols=health,
         dropped=matrix.dropped,
         missing=missing,
-        findings=[*findings, *_findings(market, health, quarantined)],
+        findings=[*findings, *_findings(market, health)],
     )
 
 
-def _findings(market: Market, health: list[SymbolHealth], quarantined: Mapping[str, str]) -> list[Finding]:
+def _findings(market: Market, health: list[SymbolHealth]) -> list[Finding]:
     named = [record.symbol for record in health]
     found = [_instruments_finding(market), *_volume_findings(market, named)]
-    rejected = [symbol for symbol in named if symbol in quarantined]
-    found.append(_named("QUARANTINED", "rows of these symbols are in quarantine", rejected))
+    found.append(_quarantine_finding(market))
     for status in ("TOXIC", "DELISTED", "STALE", "GAPS", "MISSING"):
         having = [record.symbol for record in health if record.status == status]
         found.append(_named(status, f"symbols with status {status}; the cause of each stands with the symbol", having))
     return [finding for finding in found if finding is not None]
+
+
+def _quarantine_finding(market: Market) -> Finding | None:
+    """Count the refused rows of every coin of the window, not only of those that a scan took."""
+    rows = market.refused()
+    reasons = rows.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    told = ", ".join(f"{reason} {count}" for reason, count in reasons.iter_rows())
+    names = rows["symbol"].unique().sort().to_list()
+    return _named("QUARANTINED", f"rows of these symbols are in quarantine: {told}", names, rows.height)
 
 
 def _named(code: str, what: str, names: list[str], count: int | None = None) -> Finding | None:

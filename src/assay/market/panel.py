@@ -104,18 +104,22 @@ class Market:
             instruments=instruments,
         )
 
-    def rejections(self) -> dict[str, str]:
-        """Map each symbol with refused rows in these days to their reasons.
+    def refused(self) -> pl.DataFrame:
+        """Return ``symbol`` and ``reason`` of the rows that were refused in these days, of every coin.
 
         A row without a readable time cannot be placed before or after a decision, and is left to the lake's audits.
         """
         if self.quarantine is None or self.quarantine.is_empty():
-            return {}
+            return pl.DataFrame(schema={"symbol": pl.String, "reason": pl.String})
         first = self.days[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
         rows = self.quarantine.drop_nulls(["symbol", "open_time"])
-        rows = rows.filter((rows["open_time"] >= first) & (rows["open_time"] + DAY <= self.as_of))
+        inside = (rows["open_time"] >= first) & (rows["open_time"] + DAY <= self.as_of)
+        return rows.filter(inside).select("symbol", "reason")
+
+    def rejections(self) -> dict[str, str]:
+        """Map each symbol with refused rows in these days to their reasons."""
         reasons: dict[str, set[str]] = {}
-        for symbol, reason in rows.select("symbol", "reason").iter_rows():
+        for symbol, reason in self.refused().iter_rows():
             reasons.setdefault(symbol, set()).add(reason)
         return {symbol: ", ".join(sorted(found)) for symbol, found in sorted(reasons.items())}
 

@@ -29,6 +29,8 @@ from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
+from assay.market.holes import MARKET, REFUSED
+from assay.market.panel import Market
 from assay.market.universe import compiled_on
 from assay.ratings import RATING_SCHEMA, REVISION
 from assay.runs import registry
@@ -310,6 +312,22 @@ def _health(lake: LakeCheckup) -> Iterator[Issue]:
         if names:
             told = f"{len(names)} of {len(health)} symbols {what}"
             yield lake.issue(severity, status, told, command if severity == "ACTION" else "", names)
+    yield from _holes(lake, market)
+
+
+def _holes(lake: LakeCheckup, market: Market) -> Iterator[Issue]:
+    """Look for days that are missing and say nothing of a coin: somebody can fetch them, or mend their rows."""
+    lacking = market.days[(market.holes == MARKET).any(axis=1)].astype(str).tolist()
+    if lacking:
+        what = f"{len(lacking)} days are missing for the whole market: the source lost them, no coin did"
+        yield lake.issue(
+            "ACTION", "MARKET_HOLE", what, f"load these days from elsewhere, then: {lake.ingest()}", lacking
+        )
+    refused = (market.holes == REFUSED).sum(axis=0)
+    names = [f"{market.symbols[i]}: {refused[i]} days" for i in refused.nonzero()[0]]
+    if names:
+        what = f"{refused.sum()} days of {len(names)} coins are missing because their rows were refused"
+        yield lake.issue("ACTION", "REFUSED_DAYS", what, f"mend these rows, then: {lake.ingest()}", names)
 
 
 def _quarantine(lake: LakeCheckup) -> Iterator[Issue]:
