@@ -140,7 +140,8 @@ def test_the_key_tells_scanners_universes_heads_and_providers_apart() -> None:
     renamed = {f"x{name}": scanner for name, scanner in SCANNERS.items()}
     keys = [superset_key(scanners, 1) for scanners in (SCANNERS, stricter, narrower, renamed)]
     keys += [superset_key(SCANNERS, 2), superset_key(SCANNERS, 1, "tradingview")]
-    assert len(set(keys)) == 6
+    keys += [superset_key(SCANNERS, 1, edition="2021")]
+    assert len(set(keys)) == 7
     assert superset_key(dict(reversed(SCANNERS.items())), 1) == keys[0]
 
 
@@ -159,7 +160,8 @@ def forbidden() -> Market:
 
 def test_a_superset_is_scanned_once_and_read_by_all_others(tmp_path: Path, loader: Callable[[], Market]) -> None:
     path, whole = ensure_superset(tmp_path, loader, AS_OF, 1, SCANNERS)
-    assert path == tmp_path / "superset/2024-01-22T000000Z/portfolio_candidates.json"
+    key8 = superset_key(SCANNERS, 1)[:8]
+    assert path == tmp_path / f"superset/2024-01-22T000000Z-{key8}/portfolio_candidates.json"
     assert ids(whole.candidates) == [
         ("BINANCE:AUSDT", "rating_all", "SHORT"),
         ("BINANCE:BUSDT", "rating_all", "SHORT"),
@@ -176,8 +178,8 @@ def test_another_definition_stands_beside_and_never_overwrites(tmp_path: Path, l
     path, _ = ensure_superset(tmp_path, loader, AS_OF, 1, SCANNERS)
     pinned = path.read_bytes()
     later, second = ensure_superset(tmp_path, loader, AS_OF, 2, SCANNERS)
-    assert later.name == f"portfolio_candidates-{superset_key(SCANNERS, 2)[:8]}.json"
-    assert later.parent == path.parent
+    assert later.parent.name == f"2024-01-22T000000Z-{superset_key(SCANNERS, 2)[:8]}"
+    assert later != path
     assert second.head == 2
     assert path.read_bytes() == pinned
     assert ensure_superset(tmp_path, forbidden, AS_OF, 2, SCANNERS) == (later, second)

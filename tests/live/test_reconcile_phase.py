@@ -1,12 +1,14 @@
 """Phase 1 in its order: scan, bars, audits, ratings, superset; with a source missing, and facts alone."""
 
 import datetime as dt
+import json
 
 import pytest
 from local_exchange import Fault, LocalExchange
 from screener_rows import book, pair
 from today import world_of_today
 
+from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import DataError, SourceError, UsageError
 from assay.cli import lakes
@@ -159,6 +161,27 @@ def test_nobody_at_all_in_the_first_scan_of_a_lake_is_refused_beside_its_first_b
     settings = catalog(exchange, "scan.provider=tradingview", "scan.fallback=true")
     assert lakes.ingest_once(home, settings, "binance", True, False) == 0
     assert "fallback: the screener gave no answer, our own ratings did: SCREENER_IMPLAUSIBLE" in capsys.readouterr().out
+
+
+def test_the_screeners_superset_is_derived_again_from_its_recorded_scan(exchange, home):
+    up(home, catalog(exchange), scan=False)
+    settings = catalog(exchange, "scan.provider=tradingview", "universe.min_bars=200", "data.floor=200")
+    foundation = lay_foundation(home, settings, "binance")
+    assert foundation.superset.provider == "tradingview"
+    honest = foundation.path.read_bytes()
+
+    def told():
+        [request] = requests(home, settings, foundation, [PROFILE])
+        return execute(request, steps=STEPS[:2]).error
+
+    assert told() is None
+    value = json.loads(honest)
+    value["candidates"][0]["fields"]["close"] *= 2
+    files.write_json(foundation.path, value)
+    assert told()["code"] == "SUPERSET_DIFFERS"
+    value["provider"] = value["asked"] = "ratings"
+    files.write_json(foundation.path, value)
+    assert told()["code"] == "SUPERSET_DIFFERS"
 
 
 def test_without_a_network_nothing_is_touched(exchange, home, monkeypatch):

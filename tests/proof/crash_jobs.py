@@ -105,6 +105,8 @@ class ShelfJob:
     shelf: Path
     expected: Mapping[str, bytes]
     """The files of the shelf when it is whole."""
+    first: Path
+    """The other definition's folder."""
 
     def begin(self) -> Ended:
         try:
@@ -117,10 +119,16 @@ class ShelfJob:
         return self.begin()
 
     def problems(self) -> list[str]:
-        there = {path.name: path.read_bytes() for path in self.shelf.iterdir() if not path.name.startswith(".")}
+        there = shelved(self.shelf)
         return [] if there == self.expected else [f"the shelf holds {sorted(there)}"]
 
     def clear(self) -> None:
-        for path in self.shelf.iterdir():
-            if path.name != "portfolio_candidates.json":
-                path.unlink()
+        for folder in self.shelf.iterdir():
+            if folder.is_dir() and folder != self.first:
+                shutil.rmtree(folder)
+
+
+def shelved(shelf: Path) -> dict[str, bytes]:
+    """Name of a superset's folder to the bytes of the superset, of all that a shelf holds."""
+    files = shelf.glob("*/*.json")
+    return {path.parent.name: path.read_bytes() for path in files if not path.name.startswith(".")}

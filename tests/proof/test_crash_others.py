@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from crash_jobs import FlowJob, Ground, MetaJob, ShelfJob
+from crash_jobs import FlowJob, Ground, MetaJob, ShelfJob, shelved
 from crash_kills import kill_at
 from crash_world import LONG, MA_LONG, WIDE, make_home
 
@@ -63,12 +63,11 @@ def flow(place):
 @pytest.fixture(scope="session")
 def shelf(place):
     home, source, foundation, _ = place
-    folder = foundation.path.parent
+    folder = foundation.path.parent.parent
     settings = (*WIDE, "scanners.binance_spot_rating_all_long.limit=3")
-    before = {path.name for path in folder.iterdir()}
-    assert before == {"portfolio_candidates.json"}
+    assert list(shelved(folder)) == [foundation.path.parent.name]
     lay_foundation(home, load(settings=settings), source)
-    made = ShelfJob(home, source, settings, folder, {path.name: path.read_bytes() for path in folder.iterdir()})
+    made = ShelfJob(home, source, settings, folder, shelved(folder), foundation.path.parent)
     assert len(made.expected) == 2
     made.clear()
     return made

@@ -6,7 +6,8 @@ import platform
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("assay-portfolio", "clarabel", "deltalake", "numpy", "pandera", "piqp", "polars", "pydantic", "scipy")
+PROGRAM = "assay-portfolio"
+PACKAGES = (PROGRAM, "clarabel", "deltalake", "numpy", "pandera", "piqp", "polars", "pydantic", "scipy")
 
 
 def environment() -> dict[str, Any]:

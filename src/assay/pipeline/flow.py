@@ -109,6 +109,7 @@ def lay_foundation(
         snapshot.head,
         scanners,
         answerer,
+        snapshot.edition,
     )
     return Foundation(source, lake, snapshot, instant, superset, path)
 

@@ -40,7 +40,9 @@ from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.documents import Event, load
 from assay.runs.run import Run
+from assay.screening.provider import check_superset
 from assay.screening.superset import profile_pool
+from assay.settings.model import SCAN_DAYS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,12 +72,14 @@ def preflight(given: GivenSleeve) -> Iterator[Said]:
 
 
 def discovery(given: GivenSleeve) -> Iterator[Said]:
-    """Take this profile's candidates from the superset."""
+    """Take this profile's candidates from the superset, once the pinned lake gives the same one again."""
     profile, asked = given.profile, given.run.of_sleeve
     path = given.request.home / asked.superset
     if not path.is_file() or sha256_file(path) != asked.superset_sha256:
         raise IntegrityError("superset is not the one that was pinned", where=asked.superset, hint="run it anew")
     superset = load(doc.Superset, path)
+    known = given.market.until(given.as_of, SCAN_DAYS)
+    check_superset(superset, asked.superset, given.snapshot, known, asked.scanners)
     pool = profile_pool(superset, profile)
     raw = doc.RawCandidates(
         as_of=superset.as_of,

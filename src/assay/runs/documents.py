@@ -82,12 +82,12 @@ class ScannerCount(Document):
 
 
 class Superset(Document):
-    """``superset/<as_of>/portfolio_candidates.json``: all scanners' candidates, consolidated."""
+    """``superset/<as_of>-<key8>/portfolio_candidates.json``: all scanners' candidates, consolidated."""
 
     as_of: str
     head: int
     key: str
-    """SHA-256 of the scanners, the universe, the head and the provider that it answers for."""
+    """SHA-256 of the scanners, the universe, the head, the provider, the ratings' edition and the program's version."""
     provider: Literal["ratings", "tradingview"]
     """Who answered."""
     asked: Literal["ratings", "tradingview"] = "ratings"

@@ -12,6 +12,8 @@ from assay.base.errors import SourceError, UsageError
 from assay.lake.head import Head
 from assay.lake.lake import Lake
 from assay.lake.snapshot import Snapshot
+from assay.market.panel import Market
+from assay.runs.documents import Candidate, Superset
 from assay.screening.recorded_scans import (
     IMPLAUSIBLE,
     PROVIDER,
@@ -21,7 +23,8 @@ from assay.screening.recorded_scans import (
     scan_recorded,
     to_frame,
 )
-from assay.screening.superset import ScanProvider
+from assay.screening.scanner import scan
+from assay.screening.superset import ScanProvider, consolidate, differs
 from assay.screening.tradingview import ScreenerClient, last_close
 from assay.settings.model import Scanner, ScanSettings
 from assay.sources.base import utc_now
@@ -116,3 +119,45 @@ class Scanning:
                 hint="use scan.provider=ratings for that date, or bring the bars up to date with: assay ingest --scan",
                 code="SCAN_NOT_RECORDED",
             )
+
+
+def check_superset(
+    superset: Superset, where: str, snapshot: Snapshot, market: Market, scanners: Mapping[str, Scanner]
+) -> None:
+    """Derive a superset again from the pinned lake, and refuse one that differs; the file is left as it is.
+
+    Where the screener answered, its scan that the lake has on record is what the superset is derived from.
+
+    Raises
+    ------
+    IntegrityError
+        ``SUPERSET_DIFFERS``, with the first record or count that does.
+    """
+    ask = scan
+    if superset.provider == PROVIDER:
+        found = recorded(snapshot, market.as_of, scanners)
+        if found is None:
+            raise differs(where, "the pinned lake has no scan of the screener on record for it")
+        ask = partial(scan_recorded, found)
+    results = [ask(market, name, scanner) for name, scanner in scanners.items()]
+    provider, asked, fallback = superset.provider, superset.asked, superset.fallback
+    derived = consolidate(market.as_of, snapshot.head, provider, results, superset.key, asked=asked, fallback=fallback)
+    if superset != derived:
+        raise differs(where, _first_difference(superset, derived))
+
+
+def _first_difference(told: Superset, derived: Superset) -> str:
+    left, right = (dict(_records(one.candidates)) for one in (told, derived))
+    for atom in sorted(left.keys() | right.keys()):
+        if atom not in right:
+            return f"no scanner finds {' '.join(atom)} in the pinned lake"
+        if atom not in left:
+            return f"{' '.join(atom)}, which a scanner finds in the pinned lake, is not in it"
+        if left[atom] != right[atom]:
+            return f"{' '.join(atom)} is another record than the scanners find in the pinned lake"
+    names = [name for name in Superset.model_fields if getattr(told, name) != getattr(derived, name)]
+    return f"{names[0]} is not what the pinned lake gives"
+
+
+def _records(candidates: list[Candidate]) -> list[tuple[tuple[str, str, str], Candidate]]:
+    return [((one.symbol, one.logic, one.direction), one) for one in candidates]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from assay.base import files
-from assay.base.domain import UTC, Atom, format_instant
+from assay.base.domain import DEFAULT_EDITION, UTC, Atom, format_instant
+from assay.base.environment import PROGRAM
 from assay.base.errors import DataError, IntegrityError
 from assay.lake.storage import LOCK
 from assay.market.panel import Market
+from assay.ratings import REVISION
 from assay.runs.documents import Candidate, Scalar, Superset, load, save
 from assay.screening.scanner import ScanResult, scan
 from assay.settings.model import Profile, Scanner
@@ -160,11 +163,17 @@ def _turn(candidate: Candidate, profile: Profile) -> Candidate:
     return candidate.model_copy(update={"direction": profile.direction, "inverted": inverted})
 
 
-FILE = "portfolio_candidates"
+FILE = "portfolio_candidates.json"
+SUPERSET_DIFFERS = "SUPERSET_DIFFERS"
+"""A superset is not what the scanners say of the pinned lake, or its counts are not those of its records."""
 
 
-def superset_key(scanners: Mapping[str, Scanner], head: int, provider: str = "ratings") -> str:
+def superset_key(
+    scanners: Mapping[str, Scanner], head: int, provider: str = "ratings", edition: str = DEFAULT_EDITION
+) -> str:
     """Return the hash of all that decides what a superset holds, apart from its instant.
+
+    The edition of the ratings and the version of this program are part of it: what another one scanned is never read.
 
     Examples
     --------
@@ -177,6 +186,8 @@ def superset_key(scanners: Mapping[str, Scanner], head: int, provider: str = "ra
         "scanners": {name: scanner.model_dump(mode="json") for name, scanner in scanners.items()},
         "head": head,
         "provider": provider,
+        "edition": [edition, REVISION],
+        "program": version(PROGRAM),
     }
     return files.content_hash_json(settings)
 
@@ -188,12 +199,12 @@ def ensure_superset(
     head: int,
     scanners: Mapping[str, Scanner],
     answerer: ScanProvider | None = None,
+    edition: str = DEFAULT_EDITION,
 ) -> tuple[Path, Superset]:
     """Return the superset of an instant, scanning once if it is not there.
 
-    The first definition (scanners, head, provider) of an instant gets the plain name ``portfolio_candidates.json``;
-    another definition stands beside it as ``portfolio_candidates-<key8>.json``, so that what a run pinned is never
-    overwritten.
+    It lies in ``superset/<as_of>-<key8>/``, see :func:`superset_key`: another definition has another folder, and what a
+    run pinned is never overwritten.
 
     Parameters
     ----------
@@ -209,6 +220,8 @@ def ensure_superset(
         All scanners: together they make the superset.
     answerer : ScanProvider, optional
         Who answers them; our own ratings where None.
+    edition : {"2026", "2021"}
+        Rules by which the head is rated.
 
     Returns
     -------
@@ -220,19 +233,18 @@ def ensure_superset(
     DataError
         If the market is of another instant, or empty.
     IntegrityError
-        If a file of that name is damaged or answers for something else.
+        If the file is damaged, answers for something else, or contradicts itself (``SUPERSET_DIFFERS``).
     """
     who = answerer or ScanProvider()
-    key = superset_key(scanners, head, who.name)
-    shelf = folder / "superset" / as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    found = _find(shelf, key)
-    if found is not None:
-        return found
+    key = superset_key(scanners, head, who.name, edition)
+    instant = as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    path = folder / "superset" / f"{instant}-{key[:8]}" / FILE
+    if path.exists():
+        return path, _read(path, key, who)
     # Not the lake's own lock: a live source may hold that for minutes, and runs must be able to start meanwhile.
     with files.locked(folder / "superset" / LOCK):
-        found = _find(shelf, key)
-        if found is not None:
-            return found
+        if path.exists():
+            return path, _read(path, key, who)
         market = market_loader()
         if market.as_of != as_of:
             raise DataError(
@@ -242,24 +254,35 @@ def ensure_superset(
             )
         results = [who.scan(market, name, scanner) for name, scanner in scanners.items()]
         superset = consolidate(as_of, head, who.provider, results, key, asked=who.asked, fallback=who.fallback)
-        plain = shelf / f"{FILE}.json"
-        path = shelf / f"{FILE}-{key[:8]}.json" if plain.exists() else plain
         save(superset, path)
         return path, superset
 
 
-def _find(shelf: Path, key: str) -> tuple[Path, Superset] | None:
-    """Return the file that answers for a key."""
-    plain, named = shelf / f"{FILE}.json", shelf / f"{FILE}-{key[:8]}.json"
-    if plain.exists():
-        superset = load(Superset, plain)
-        if superset.key == key:
-            return plain, superset
-    if named.exists():
-        superset = load(Superset, named)
-        if superset.key != key:
-            raise IntegrityError(
-                "superset answers for another definition than its name says", where=str(named), hint="run: assay verify"
-            )
-        return named, superset
-    return None
+def _read(path: Path, key: str, who: ScanProvider) -> Superset:
+    """Return a superset that was written before, once it answers for this key and its counts are its records'."""
+    superset = load(Superset, path)
+    answered = ScanProvider(superset.provider, asked=superset.asked, fallback=superset.fallback)
+    if (superset.key, answered.name, superset.asked) != (key, who.name, who.asked):
+        raise differs(path, "it answers for another definition than its name says")
+    atoms = [_atom(candidate) for candidate in superset.candidates]
+    found = sum(count.kept for count in superset.scanners)
+    told = {count.scanner: count.kept for count in superset.scanners}
+    names = [name for candidate in superset.candidates for name in candidate.scanners]
+    for what, said, counted in (
+        ("unique atoms", superset.unique_atoms, len(atoms)),
+        ("records", len(atoms), len(set(atoms))),
+        ("merged duplicates", superset.duplicates_merged, found - len(atoms)),
+        ("scanners' candidates", told, {name: names.count(name) for name in told}),
+        ("names of scanners", len(names), found),
+    ):
+        if said != counted:
+            raise differs(path, f"it tells of {said} {what}, and there are {counted}")
+    return superset
+
+
+def differs(where: Path | str, what: str) -> IntegrityError:
+    """Return the refusal of a superset; the file is left as it is."""
+    hint = "somebody changed that file; look at it, move its folder away, and run again: it is scanned anew"
+    return IntegrityError(
+        f"the superset is not to be trusted: {what}", where=str(where), hint=hint, code=SUPERSET_DIFFERS
+    )
