@@ -150,13 +150,26 @@ def test_discovery_counts_what_the_profiles_scanners_looked_at() -> None:
         scan_count("other", 400, 50, quote=350),
         scan_count("scan2", 400, 2, quote=300, limit=98),
     ]
-    funnel = run_funnel(candidates([A, B, C]), profile(scanners=("scan", "scan2")), counts)
+    found = [one.model_copy(update={"scanners": ["scan", "scan2"]}) for one in candidates([A, B])] + candidates([C])
+    funnel = run_funnel(found, profile(scanners=("scan", "scan2")), counts)
     assert stages(funnel)["discovery"] == (800, {}, {"quote": 600, "rating": 97, "limit": 98, "CONSOLIDATED": 2}, 3)
+    assert [(loss.symbol, loss.stage, loss.reason) for loss in funnel.losses] == [
+        (A, "discovery", "CONSOLIDATED"),
+        (B, "discovery", "CONSOLIDATED"),
+    ]
+    assert "scan2 found it too" in funnel.losses[0].detail
 
 
-def test_counts_that_belong_to_another_scan_are_refused() -> None:
-    with pytest.raises(ContractError):
-        run_funnel(candidates([A, B, C]), profile(), [scan_count("scan", 10, 2, quote=8)])
+@pytest.mark.parametrize("kept", [2, 4, 100])
+def test_a_record_that_got_lost_or_came_from_nowhere_is_refused(kept: int) -> None:
+    with pytest.raises(ContractError, match=f"scan kept {kept} candidates, and 3 came"):
+        run_funnel(candidates([A, B, C]), profile(), [scan_count("scan", kept + 8, kept, quote=8)])
+
+
+def test_a_candidate_of_another_logic_leaves_with_its_name() -> None:
+    funnel = run_funnel([candidate(A, logic="rating_ma"), candidate(B)], profile())
+    assert ids(funnel) == [f"{B}_rating_all_LONG"]
+    assert [(loss.symbol, loss.reason) for loss in funnel.losses] == [(A, "LOGIC_NOT_IN_PROFILE")]
 
 
 RATINGS = st.sampled_from([-0.5, -0.1, 0.0, 0.1, 0.5, None])

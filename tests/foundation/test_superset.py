@@ -239,13 +239,14 @@ POLLUTED = superset(
 )
 
 
-def test_own_pool_takes_the_profiles_scanners_side_and_logics() -> None:
+def test_own_pool_takes_all_that_the_profiles_scanners_found() -> None:
+    """One of another logic or side leaves later, with a reason: here it would be lost without a word."""
     assert ids(profile_pool(POLLUTED, profile()).candidates) == [
         ("X:AUSDT", "rating_all", "LONG"),
         ("X:BUSDT", "rating_all", "LONG"),
     ]
-    assert profile_pool(POLLUTED, profile(scanners=["ma"])).candidates == []
-    assert profile_pool(POLLUTED, profile(direction="SHORT")).candidates == []
+    assert ids(profile_pool(POLLUTED, profile(scanners=["ma"])).candidates) == [("X:AUSDT", "rating_ma", "LONG")]
+    assert len(profile_pool(POLLUTED, profile(direction="SHORT")).candidates) == 2
     wide = profile(scanners=["one", "ma"], logics=["rating_all", "rating_ma"])
     assert ids(profile_pool(POLLUTED, wide).candidates)[1] == ("X:AUSDT", "rating_ma", "LONG")
 

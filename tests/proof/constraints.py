@@ -103,8 +103,9 @@ def _funnel(decision: Decision) -> Iterator[str]:
         if sum(stage.dropped_by.values()) != stage.dropped or sum(stage.expanded_by.values()) != stage.expanded:
             yield f"{stage.stage}: its reasons do not add up"
     expanded = sum(stage.expanded for stage in audit.stages[1:])
-    if len(audit.fates) != len(decision.discovery.candidates) + expanded:
-        yield f"{len(audit.fates)} fates of {len(decision.discovery.candidates)} candidates and {expanded} expanded"
+    ended = [fate for fate in audit.fates if fate.stage != "discovery"]
+    if len(ended) != len(decision.discovery.candidates) + expanded:
+        yield f"{len(ended)} fates of {len(decision.discovery.candidates)} candidates and {expanded} expanded"
     crowned = Counter((fate.symbol, fate.logic, fate.direction) for fate in audit.fates if fate.reason == "winner")
     if crowned != Counter((a.symbol, a.logic, a.direction) for a in decision.selection.winner_atoms):
         yield "the fates' winners are not the winners"

@@ -25,7 +25,7 @@ INVALID_DIRECTION = "INVALID_DIRECTION"
 LOGIC_NOT_IN_PROFILE = "LOGIC_NOT_IN_PROFILE"
 DUPLICATE = "DUPLICATE"
 CONSOLIDATED = "CONSOLIDATED"
-"""Found by several scanners, so that one record keeps all their names, or not of this profile's logics."""
+"""Another scanner's sighting of an atom of which one record keeps all names."""
 WINNER = "winner"
 
 
@@ -66,11 +66,12 @@ class Contenders:
 def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequence[ScannerCount] = ()) -> Contenders:
     """Turn a profile's candidates into unique atoms.
 
-    *Normalization.* With ``pool = superset`` every candidate is turned to the profile's direction. With one logic,
-    candidates keep the logic they were scanned for. With several, each scanned symbol is expanded to every logic of
-    the profile whose rating, as the scanner saw it, has the sign of the side on which it was scanned (for candidates
-    of the profile's own side that is the profile's sign; inverted ones are against it by construction); a record
-    whose own logic the profile does not have gives way to its expansions.
+    *Normalization.* With ``pool = superset`` every candidate is turned to the profile's direction, and with one logic
+    keeps the logic it was scanned for; elsewhere one of a logic that the profile does not have leaves. With several
+    logics, each scanned symbol is expanded to every logic of the profile whose rating, as the scanner saw it, has the
+    sign of the side on which it was scanned (for candidates of the profile's own side that is the profile's sign;
+    inverted ones are against it by construction); a record whose own logic the profile does not have gives way to its
+    expansions.
 
     *Deduplication.* Unique by symbol, logic and direction.
 
@@ -87,32 +88,33 @@ def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequ
     Raises
     ------
     ContractError
-        If scanners kept fewer candidates than there are.
+        If candidates do not name a scanner as often as it kept one: somebody got lost between scan and profile.
     """
     own = [count for count in scanners if profile.pool == "superset" or count.scanner in profile.scanners]
-    discovery = _discovery(len(candidates), own)
+    losses: list[Fate] = list(_consolidated(candidates, own))
+    discovery = _discovery(candidates, own, len(losses))
     entries: list[Contender] = []
-    losses: list[Fate] = []
+    refused: list[Fate] = []
     for candidate in candidates:
         direction = profile.direction if profile.pool == "superset" else candidate.direction
         fault = _fault(candidate, direction)
         if fault is not None:
-            losses.append(_loss(candidate, direction, *fault))
+            refused.append(_loss(candidate, direction, *fault))
             continue
         found = list(_expand(candidate, direction, profile))
         entries += found
         if all(entry.expanded for entry in found):
             detail = f"the profile has {', '.join(profile.logics)}; expanded to {len(found)} of them"
-            losses.append(_loss(candidate, direction, LOGIC_NOT_IN_PROFILE, detail))
+            refused.append(_loss(candidate, direction, LOGIC_NOT_IN_PROFILE, detail))
     normalization = _stage(
         "normalization",
         len(candidates),
         Counter(entry.atom.logic for entry in entries if entry.expanded),
-        Counter(loss.reason for loss in losses),
+        Counter(loss.reason for loss in refused),
     )
     unique, duplicates = _deduplicate(entries)
     deduplication = _stage("deduplication", len(entries), {}, {DUPLICATE: len(duplicates)} if duplicates else {})
-    everyone = sorted(losses, key=_order) + sorted(duplicates, key=_order)
+    everyone = losses + sorted(refused, key=_order) + sorted(duplicates, key=_order)
     return Contenders(unique, tuple(everyone), (discovery, normalization, deduplication))
 
 
@@ -144,21 +146,30 @@ def _order(loss: Fate) -> tuple[str, ...]:
     return (loss.symbol, loss.logic, loss.direction, loss.stage, loss.reason, loss.detail)
 
 
-def _discovery(n_candidates: int, scanners: Sequence[ScannerCount]) -> Stage:
+def _consolidated(candidates: Sequence[Candidate], scanners: Sequence[ScannerCount]) -> Iterator[Fate]:
+    """Yield the sightings that became one record with another's: each counts where it happened, by name."""
+    own = {scanner.scanner for scanner in scanners}
+    for candidate in sorted(candidates, key=lambda one: (one.symbol, one.logic, one.direction)):
+        first, *others = [name for name in candidate.scanners if name in own] or [""]
+        for name in others:
+            detail = f"{name} found it too; the record that {first} began keeps all names"
+            yield fate(candidate.atom, "discovery", CONSOLIDATED, detail)
+
+
+def _discovery(candidates: Sequence[Candidate], scanners: Sequence[ScannerCount], consolidated: int) -> Stage:
     if not scanners:
-        return _stage("discovery", n_candidates)
-    dropped: Counter[str] = Counter()
+        return _stage("discovery", len(candidates))
+    named = Counter(name for candidate in candidates for name in candidate.scanners)
+    dropped = Counter({CONSOLIDATED: consolidated})
     for scanner in scanners:
+        if named[scanner.scanner] != scanner.kept:
+            raise ContractError(
+                f"{scanner.scanner} kept {scanner.kept} candidates, and {named[scanner.scanner]} came",
+                where="discovery",
+                hint="scan again; the superset does not belong to these counts",
+            )
         dropped.update(scanner.dropped)
     looked_at = sum(scanner.universe for scanner in scanners)
-    merged = looked_at - dropped.total() - n_candidates
-    if merged < 0:
-        raise ContractError(
-            f"scanners kept {merged + n_candidates} candidates, but {n_candidates} came",
-            where="discovery",
-            hint="scan again; the superset does not belong to these counts",
-        )
-    dropped[CONSOLIDATED] += merged
     return _stage("discovery", looked_at, {}, {reason: number for reason, number in dropped.items() if number})
 
 
@@ -178,7 +189,7 @@ def _expand(candidate: Candidate, direction: str, profile: Profile) -> Iterator[
     """Yield the candidate's own atom, if the profile keeps it, and its expansions."""
     inverted = direction != candidate.scan_direction
     several = len(profile.logics) > 1
-    if not several or candidate.logic in profile.logics:
+    if candidate.logic in profile.logics or (profile.pool == "superset" and not several):
         yield Contender(Atom(candidate.symbol, candidate.logic, direction), candidate, inverted, expanded=False)
     if not several:
         return

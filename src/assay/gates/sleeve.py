@@ -156,13 +156,34 @@ def _funnel(run: Run, tally: Tally) -> None:
     _check_stages(audit, n_candidates, len(winners), tally)
     later = audit.stages[1:]
     everyone = n_candidates + sum(stage.expanded for stage in later)
-    tally.expect(len(audit.fates) == everyone, f"{everyone} candidates have {len(audit.fates)} fates")
-    lost = Counter((fate.stage, fate.reason) for fate in audit.fates if fate.reason != "winner")
+    ended = [fate for fate in audit.fates if fate.stage != "discovery"]
+    tally.expect(len(ended) == everyone, f"{everyone} candidates have {len(ended)} fates")
+    _check_discovery(run, audit, tally)
+    lost = Counter((fate.stage, fate.reason) for fate in ended if fate.reason != "winner")
     told = Counter({(stage.stage, reason): n for stage in later for reason, n in stage.dropped_by.items() if n})
     tally.expect(lost == told, "the fates' reasons are not those of the stages")
     taken = Counter((fate.symbol, fate.logic, fate.direction) for fate in audit.fates if fate.reason == "winner")
     same = taken == Counter((winner.symbol, winner.logic, winner.direction) for winner in winners)
     tally.expect(same, "the fates' winners are not the winners")
+
+
+def _check_discovery(run: Run, audit: SelectionAudit, tally: Tally) -> None:
+    """Check that the first stage's losses are the scanners' counts and named records, never a difference."""
+    raw, profile = run[RAW], run.of_sleeve.profile
+    named = Counter(name for candidate in raw.candidates for name in candidate.scanners)
+    own = [count for count in raw.scanners if profile.pool == "superset" or count.scanner in profile.scanners]
+    dropped: Counter[str] = Counter(fate.reason for fate in audit.fates if fate.stage == "discovery")
+    for count in own:
+        came = named[count.scanner]
+        tally.expect(came == count.kept, f"{count.scanner} kept {count.kept} candidates, and {came} came")
+        left = count.universe - sum(count.dropped.values())
+        tally.expect(left == count.kept, f"{count.scanner} kept {count.kept} candidates, its counts leave {left}")
+        for reason, records in (("merged_quote", raw.merged_quotes), ("invalid", raw.invalid_records)):
+            told, found = count.dropped.get(reason, 0), sum(one.scanner == count.scanner for one in records)
+            tally.expect(told == found, f"{count.scanner} dropped {told} for {reason}, and {found} have a name")
+        dropped.update(count.dropped)
+    losses = Counter(audit.stages[0].dropped_by if audit.stages else {})
+    tally.expect(not own or +losses == +dropped, "the losses of discovery are not the scanners' and the named ones")
 
 
 def _check_stages(audit: SelectionAudit, n_candidates: int, n_winners: int, tally: Tally) -> None:

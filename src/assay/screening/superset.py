@@ -131,13 +131,14 @@ def _join(first: Candidate, second: Candidate) -> Candidate:
 def profile_pool(superset: Superset, profile: Profile) -> Pool:
     """Return what a profile may choose from.
 
-    ``pool = own`` takes the candidates of the profile's scanners on its side and of its logics. ``pool = superset``
+    ``pool = own`` takes the candidates of the profile's scanners; one of another logic or side leaves later, with a
+    reason, not here without a word. ``pool = superset``
     takes every candidate and turns it to the profile's side, keeping ``scan_direction`` and ``inverted``; where turning
     makes two records of one atom, the record that was not turned stays, with its rank, and the other's scanners join
     it.
     """
     if profile.pool == "own":
-        own = [candidate for candidate in superset.candidates if _is_own(candidate, profile)]
+        own = [one for one in superset.candidates if not set(profile.scanners).isdisjoint(one.scanners)]
         return Pool(own, len(own), 0)
     kept: dict[Atom, Candidate] = {}
     turned = [_turn(candidate, profile) for candidate in superset.candidates]
@@ -148,14 +149,6 @@ def profile_pool(superset: Superset, profile: Profile) -> Pool:
             candidate = kept[atom].model_copy(update={"scanners": scanners})
         kept[atom] = candidate
     return Pool([kept[atom] for atom in sorted(kept)], len(turned), len(turned) - len(kept))
-
-
-def _is_own(candidate: Candidate, profile: Profile) -> bool:
-    return (
-        candidate.direction == profile.direction
-        and candidate.logic in profile.logics
-        and not set(profile.scanners).isdisjoint(candidate.scanners)
-    )
 
 
 def _turn(candidate: Candidate, profile: Profile) -> Candidate:
