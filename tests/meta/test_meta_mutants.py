@@ -5,6 +5,7 @@ import shutil
 
 import polars as pl
 import pytest
+from signed_runs import change_json, reseal
 
 from assay.base import files
 from assay.gates.eligibility import Refused, Terms, _check_terms
@@ -329,6 +330,22 @@ def test_a_sleeve_that_did_not_end_valid_is_refused(assembly):
         assert refusal(assembly, assembly.request()) == "META_SLEEVE_INVALID"
     finally:
         files.write(path, kept)
+
+
+def test_a_sleeve_that_says_valid_and_is_not_is_validated_again(assembly):
+    """Its paper is wrong, and everything that could tell was sealed anew: its own verdict counts for nothing."""
+    run, registry = assembly.home.runs / assembly.pins[SLEEVES[1]].run_id, assembly.home.registry
+    paths = (run / layout.SELECTION, run / layout.LEDGER, registry)
+    kept = [path.read_bytes() for path in paths]
+    try:
+        change_json(paths[0], lambda value: value.update(n_winners=value["n_winners"] + 1))
+        reseal(assembly.home.path, run)
+        assert verify(run, registry=registry).ok
+        request = assembly.request(pins={SLEEVES[1]: assembly.pin_of(run, SLEEVES[1])})
+        assert refusal(assembly, request) == "META_SLEEVE_INVALID"
+    finally:
+        for path, data in zip(paths, kept, strict=True):
+            files.write(path, data)
 
 
 def test_a_sleeve_of_other_bars_is_refused():

@@ -78,7 +78,9 @@ def test_the_greatest_difference_is_told(signed: Signed, tmp_path: Path) -> None
     assert near.verdict == "WITHIN 1e-9"
     assert set(near.differences) == {layout.META_ANALYSIS}
     assert 0.0 < near.differences[layout.META_ANALYSIS] < 1.1e-12
-    scaled(1.25)
+    scaled(1.0 + 1e-7)
+    assert replay(Home(twin.home), run).verdict == "DIFFERENT"
+    scaled(1.25 / (1.0 + 1e-7))
     far = replay(Home(twin.home), run)
     assert far.verdict == "DIFFERENT"
     assert 0.0 < far.differences[layout.META_ANALYSIS] <= 0.2 + 1e-9
