@@ -420,3 +420,17 @@ def test_agrees_with_a_ledger_in_exact_arithmetic(case):
         navs.append(float(ledger.close(close[day].tolist())))
     expected = navs[targets[0][0] :]
     np.testing.assert_allclose(book.nav, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("owner", "day", "reason"), [(1, 6, "delisting"), (2, 14, "hole_too_long"), (3, 14, "hole_too_long")]
+)
+def test_a_hole_sells_by_its_owner(owner, day, reason):
+    """Days that the coin owns (1) end it on the third, those of the market (2) and refused ones (3) on the eleventh."""
+    close = np.full((20, 1), 2.0)
+    close[4:] = np.nan
+    listing = np.where(np.isnan(close), -owner, 0).astype(np.int32)
+    book = simulate(close, close, listing, [(0, np.array([1.0]))], Costs(fee=0, slippage=0, delisting_haircut=0.1))
+    assert book.trades.row.tolist() == [0, day]
+    assert book.trades.reason.tolist() == ["rebalance", reason]
+    assert book.nav[day - 1 : day + 1] == pytest.approx([1.0, 0.9])

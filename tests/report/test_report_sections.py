@@ -463,6 +463,29 @@ def test_capital_preservation_keeps_every_number(parts):
     assert section.tables[2][3] == ["hrp", "on", "-0.0312", "0.0125", "-0.0875", "0.2500", "11", "1,234"]
 
 
+def test_forced_exits_stand_in_the_report_with_their_causes(run):
+    trades = pl.DataFrame(
+        {
+            "date": [dt.date(2023, 12, day) for day in (1, 4, 5, 6)],
+            "risk_profile": ["hrp", "hrp", "barbell", "hrp"],
+            "symbol": [COINS[0], COINS[1], COINS[2], COINS[0]],
+            "reason": ["rebalance", "delisting", "hole_too_long", "rebalance"],
+            "quantity": [1.0, -2.0, 4.0, -1.0],
+            "price": [1.0, 0.5, 2.5, 1.0],
+        }
+    )
+    trades.write_parquet(run / "data/walk_forward/trades.parquet")
+    rows = by_title(render(run))["Performance"].rows("date")
+    assert [(row["date"], row["risk profile"], row["symbol"]) for row in rows] == [
+        ("2023-12-04", "hrp", COINS[1]),
+        ("2023-12-05", "barbell", COINS[2]),
+    ]
+    assert "three days of its own were missing" in rows[0]["cause"]
+    assert "more than ten days were missing" in rows[1]["cause"]
+    trades.filter(pl.col("reason") == "rebalance").write_parquet(run / "data/walk_forward/trades.parquet")
+    assert "Forced exits: none." in by_title(render(run))["Performance"].text
+
+
 def test_data_quality(parts):
     section = parts["Data quality"]
     assert section.paragraphs[:4] == [

@@ -31,15 +31,23 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from assay.base.constants import Bools, Floats, Ints
+from assay.base.constants import LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.errors import DataError
 from assay.market.costs import borrow_per_day, fill_price
-from assay.market.holes import BAR, ends
+from assay.market.holes import BAR, ends, since_bar
 from assay.settings.model import Costs
 
 REBALANCE = "rebalance"
+Strings = npt.NDArray[np.str_]
 DELISTING = "delisting"
+HOLE_TOO_LONG = "hole_too_long"
 LIQUIDATION = "liquidation"
+FORCED = {
+    DELISTING: "its listing ended: three days of its own were missing, or what came next was another listing",
+    HOLE_TOO_LONG: "its listing ended: more than ten days were missing, rows of it refused or all coins without bars",
+    LIQUIDATION: "margin call: the account was worth nothing",
+}
+"""Why positions are closed that nobody decided to close."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Trades:
     slippage: Floats
     """(n_trades,): in account currency, both >= 0; a delisting's haircut is its slippage."""
     reason: npt.NDArray[np.str_]
-    """``rebalance``, ``delisting`` or ``liquidation``."""
+    """``rebalance``, or one of :data:`FORCED`."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,8 @@ class _Bars:
     """Close, or the last one; 0 before the first bar."""
     ended: Bools
     """A day on which a listing is found to have ended."""
+    overlong: Bools
+    """Of these, days on which it did for the length of a hole that is not the coin's own."""
     relisted: Bools
     """First bar of another listing."""
 
@@ -171,6 +181,8 @@ def _read_bars(open_: Floats, close: Floats, listing: npt.NDArray[np.int32]) -> 
         raise DataError("a bar has no open or close", where="book", hint="repair the bars: assay ingest")
     if has_bar.any() and min(open_[has_bar].min(), close[has_bar].min()) <= 0.0:
         raise DataError("a price is not positive", where="book", hint="repair the bars: assay ingest")
+    owner = np.where(has_bar, BAR, -listing).astype(np.int8)
+    ended = ends(owner)
     row = np.arange(len(listing))[:, None]
     last = np.maximum.accumulate(np.where(has_bar, row, -1), axis=0)
     hole = np.nonzero(~has_bar)
@@ -184,7 +196,8 @@ def _read_bars(open_: Floats, close: Floats, listing: npt.NDArray[np.int32]) -> 
         has_bar=has_bar,
         reference=np.where(has_bar, open_, before),
         mark=mark,
-        ended=ends(np.where(has_bar, BAR, -listing).astype(np.int8)),
+        ended=ended,
+        overlong=ended & (since_bar(owner)[1] < LISTING_ENDS_AFTER),
         relisted=has_bar & (listed_before >= 0) & (listing != listed_before),
     )
 
@@ -289,7 +302,8 @@ class _Account:
         """Close positions of ended listings at their last close, less the haircut."""
         self.settle(mark)
         delta = np.where(which, -self.quantity, 0.0)
-        self.pnl[self.period] -= self.trade(day, delta, mark, self.costs.delisting_haircut, 0.0, DELISTING)
+        reason = np.where(self.bars.overlong[day], HOLE_TOO_LONG, DELISTING)
+        self.pnl[self.period] -= self.trade(day, delta, mark, self.costs.delisting_haircut, 0.0, reason)
 
     def liquidate(self, day: int, price: Floats) -> None:
         """Close everything, for good."""
@@ -298,7 +312,9 @@ class _Account:
         self.liquidated = day
         self.short = False
 
-    def trade(self, day: int, delta: Floats, reference: Floats, slippage: float, fee: float, reason: str) -> Floats:
+    def trade(
+        self, day: int, delta: Floats, reference: Floats, slippage: float, fee: float, reason: str | Strings
+    ) -> Floats:
         """Move quantities by ``delta`` and cash by what that takes; return fee and slippage of each."""
         size = np.abs(delta)
         price = fill_price(reference, slippage * np.sign(delta))
@@ -311,7 +327,7 @@ class _Account:
         self.cost[day] += _total(cost)
         at = np.flatnonzero(delta)
         if at.size:
-            when, why = np.full(at.size, day), np.full(at.size, reason)
+            when, why = np.full(at.size, day), np.broadcast_to(reason, delta.shape)[at]
             self.trades.append(Trades(when, at, delta[at], price[at], reference[at], fees[at], slipped[at], why))
         return cost
 

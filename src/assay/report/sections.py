@@ -17,6 +17,7 @@ import polars as pl
 from jinja2 import Environment
 from jinja2.meta import find_referenced_templates
 
+from assay.backtest.book import FORCED
 from assay.backtest.statistics import correlation
 from assay.report import findings, small_book, templating
 from assay.report import view as views
@@ -406,6 +407,18 @@ def decisions(view: RunView) -> str:
     reasons = Counter(taken["reason"].drop_nulls()) if "reason" in taken.columns else Counter()
     aside = ", ".join(f"{reason} {integer(n)}" for reason, n in sorted(reasons.items()))
     return f"{text}; in cash for a reason: {aside}" if aside else text
+
+
+def forced_exits(view: RunView) -> list[list[object]]:
+    """Return the trades that nobody decided: date, risk profile, coin, quantity, price and cause."""
+    columns = ["date", "risk_profile", "symbol", "reason", "quantity", "price"]
+    if view.trades is None or not set(columns) <= set(view.trades.columns):
+        return []
+    rows = view.trades.filter(pl.col("reason").is_in(list(FORCED))).sort("date", "symbol", "risk_profile")
+    return [
+        [str(date), name, symbol, number(quantity), number(price), FORCED[reason]]
+        for date, name, symbol, reason, quantity, price in rows.select(columns).iter_rows()
+    ]
 
 
 def nav_rows(view: RunView) -> list[list[str]]:

@@ -225,6 +225,7 @@ class RunView:
         self.returns = table_of(run, layout.WALK_RETURNS, RETURN_COLUMNS)
         self.unguarded_returns = table_of(run, layout.WALK_UNGUARDED, RETURN_COLUMNS)
         self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS)
+        self.trades = run.get(layout.WALK_TRADES)
         statistics = run.get(layout.WALK_STATISTICS) or {}
         self.statistics = _deflated(_metrics(statistics.get("as_run")), run.get(layout.TRIALS) or {})
         self.unguarded_statistics = _metrics(statistics.get("unguarded"))
