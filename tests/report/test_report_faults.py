@@ -156,12 +156,20 @@ def test_a_table_with_columns_of_another_kind_is_called_unreadable(run):
 
 def test_numbers_that_are_none_or_not_finite_are_absent(run):
     content = documents()["data/walk_forward/statistics.json"]
-    content["as_run"]["hrp"] |= {"sharpe": float("nan"), "beta": float("inf"), "cagr": None, "days": 10**400}
+    content["as_run"]["hrp"] |= {"sharpe": float("nan"), "beta": float("inf"), "cagr": None}
     put(run, "data/walk_forward/statistics.json", content)
     tables = by_title(render(run))["Performance"].tables
     row = dict(zip(tables[0][0], tables[0][3], strict=True))
-    assert (row["Sharpe"], row["CAGR"], row["days"], row["Calmar"]) == ("—", "—", "—", "—")
+    assert (row["Sharpe"], row["CAGR"], row["Calmar"]) == ("—", "—", "—")
     assert tables[1][3][2] == "—"
+
+
+def test_a_number_that_not_every_reader_can_hold_makes_its_file_unreadable(run):
+    content = documents()["data/walk_forward/statistics.json"]
+    content["as_run"]["hrp"]["days"] = 10**400
+    put(run, "data/walk_forward/statistics.json", content)
+    told = render(run).replace("\\", "")
+    assert "statistics.json cannot be read: file is not JSON: integer of 401 digits" in told
 
 
 def test_an_empty_folder_is_a_run_of_which_nothing_is_known(tmp_path):
