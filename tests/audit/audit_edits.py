@@ -23,7 +23,7 @@ from assay.runs.ledger import Ledger
 from assay.runs.seal import seal
 
 RUNS = ("a_20240401-060000", "b_20240401-060000", "c_20240401-060000")
-NAMES = ("config/manifest.json", "data/rückkehr.bin", "data/weights.json", "reports/report.md")
+NAMES = ("config/manifest.txt", "data/rückkehr.bin", "data/weights.txt", "reports/report.md")
 BOOK = "registry.jsonl"
 LEDGER = "audit.jsonl"
 LINK = "symlink"

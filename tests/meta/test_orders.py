@@ -1063,6 +1063,11 @@ def test_orders_are_made_from_valid_and_intact_runs_only(sealed, account, facts,
     assert done.exit_code == 3
     status = home.runs / "short" / "run_status.json"
     status.write_bytes(status.read_bytes().replace(b'"VALID"', b'"FAILED"'))
+    assert (
+        call(home, account, "--instruments", facts[0]).exit_code == 3
+    )  # a status is believed as far as a seal backs it
+    ledger = home.runs / "short" / "audit.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))
     failed = call(home, account, "--instruments", facts[0])
     assert failed.exit_code == 2
     assert "FAILED" in failed.stderr

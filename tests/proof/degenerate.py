@@ -92,7 +92,7 @@ def market_of(raw: pl.DataFrame, universe: Universe) -> Market:
         If no row is usable, or the interval cannot be told.
     """
     checked = check(raw, where=str(universe), source="parquet", now=NOW)
-    bars = compare(pl.DataFrame(schema=BARS), checked.bars, complete=True).bars
+    bars = compare(pl.DataFrame(schema=BARS), checked.bars, checked.rejected, complete=True).bars
     tables = {"bars": bars, "ratings": rate(bars, checked.interval), "quarantine": checked.rejected}
     if "instruments" in universe.traits:
         tables["instruments"] = _instruments(bars["symbol"].unique().sort().to_list())

@@ -134,7 +134,9 @@ class Request(Job):
         """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
         manifest = self.manifest()
         tried = {name: manifest[name] for name in ("profile", "scanners", "lake", "as_of")}
-        return files.content_hash_json(tried | {"provider": self.provider, "edition": self.edition})
+        # A manifest of the first version names no edition, and its line in the registry has the hash without one.
+        edition = {} if self.edition == MIXED_EDITION else {"edition": self.edition}
+        return files.content_hash_json(tried | edition | {"provider": self.provider})
 
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
