@@ -317,14 +317,6 @@ def test_pages_bring_no_inline_style_or_script(client: Client, lake: str) -> Non
         assert outside == []
 
 
-def test_the_steps_to_come_are_the_pipelines() -> None:
-    from assay.pipeline.tables import META_STEPS, STEPS
-    from assay.runs.artifacts import STEP_NAMES
-
-    assert tuple(step.name for step in STEPS) == STEP_NAMES["run"]
-    assert tuple(step.name for step in META_STEPS) == STEP_NAMES["meta"]
-
-
 def test_a_run_that_goes_shows_what_is_to_come(tmp_path: Path, finished_home: Path) -> None:
     folder = a_status(tmp_path, "one", step=3, stage="Step 3: Data Prep")
     lines = (finished_home / "runs/long/audit.jsonl").read_text().splitlines(keepends=True)

@@ -74,7 +74,6 @@ def test_the_catalog_knows_the_public_steps():
 def test_the_catalog_agrees_with_the_table_of_steps():
     from assay.pipeline import tables as pipeline
 
-    assert tuple(step.name for step in pipeline.STEPS) == STEP_NAMES["run"]
     known = {artifact: artifact.step("run") for artifact in TABLE if artifact.step("run")}
     for step in pipeline.STEPS:
         for path in step.writes:
