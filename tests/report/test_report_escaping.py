@@ -20,6 +20,7 @@ from report_run import COINS, PROFILE, RUN_ID, LedgerWriter, documents, put, wri
 from assay.report.audit_report import render, render_joint
 from assay.report.index import render_index
 from assay.report.markdown import ABSENT, escape, fill, table
+from assay.runs.run import Run
 
 HOSTILE = [
     "a|b",
@@ -201,10 +202,10 @@ def test_a_hostile_ledger_does_nothing(run):
 def test_the_index_escapes_names_and_quotes_links(run):
     put(run, "data/a|b [x](y) <z>.txt", b"1")
     links = [
-        child for token in tokens(render_index(run)) for child in token.children or [] if child.type == "link_open"
+        child for token in tokens(render_index(Run(run))) for child in token.children or [] if child.type == "link_open"
     ]
     assert "data/a%7Cb%20%5Bx%5D%28y%29%20%3Cz%3E.txt" in [link.attrs["href"] for link in links]
-    assert "data/a|b [x](y) <z>.txt" in [row["file"] for row in sections(render_index(run))[0].rows("file")]
+    assert "data/a|b [x](y) <z>.txt" in [row["file"] for row in sections(render_index(Run(run)))[0].rows("file")]
 
 
 def test_a_scanner_that_is_not_ours_is_only_text(run):

@@ -26,6 +26,7 @@ from report_run import (
 from assay.base.errors import UsageError
 from assay.report.audit_report import render, render_joint
 from assay.report.index import render_index
+from assay.runs.run import Run
 
 ERROR = {
     "code": "GATE",
@@ -53,7 +54,7 @@ def test_a_run_that_ended_at_any_step_is_reported(tmp_path, report, step):
     assert failed[1:] == whole[1:]
     assert "not reached" in text
     assert render_joint([run, run])
-    assert render_index(run)
+    assert render_index(Run(run))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_an_empty_folder_is_a_run_of_which_nothing_is_known(tmp_path):
 
 
 def test_no_folder_is_an_error_that_says_so(tmp_path):
-    for call in (lambda path: render(path), lambda path: render_joint([path]), render_index):
+    for call in (lambda path: render(path), lambda path: render_joint([path]), lambda path: render_index(Run(path))):
         with pytest.raises(UsageError, match="no such run"):
             call(tmp_path / "nothing")
     with pytest.raises(UsageError, match="no run to report on"):

@@ -25,9 +25,9 @@ from assay.meta import alignment, allocate, flatten, walk
 from assay.meta.analysis import analyse
 from assay.pipeline.context import ContractCheck, Gate, GivenPortfolio, Said, event
 from assay.pipeline.sleeve_steps import deflated_by_trials, signs, solved, validated
-from assay.report.html import render_page
+from assay.report.html import page_of_portfolio
 from assay.report.index import render_index
-from assay.report.meta import render_meta
+from assay.report.meta import compose_meta
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.documents import Event
@@ -236,8 +236,8 @@ def meta_validation(given: GivenPortfolio) -> Iterator[Said]:
 def reporting(given: GivenPortfolio) -> Iterator[Said]:
     """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
     yield {layout.TRIALS: deflated_by_trials(given, given.profile.risk_profiles)}
-    yield {layout.REPORT: render_meta(given.run.folder), layout.PAGE: render_page(given.run.folder)}
-    yield {layout.INDEX: render_index(given.run.folder)}
+    yield {layout.REPORT: compose_meta(given.run), layout.PAGE: page_of_portfolio(given.run)}
+    yield {layout.INDEX: render_index(given.run)}
 
 
 # --- what steps share -------------------------------------------------------------------------------------------------

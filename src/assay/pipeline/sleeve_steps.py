@@ -31,9 +31,10 @@ from assay.gates.weights import check_l4
 from assay.market.health import data_health, missing_audit
 from assay.pipeline.context import ContractCheck, Fallback, Gate, Given, GivenSleeve, Said, event
 from assay.pipeline.parallel import each_of, with_whole_middle
-from assay.report.audit_report import render
-from assay.report.html import render_page
+from assay.report.audit_report import compose
+from assay.report.html import page_of_sleeve
 from assay.report.index import render_index
+from assay.report.view import RunView
 from assay.risk import allocate as documents
 from assay.risk.flatten import flatten, is_small
 from assay.runs import artifacts as layout
@@ -353,8 +354,9 @@ def atomic_validation(given: GivenSleeve) -> Iterator[Said]:
 def reporting(given: GivenSleeve) -> Iterator[Said]:
     """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
     yield {layout.TRIALS: deflated_by_trials(given, given.profile.risk.risk_profiles)}
-    yield {layout.REPORT: render(given.run.folder), layout.PAGE: render_page(given.run.folder)}
-    yield {layout.INDEX: render_index(given.run.folder)}
+    view = RunView(given.run)
+    yield {layout.REPORT: compose(view), layout.PAGE: page_of_sleeve(view)}
+    yield {layout.INDEX: render_index(given.run)}
 
 
 # --- what both kinds of run say ---------------------------------------------------------------------------------------

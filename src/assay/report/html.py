@@ -56,10 +56,17 @@ def render_page(run_dir: Path) -> str:
         If an artifact of the steps of a portfolio is missing or broken.
     """
     run = Run(run_dir)
-    if run.kind == "meta":
-        return report_page(compose_meta(run), _meta_pictures(run), _meta_head(run))
-    view = open_run(run_dir)
+    return page_of_portfolio(run) if run.kind == "meta" else page_of_sleeve(open_run(run_dir))
+
+
+def page_of_sleeve(view: RunView) -> str:
+    """Return the page of a sleeve's run that has been opened."""
     return report_page(compose(view), _run_pictures(RunFigures(view)), head_of(view))
+
+
+def page_of_portfolio(run: Run) -> str:
+    """Return the page of a portfolio of sleeves that has been opened."""
+    return report_page(compose_meta(run), _meta_pictures(run), _meta_head(run))
 
 
 def report_page(markdown: str, pictures: Pictures, head: Banner | None = None) -> str:

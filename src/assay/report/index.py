@@ -16,7 +16,7 @@ GROWING = frozenset({layout.LEDGER, layout.STATUS, layout.INDEX})
 """Files that are still written when the index is: their size would be wrong at once."""
 
 
-def render_index(run_dir: Path) -> str:
+def render_index(run: Run) -> str:
     """Return the index of a run directory, of a sleeve or of a portfolio of sleeves, as Markdown.
 
     Hidden files are writes in progress and are left out; links lead nowhere beyond the directory.
@@ -26,9 +26,9 @@ def render_index(run_dir: Path) -> str:
     UsageError
         If there is no such folder.
     """
+    run_dir, kind = run.folder, run.kind
     if not run_dir.is_dir():
         raise UsageError("no such run", where=str(run_dir), hint="list the runs with: assay status")
-    kind = Run(run_dir).kind
     found = sorted({*_files(run_dir), layout.INDEX})
     absent = [
         (str(artifact), artifact.step(kind), artifact.what)
