@@ -17,7 +17,7 @@ from typing import Any
 from assay.base import files
 from assay.base.errors import IntegrityError
 from assay.runs import artifacts as layout
-from assay.runs.home import RUN_ID, Home, Status
+from assay.runs.home import RUN_ID, Home, Status, told, weakened_by
 
 UNREADABLE = "UNREADABLE"
 """State of a run whose ``run_status.json`` is damaged."""
@@ -47,11 +47,13 @@ class Row:
     what: str = ""
     kind: str = ""
     as_of: str = ""
+    weakened: str = ""
+    """What stands behind VALID where rules are weaker than the canon's."""
 
     @property
     def verdict(self) -> str:
-        """State, and the code of an error."""
-        return f"{self.state} {self.code}".rstrip()
+        """State, the code of an error, and what was weakened for it."""
+        return f"{self.state} {self.code}".rstrip() + (self.weakened if self.state == "VALID" else "")
 
     def seconds(self, now: dt.datetime) -> float:
         """Seconds since the start; a running run's clock goes on between its writes."""
@@ -193,7 +195,7 @@ class RunList:
             status, row = _read(folder)
             seen = _Seen(stamp, status, row)
             if before is not None:
-                seen.row = replace(row, kind=before.kind, as_of=before.as_of)
+                seen.row = replace(row, kind=before.kind, as_of=before.as_of, weakened=before.weakened)
             self._seen[name] = seen
         if not seen.row.kind:
             seen.row = _identified(folder, seen.row)
@@ -213,7 +215,8 @@ def _identified(folder: Path, row: Row) -> Row:
         manifest = None
     if not isinstance(manifest, dict):
         return replace(row, kind="run")
-    return replace(row, kind=str(manifest.get("kind") or "run"), as_of=str(manifest.get("as_of") or ""))
+    kind, as_of = str(manifest.get("kind") or "run"), str(manifest.get("as_of") or "")
+    return replace(row, kind=kind, as_of=as_of, weakened=told(weakened_by(manifest)))
 
 
 def _read(folder: Path) -> tuple[Status | None, Row]:

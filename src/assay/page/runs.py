@@ -17,6 +17,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import STEP_NAMES, describe
 from assay.runs.documents import Flattened
+from assay.runs.home import told, weakened_by
 from assay.runs.run import Run
 from assay.runs.verify import Entry
 
@@ -59,7 +60,8 @@ def _contents(folder: Path, meta: bool, faults: list[str]) -> dict[str, Any]:
     shares = {name: book.sleeve_weight for name, book in contributors.profiles.items()} if contributors else {}
     faults += [f"{name}: {reason}" for name, reason in {**run.faults, **(view.faults if view else {})}.items()]
     return {
-        "verdict": {"word": said.word, "why": said.why} if said else None,
+        "verdict": {"word": said.word, "said": said.said, "why": said.why} if said else None,
+        "weakened": told(weakened_by(manifest), most=None),
         "source": None if meta else manifest.get("source"),
         "lake": _lake(manifest),
         "funnel": [artifacts.as_plain(stage) for stage in selection.stages] if selection else [],

@@ -15,7 +15,7 @@ from assay.gates.eligibility import Terms
 from assay.pipeline.flow import at_once, execute_watched, lay_foundation, recorded, requests, run_watched, workforce
 from assay.runs import artifacts as layout
 from assay.runs.documents import Pin, Refusal
-from assay.runs.home import Home, Status, claim
+from assay.runs.home import Home, Status, claim, weakened_in
 from assay.runs.request import MetaRequest, pin
 
 if TYPE_CHECKING:
@@ -156,13 +156,17 @@ def make(
     if lacking and missing:
         found |= _run_missing(home, catalog, lacking, ground, execution)
     now = dt.datetime.now(UTC)
+    pins = tuple(found.get(sleeve, Pin(sleeve, "")) for sleeve in profile.sleeves)
     request = MetaRequest(
         home=home.path,
         run=claim(home.runs, profile.name, run_id, now, again=again),
         profile=profile,
         provenance=catalog.provenance(profile.name, "meta"),
-        pins=tuple(found.get(sleeve, Pin(sleeve, "")) for sleeve in profile.sleeves),
+        pins=pins,
         passed_over=tuple(refusal.model_dump() for refusal in passed),
+        weakened_sleeves=tuple(
+            f"{one.sleeve}: {text}" for one in pins if one.run_id for text in weakened_in(home.runs / one.run_id)
+        ),
         source=ground.source,
         lake=ground.lake,
         as_of=ground.as_of,

@@ -25,7 +25,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents, registry, signing
 from assay.runs.artifacts import Artifact
 from assay.runs.documents import Document, Event
-from assay.runs.home import Home, Status, sweep
+from assay.runs.home import Home, Status, sweep, told
 from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
 from assay.runs.request import Job
 from assay.runs.run import Run
@@ -45,6 +45,7 @@ class RunResult:
     exit_code: int
     error: dict[str, Any] | None
     report: str | None
+    weakened: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
@@ -52,8 +53,10 @@ class RunResult:
 
     @property
     def verdict(self) -> str:
-        """Return one word, and the reason of a failure."""
-        return self.state if self.error is None else f"{self.state} {self.error['code']}"
+        """Return one word, and the reason of a failure or what was weakened."""
+        if self.error is not None:
+            return f"{self.state} {self.error['code']}"
+        return self.state + (told(self.weakened) if self.state == "VALID" else "")
 
 
 def execute(
@@ -121,7 +124,7 @@ def _is_anothers(run: Path, mine: Status, error: AssayError | None) -> bool:
 def _outcome(request: Job, state: str, code: Exit, error: AssayError | None) -> RunResult:
     body = None if error is None else error.as_dict()
     report = str(request.run / layout.REPORT) if state == "VALID" else None
-    return RunResult(request.run.name, request.profile.name, state, int(code), body, report)
+    return RunResult(request.run.name, request.profile.name, state, int(code), body, report, request.weakened)
 
 
 def _is_sealed(run: Path) -> bool:

@@ -55,7 +55,9 @@ def compose_joint(runs: sections.Labelled) -> str:
     """Return the joint report of runs that have been read."""
     if not runs:
         raise UsageError("no run to report on", hint="name at least one run: assay audit-report RUN RUN")
-    return sections.render("joint_report.md.j2", runs=runs, verdicts=[verdict(view).word for _, view in runs])
+    found = [verdict(view) for _, view in runs]
+    verdicts, said = [one.word for one in found], [one.said for one in found]
+    return sections.render("joint_report.md.j2", runs=runs, verdicts=verdicts, said=said)
 
 
 def labelled(views: Sequence[RunView]) -> sections.Labelled:

@@ -15,6 +15,7 @@ from assay.report.small_book import SMALL, all_holdings, causes, small_books
 from assay.report.view import RunView
 from assay.risk import solve as events
 from assay.runs.artifacts import LAST_EVIDENCE_STEP
+from assay.runs.home import told, weakened_by
 from assay.runs.run import STAND_ASIDE
 from assay.runs.verify import Entry
 
@@ -73,6 +74,7 @@ KNOWN: dict[str, tuple[int, str]] = {
     "LEDGER": (98, "find the first wrong line with: assay verify"),
     "INTEGRITY": (97, VERIFY),
     "GATE": (95, REFUSED),
+    "WEAKENED": (80, "leave these settings out, or read every figure as that of other rules"),
     "LOSS_MAKER_HELD": (75, REFUSED),
     STAND_ASIDE: (70, "choose another date, or a wider scan"),
     "ALL_CASH": (70, ""),
@@ -100,6 +102,13 @@ class RunVerdict(NamedTuple):
 
     word: Literal["VALID", "FAILED", "INCOMPLETE"]
     why: str
+    weakened: str = ""
+    """What stands behind VALID where rules are weaker than the canon's."""
+
+    @property
+    def said(self) -> str:
+        """The word, and what was weakened for it."""
+        return self.word + self.weakened
 
 
 def verdict(view: RunView) -> RunVerdict:
@@ -124,7 +133,8 @@ def verdict(view: RunView) -> RunVerdict:
     gates = count(len(list(view.ledger.current("gate"))), "gate")
     checks = count(len(view.atomic.checks), "atomic check")
     aside = "the sleeve stood aside and is empty; " if view.stood_aside else ""
-    return RunVerdict("VALID", f"{aside}no fatal fault in {contracts}, {gates} and {checks}")
+    why = f"{aside}no fatal fault in {contracts}, {gates} and {checks}"
+    return RunVerdict("VALID", why, told(weakened_by(view.manifest), most=None))
 
 
 def error_text(error: Any) -> str:
@@ -182,6 +192,11 @@ def _ledger(view: RunView) -> Iterator[AuditFinding]:
         yield _known("INTEGRITY", f"{path} cannot be read: {reason}")
     for path in view.lost:
         yield _known("INTEGRITY", view.absent(path))
+
+
+def _weakened(view: RunView) -> Iterator[AuditFinding]:
+    if names_of := weakened_by(view.manifest):
+        yield _known("WEAKENED", f"{count(len(names_of), 'rule')} weaker than the canon's: {', '.join(names_of)}")
 
 
 def _gates(view: RunView) -> Iterator[AuditFinding]:
@@ -340,6 +355,7 @@ Rule = Callable[[RunView], Iterator[AuditFinding]]
 RULES: tuple[Rule, ...] = (
     _failure,
     _ledger,
+    _weakened,
     _gates,
     _contracts,
     _books,

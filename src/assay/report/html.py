@@ -29,6 +29,7 @@ from assay.report.small_book import holdings
 from assay.report.templating import Banner, Block, Kind, document, environment
 from assay.report.view import LedgerView, RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
+from assay.runs.home import told, weakened_by
 from assay.runs.run import Run
 
 Pictures = Mapping[str, Sequence[Drawn]]
@@ -129,7 +130,7 @@ def head_of(view: RunView) -> Banner:
             ("Maximum drawdown", span(view, "max_drawdown", in_percent=True)),
             ("Beta to Bitcoin", span(view, "beta")),
         ]
-    return Banner(judged.word, sentence(judged.why), KINDS[judged.word], facts)
+    return Banner(judged.said, sentence(judged.why), KINDS[judged.word], facts)
 
 
 # --- a portfolio of sleeves -------------------------------------------------------------------------------------------
@@ -151,7 +152,8 @@ def _meta_head(run: Run) -> Banner:
         ("Cash", f"{percent(min(cash))} to {percent(max(cash))}"),
     ]
     why = f"{checks} of meta validation, {'all ok' if ok else 'not all ok'}."
-    return Banner("VALID" if ok else "NOT VALID", why, "good" if ok else "bad", facts)
+    word = f"VALID{told(weakened_by(run[layout.MANIFEST]), most=None)}" if ok else "NOT VALID"
+    return Banner(word, why, "good" if ok else "bad", facts)
 
 
 def _meta_pictures(run: Run) -> Pictures:

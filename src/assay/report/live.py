@@ -39,8 +39,7 @@ def row(status: Status, now: dt.datetime) -> tuple[str, str, str, str, str]:
     elapsed = status.elapsed
     if status.state == "RUNNING":
         elapsed = (now - dt.datetime.fromisoformat(status.started)).total_seconds()
-    state = status.state if status.error is None else f"{status.state} {status.error['code']}"
-    return status.profile, status.run_id, state, status.stage, f"{max(elapsed, 0.0):.1f} s"
+    return status.profile, status.run_id, status.verdict, status.stage, f"{max(elapsed, 0.0):.1f} s"
 
 
 @contextmanager

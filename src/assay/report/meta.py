@@ -8,6 +8,7 @@ from pathlib import Path
 from assay.report import sections
 from assay.runs import artifacts as layout
 from assay.runs.documents import AtomicValidation, Contributors, Netting
+from assay.runs.home import told, weakened_by
 from assay.runs.run import Run
 
 TITLES = {
@@ -36,6 +37,7 @@ def compose_meta(run: Run) -> str:
         "meta_report.md.j2",
         run=run,
         validation=validation_of(run),
+        weakened=lambda manifest: told(weakened_by(manifest), most=None),
         title=lambda name: TITLES.get(name, name),
         net_weights=net_weights,
         netted_coins=netted_coins,

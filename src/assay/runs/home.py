@@ -18,6 +18,7 @@ import math
 import os
 import platform
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ _SEAL = re.compile(
     rb'"kind":"seal","prev":"[0-9a-f]{64}","seq":\d+,"time":"[^"\\]*"\}\n\Z'
 )
 """End of a canonical line: one brace closes it, so that no value within can look like this."""
+SHOWN = 3
+"""Weakened rules that a table names; reports and JSON name all."""
 FINAL_STATES = frozenset({"VALID", "FAILED", "INTERRUPTED"})
 
 
@@ -165,6 +168,15 @@ class Status:
     pid_started: str
     error: dict[str, Any] | None = None
     host: str = ""
+    weakened: tuple[str, ...] = ()
+    """What the sealed manifest names as weaker than the canon; never read from the status, which nothing protects."""
+
+    @property
+    def verdict(self) -> str:
+        """State, the code of an error, and what was weakened for it."""
+        if self.error is not None:
+            return f"{self.state} {self.error['code']}"
+        return self.state + (told(self.weakened) if self.state == "VALID" else "")
 
     @classmethod
     def begin(cls, run_id: str, profile: str, now: dt.datetime) -> Self:
@@ -184,7 +196,7 @@ class Status:
 
     def write(self, folder: Path) -> Self:
         """Write the status into a run directory."""
-        files.write_json(folder / STATUS, asdict(self))
+        files.write_json(folder / STATUS, {name: value for name, value in asdict(self).items() if name != "weakened"})
         sweep(folder)
         return self
 
@@ -197,9 +209,9 @@ class Status:
         IntegrityError
             If it cannot be read, or no version of this program wrote it.
         """
-        told = files.read_json(folder / STATUS)
+        body = files.read_json(folder / STATUS)
         try:
-            status = cls(**told)
+            status = replace(cls(**body), weakened=())
             status._check()
         except (TypeError, ValueError, OverflowError) as error:
             what = f"not a status of this version: {error}"
@@ -232,7 +244,7 @@ class Status:
         IntegrityError
             If it cannot be read.
         """
-        return cls.read(folder).backed(folder).seen()
+        return replace(cls.read(folder).backed(folder).seen(), weakened=weakened_in(folder))
 
     def backed(self, folder: Path) -> Self:
         """Return what seal and ledger say where the status, which nothing protects, says otherwise.
@@ -281,6 +293,34 @@ class Status:
     def same_process(self, other: Self) -> bool:
         """Tell whether two statuses were written by one process."""
         return (self.host, self.pid, self.pid_started) == (other.host, other.pid, other.pid_started)
+
+
+def weakened_in(folder: Path) -> tuple[str, ...]:
+    """Return what a run's manifest names as weaker than the canon; nothing where it cannot be read."""
+    path = folder / MANIFEST
+    try:
+        manifest = files.read_json(path) if path.is_file() else None
+    except IntegrityError:
+        return ()
+    return weakened_by(manifest)
+
+
+def weakened_by(manifest: Any) -> tuple[str, ...]:
+    """Return what a manifest names as weaker than the canon; one of format 1 names nothing."""
+    found = manifest.get("weakened") if isinstance(manifest, dict) else None
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def told(texts: Sequence[str], most: int | None = SHOWN) -> str:
+    """Return what stands behind a verdict; empty where nothing is weakened.
+
+    >>> "VALID" + told(["caps.atom 1 (canon 0.25)"])
+    'VALID, weakened: caps.atom 1 (canon 0.25)'
+    """
+    if not texts:
+        return ""
+    shown = texts if most is None or len(texts) <= most else [*texts[:most], f"and {len(texts) - most} more"]
+    return f", weakened: {', '.join(shown)}"
 
 
 def _sealed(ledger: Path) -> tuple[str, str] | None:

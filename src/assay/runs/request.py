@@ -19,6 +19,7 @@ from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
 from assay.runs.verify import FORMAT, newer
 from assay.settings.model import MetaProfile, Profile, Scanner
+from assay.settings.weakened import weakened
 
 # A manifest nests some of what is flat here: it is read by these paths, everything else by name.
 _READ = ConfigDict(validate_by_name=True, validate_by_alias=True, extra="ignore")
@@ -63,6 +64,11 @@ class Job:
         """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
         raise NotImplementedError
 
+    @property
+    def weakened(self) -> tuple[str, ...]:
+        """Rules of the canon that settings make weaker, each with both values."""
+        return weakened(self.profile)
+
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
         return {
@@ -70,6 +76,7 @@ class Job:
             "run_id": self.run.name,
             "profile": self.profile.model_dump(mode="json"),
             "provenance": self.provenance,
+            "weakened": list(self.weakened),
             "source": self.source,
             "lake": {"folder": self.lake},
             "as_of": format_instant(self.as_of),
@@ -130,6 +137,11 @@ class Request(Job):
         return self.home / self.lake
 
     @property
+    def weakened(self) -> tuple[str, ...]:
+        """Rules of the canon that settings of profile or scanners make weaker, each with both values."""
+        return weakened(self.profile, self.scanners)
+
+    @property
     def key(self) -> str:
         """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
         manifest = self.manifest()
@@ -158,16 +170,24 @@ class MetaRequest(Job):
         One for each sleeve of the profile, in its order.
     passed_over : tuple of dict
         Newer runs of these sleeves that were looked at and not taken: ``sleeve``, ``run_id``, ``code``, ``reason``.
+    weakened_sleeves : tuple of str
+        What the sleeves' manifests name as weakened, each with its sleeve.
     """
 
     profile: MetaProfile
     pins: Annotated[tuple[Pin, ...], Field(validation_alias="sleeves")]
     passed_over: tuple[dict[str, str], ...]
+    weakened_sleeves: tuple[str, ...] = ()
 
     @property
     def runs(self) -> Path:
         """Folder of the sleeves."""
         return self.home / "runs"
+
+    @property
+    def weakened(self) -> tuple[str, ...]:
+        """Rules that settings of the portfolio or of a sleeve make weaker, each with both values."""
+        return weakened(self.profile) + self.weakened_sleeves
 
     @property
     def key(self) -> str:
@@ -182,6 +202,7 @@ class MetaRequest(Job):
             "kind": "meta",
             "sleeves": [asdict(one) for one in self.pins],
             "passed_over": list(self.passed_over),
+            "weakened_sleeves": list(self.weakened_sleeves),
         }
 
 

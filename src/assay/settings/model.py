@@ -7,6 +7,7 @@ change what it was asked for.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,6 +18,25 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What a setting does to the rules of the canon; every setting that decides something carries one.
+
+    Attributes
+    ----------
+    weaker : {"less", "more", "other"} or None
+        Which values make a rule weaker than the canon's value does; None for a choice, which makes none weaker.
+    unit : str
+        ``bp`` for shares that people read in basis points.
+    """
+
+    weaker: Literal["less", "more", "other"] | None
+    unit: str = ""
+
+
+LESS, MORE, OTHER, CHOICE = Strength("less"), Strength("more"), Strength("other"), Strength(None)
 
 SCAN_DAYS = 500
 """Days that a scanner may look at: the superset is every profile's, and so the same for all of them."""
@@ -36,79 +56,79 @@ class Settings(BaseModel):
 class Universe(Settings):
     """Which pairs a scanner may look at, and how a base with several quotes is traded once."""
 
-    exchange: str = "BINANCE"
-    quotes: tuple[str, ...] = ("USDT", "USDC", "FDUSD", "TUSD", "DAI", "USD")
+    exchange: Annotated[str, CHOICE] = "BINANCE"
+    quotes: Annotated[tuple[str, ...], CHOICE] = ("USDT", "USDC", "FDUSD", "TUSD", "DAI", "USD")
     """Allowed quotes in order of rank."""
-    quote_advantage: Positive = 3.0
+    quote_advantage: Annotated[Positive, LESS] = 3.0
     """A lower quote wins only if its value traded is more than so many times higher."""
-    min_bars: Count = 1
+    min_bars: Annotated[Count, LESS] = 1
     """Bars of its present listing that a pair needs: a place of the limit is no use to a coin too young to be held."""
 
 
 class Scanner(Settings):
     """A declared query over ratings."""
 
-    logic: LogicName
-    direction: DirectionName
-    min_value_traded: NonNegative = 1e6
+    logic: Annotated[LogicName, CHOICE]
+    direction: Annotated[DirectionName, CHOICE]
+    min_value_traded: Annotated[NonNegative, LESS] = 1e6
     """Floor on the value traded on the last closed day, in quote currency."""
-    min_volatility: NonNegative = 0.1
+    min_volatility: Annotated[NonNegative, LESS] = 0.1
     """Floor (exclusive) on ``Volatility.D`` = 100 (high - low) / low, in percent."""
-    limit: Count = 100
+    limit: Annotated[Count, MORE] = 100
     universe: Universe = Universe()
 
 
 class DataSettings(Settings):
     """Returns matrix and the rows that estimates use."""
 
-    lookback: Annotated[int, Field(ge=30)] = 500
+    lookback: Annotated[int, Field(ge=30), CHOICE] = 500
     """Days that a decision may see."""
-    floor: Annotated[int, Field(ge=20)] = 252
+    floor: Annotated[int, Field(ge=20), LESS] = 252
     """Observations that a symbol needs."""
-    coverage: Share = 0.90
+    coverage: Annotated[Share, LESS] = 0.90
     """Share of the days since its first bar in the window that a symbol needs."""
-    estimation_rows: Annotated[int, Field(ge=20)] = 252
+    estimation_rows: Annotated[int, Field(ge=20), LESS] = 252
     """Rows that covariance, means, guard and clusters use."""
-    winner_coverage: Share = 0.95
+    winner_coverage: Annotated[Share, LESS] = 0.95
     """Share of the estimation rows that a winner needs."""
-    min_rows: Annotated[int, Field(ge=10)] = 200
+    min_rows: Annotated[int, Field(ge=10), LESS] = 200
     """Complete rows without which nothing is estimated."""
 
 
 class Vetoes(Settings):
     """Limits on raw features beyond which an atom is not held."""
 
-    entropy: NonNegative = 0.999
-    efficiency: NonNegative = 0.05
-    kurtosis: NonNegative = 20.0
-    volatility: Positive = 2.5
+    entropy: Annotated[NonNegative, MORE] = 0.999
+    efficiency: Annotated[NonNegative, LESS] = 0.05
+    kurtosis: Annotated[NonNegative, MORE] = 20.0
+    volatility: Annotated[Positive, MORE] = 2.5
     """Annual volatility; 2.5 is 250 %."""
 
 
 class SelectionSettings(Settings):
     """Natural selection."""
 
-    feature_bars: Annotated[int, Field(ge=20)] = 120
-    top_n: Count = 15
-    wanted: Count = 15
-    max_winners: Count = 25
-    cluster_threshold: Positive = 0.45
-    max_clusters: Count = 25
-    cluster_windows: tuple[int, ...] = (60, 120, 200)
-    dominant_signal: Literal["recommend_all", "recommend_ma", "momentum"] | None = None
-    dominant_weight: Positive = 3.0
-    dominated_momentum: NonNegative = 0.5
+    feature_bars: Annotated[int, Field(ge=20), LESS] = 120
+    top_n: Annotated[Count, MORE] = 15
+    wanted: Annotated[Count, MORE] = 15
+    max_winners: Annotated[Count, MORE] = 25
+    cluster_threshold: Annotated[Positive, OTHER] = 0.45
+    max_clusters: Annotated[Count, LESS] = 25
+    cluster_windows: Annotated[tuple[int, ...], OTHER] = (60, 120, 200)
+    dominant_signal: Annotated[Literal["recommend_all", "recommend_ma", "momentum"] | None, CHOICE] = None
+    dominant_weight: Annotated[Positive, CHOICE] = 3.0
+    dominated_momentum: Annotated[NonNegative, CHOICE] = 0.5
     vetoes: Vetoes = Vetoes()
 
 
 class Costs(Settings):
     """What trading costs, as shares of the traded or borrowed value."""
 
-    fee: NonNegative = 0.0010
-    slippage: NonNegative = 0.0005
-    borrow: NonNegative = 0.10
+    fee: Annotated[NonNegative, Strength("less", "bp")] = 0.0010
+    slippage: Annotated[NonNegative, Strength("less", "bp")] = 0.0005
+    borrow: Annotated[NonNegative, LESS] = 0.10
     """Per year, on the value of shorts."""
-    delisting_haircut: Share = 0.10
+    delisting_haircut: Annotated[Share, LESS] = 0.10
 
     @property
     def per_side(self) -> float:
@@ -119,69 +139,69 @@ class Costs(Settings):
 class Caps(Settings):
     """Upper bounds of weights, before they are raised for small pools."""
 
-    atom: Share = 0.25
-    cluster: Share = 0.25
-    cluster_turbulent: Share = 0.20
-    cluster_crisis: Share = 0.15
-    slack: Annotated[float, Field(ge=1.0)] = 1.5
+    atom: Annotated[Share, MORE] = 0.25
+    cluster: Annotated[Share, MORE] = 0.25
+    cluster_turbulent: Annotated[Share, MORE] = 0.20
+    cluster_crisis: Annotated[Share, MORE] = 0.15
+    slack: Annotated[float, Field(ge=1.0), MORE] = 1.5
     """A cap is never below ``slack / n``, so that n of them can hold the whole budget."""
 
 
 class RiskSettings(Settings):
     """Estimates and optimizers."""
 
-    risk_profiles: tuple[RiskProfile, ...] = RISK_PROFILES
-    max_condition: Positive = 15000.0
-    shrinkage_step: Positive = 0.01
-    shrinkage_max: Share = 0.10
-    min_weight: NonNegative = 1e-6
-    barbell_aggressors: Count = 5
-    barbell_quiet: Share = 0.15
-    barbell_normal: Share = 0.10
-    barbell_turbulent: Share = 0.05
-    barbell_crisis: Share = 0.03
+    risk_profiles: Annotated[tuple[RiskProfile, ...], CHOICE] = RISK_PROFILES
+    max_condition: Annotated[Positive, MORE] = 15000.0
+    shrinkage_step: Annotated[Positive, CHOICE] = 0.01
+    shrinkage_max: Annotated[Share, LESS] = 0.10
+    min_weight: Annotated[NonNegative, CHOICE] = 1e-6
+    barbell_aggressors: Annotated[Count, CHOICE] = 5
+    barbell_quiet: Annotated[Share, MORE] = 0.15
+    barbell_normal: Annotated[Share, MORE] = 0.10
+    barbell_turbulent: Annotated[Share, MORE] = 0.05
+    barbell_crisis: Annotated[Share, MORE] = 0.03
 
 
 class Guard(Settings):
     """Capital preservation: loss makers are not held."""
 
-    enabled: bool = True
-    days: Annotated[int, Field(ge=2)] = 60
+    enabled: Annotated[bool, LESS] = True
+    days: Annotated[int, Field(ge=2), OTHER] = 60
 
 
 class WalkForward(Settings):
     """Walk-forward of the whole decision."""
 
-    train: Annotated[int, Field(ge=20)] = 252
-    hold: Count = 10
-    step: Count = 10
-    days: Count = 250
+    train: Annotated[int, Field(ge=20), LESS] = 252
+    hold: Annotated[Count, MORE] = 10
+    step: Annotated[Count, MORE] = 10
+    days: Annotated[Count, CHOICE] = 250
     """How far a run looks back, as far as the bars allow."""
-    start: dt.date | None = None
+    start: Annotated[dt.date | None, CHOICE] = None
     """First decision; overrides ``days``."""
 
 
 class Limits(Settings):
     """Seconds that a step may take."""
 
-    step: Positive = 120.0
-    walk_forward: Positive = 900.0
+    step: Annotated[Positive, CHOICE] = 120.0
+    walk_forward: Annotated[Positive, CHOICE] = 900.0
 
 
 class Profile(Settings):
     """One sleeve, as the user asked for it."""
 
-    name: str
-    description: str = ""
-    direction: DirectionName
-    logics: tuple[LogicName, ...]
-    scanners: tuple[str, ...]
+    name: Annotated[str, CHOICE]
+    description: Annotated[str, CHOICE] = ""
+    direction: Annotated[DirectionName, CHOICE]
+    logics: Annotated[tuple[LogicName, ...], CHOICE]
+    scanners: Annotated[tuple[str, ...], CHOICE]
     """Names of the scanners whose candidates are this profile's own."""
-    pool: Literal["own", "superset"] = "own"
-    stand_aside: bool = False
+    pool: Annotated[Literal["own", "superset"], CHOICE] = "own"
+    stand_aside: Annotated[bool, CHOICE] = False
     """A scan that finds nobody ends a run as a valid, empty sleeve."""
-    interval: Literal["1d"] = "1d"
-    benchmark: str = "BINANCE:BTCUSDT"
+    interval: Annotated[Literal["1d"], CHOICE] = "1d"
+    benchmark: Annotated[str, CHOICE] = "BINANCE:BTCUSDT"
     data: DataSettings = DataSettings()
     selection: SelectionSettings = SelectionSettings()
     costs: Costs = Costs()
@@ -268,28 +288,28 @@ class Execution(Settings):
 class MetaProfile(Settings):
     """A portfolio of sleeves (or of other meta-portfolios)."""
 
-    name: str
-    description: str = ""
-    sleeves: Annotated[tuple[str, ...], Field(min_length=1)]
+    name: Annotated[str, CHOICE]
+    description: Annotated[str, CHOICE] = ""
+    sleeves: Annotated[tuple[str, ...], Field(min_length=1), CHOICE]
     """Profiles, or other meta-portfolios."""
-    min_sleeves: Count = 2
-    max_age_days: NonNegative = 1.0
+    min_sleeves: Annotated[Count, LESS] = 2
+    max_age_days: Annotated[NonNegative, MORE] = 1.0
     """How much older than the portfolio's ``as_of`` a sleeve's may be; the clock is not asked."""
-    min_days: Annotated[int, Field(ge=20)] = 60
+    min_days: Annotated[int, Field(ge=20), LESS] = 60
     """Days that all sleeves must share."""
-    train: Annotated[int, Field(ge=20)] = 60
+    train: Annotated[int, Field(ge=20), LESS] = 60
     """Days that a decision looks back, live and in the walk-forward."""
-    hold: Count = 10
-    min_weight: Share = 0.05
-    max_weight: Share = 0.5
-    weight_slack: Annotated[float, Field(ge=1.0)] = 1.9
-    max_coin: Share = 0.15
+    hold: Annotated[Count, MORE] = 10
+    min_weight: Annotated[Share, LESS] = 0.05
+    max_weight: Annotated[Share, MORE] = 0.5
+    weight_slack: Annotated[float, Field(ge=1.0), MORE] = 1.9
+    max_coin: Annotated[Share, MORE] = 0.15
     """Largest gross share of one coin; what exceeds it is cash."""
-    allow_single: bool = False
+    allow_single: Annotated[bool, MORE] = False
     """A portfolio of one sleeve is allowed."""
-    require_all: bool = True
+    require_all: Annotated[bool, LESS] = True
     """A sleeve that is refused ends the run; otherwise the others go on without it, if enough are left."""
-    risk_profiles: tuple[RiskProfile, ...] = RISK_PROFILES
+    risk_profiles: Annotated[tuple[RiskProfile, ...], CHOICE] = RISK_PROFILES
     risk: RiskSettings = RiskSettings()
     costs: Costs = Costs()
     """What moving capital between sleeves costs in the walk-forward; the sleeves' own trading is in their returns."""

@@ -60,6 +60,13 @@ class Catalog:
     files: tuple[Layer, ...]
     overrides: tuple[Layer, ...] = ()
 
+    def defaults(self, section: str) -> Tree:
+        """Return what the files say of every profile, or of every scanner, that says nothing itself."""
+        tree: Tree = {}
+        for layer in self.files:
+            tree = merge(tree, _defaults(layer.tree.get("defaults", {}), section))
+        return tree
+
     def names(self, section: str) -> list[str]:
         """Names that a section declares over all files, sorted."""
         return sorted({name for layer in self.files for name in layer.tree.get(section, {})})
