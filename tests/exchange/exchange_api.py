@@ -141,8 +141,8 @@ def _entry(pair: Pair, status: str) -> dict[str, Any]:
             notional | {"maxNotional": "9000000.00000000", "applyMaxToMarket": False, "avgPriceMins": 5},
             {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
         ],
-        "permissions": ["SPOT", *(["MARGIN"] if pair.margin else [])],
-    }
+        "permissions": ["SPOT", *(["MARGIN"] if pair.margin else [])] if pair.sets is None else [],
+    } | ({} if pair.sets is None else {"permissionSets": pair.sets})
 
 
 # --- ticker -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,23 @@ VALUES = ("open", "high", "low", "close", "volume", "quote_volume")
 
 NO_COINS = (
     *("AUD", "EUR", "GBP", "AEUR", "EURI", "USDP", "USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USDS", "USDSB", "PAX"),
-    *("UST", "USTC", "PAXG", "SUSD", "BTCUP", "BTCDOWN", "ETHUP", "ETHDOWN", "BNBUP", "BNBDOWN", "XRPUP", "XRPDOWN"),
+    *(
+        "WBTC",
+        "WBETH",
+        "BETH",
+        "UST",
+        "USTC",
+        "PAXG",
+        "SUSD",
+        "BTCUP",
+        "BTCDOWN",
+        "ETHUP",
+        "ETHDOWN",
+        "BNBUP",
+        "BNBDOWN",
+        "XRPUP",
+        "XRPDOWN",
+    ),
 )
 """Bases among the recorded bars that are money, metal or leveraged tokens."""
 
@@ -58,6 +74,8 @@ class Pair:
     step: str = "0.01000000"
     min_qty: str = "0.01000000"
     min_notional: str = "5.00000000"
+    sets: list[list[str]] | None = None
+    """Permission sets as the exchange tells them since 2024; None: the older single set."""
 
     @property
     def name(self) -> str:

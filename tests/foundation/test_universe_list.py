@@ -67,7 +67,9 @@ def test_metal(base: str) -> None:
     assert entry.kind == "metal"
 
 
-@pytest.mark.parametrize("base", ["JUP", "SYRUP", "PUMP", "SUPER", "USUAL", "EURO", "LUNA", "WBTC", "T", "UP", "DAIX"])
+@pytest.mark.parametrize(
+    "base", ["JUP", "SYRUP", "PUMP", "SUPER", "USUAL", "EURO", "LUNA", "WIF", "WNXM", "WAXP", "T", "UP", "DAIX"]
+)
 def test_coins_that_look_like_something_else_stay(base: str) -> None:
     assert excluded(base) is None
 
@@ -78,7 +80,8 @@ def test_recorded_pairs_that_hardly_move_are_excluded_and_they_alone_but_for_the
     moves = bars.with_columns(pl.col("close").pct_change().over("symbol").abs().alias("move"))
     quiet = moves.group_by("symbol").agg(pl.col("move").median())
     pegged = {Instrument.parse(symbol).base for symbol in quiet.filter(pl.col("move") < 0.008)["symbol"]}
-    listed = {base for symbol in quiet["symbol"] if excluded(base := Instrument.parse(symbol).base)}
+    bases = {Instrument.parse(symbol).base for symbol in quiet["symbol"]}
+    listed = {base for base in bases if (entry := excluded(base)) and entry.kind in ("fiat", "stablecoin", "metal")}
     assert len(pegged) > 10
     assert listed - pegged == {"USTC"}
     assert pegged - listed == set()
@@ -95,3 +98,17 @@ def test_every_entry_says_why() -> None:
     assert {entry.kind for entry in exclusions().values()} == set(KINDS)
     assert all(base == entry.base and len(entry.reason) > 10 for base, entry in exclusions().items())
     assert compiled_on() >= dt.date(2024, 6, 30)
+
+
+def test_recorded_pairs_that_are_a_known_coin_wrapped_are_excluded(shared: Path) -> None:
+    # A pair whose close stays within two in a hundred of another coin's, day by day, is that coin in another form.
+    bars = pl.read_parquet(shared / "spot_daily_to_2024-06.parquet").with_columns(pl.col("symbol").cast(pl.String))
+    coin = {"WBTC": "BTC", "WBETH": "ETH"}
+    for wrapped, base in coin.items():
+        own, plain = (bars.filter(pl.col("symbol") == f"BINANCE:{name}USDT") for name in (wrapped, base))
+        both = own.join(plain, on="timestamp", suffix="_coin")
+        ratio = (both["close"] / both["close_coin"]).pct_change().abs().drop_nulls()
+        assert len(ratio) > 100
+        assert ratio.median() < 0.005
+        assert (entry := excluded(wrapped)) is not None
+        assert entry.kind == "wrapped"

@@ -81,7 +81,7 @@ def test_floors_exclusions_and_quotes_are_counted():
     result = screened(*rows)
     assert names(result) == ["AAAUSDT", "BBBUSDC", "JUPUSDT"]
     dropped = {reason: n for reason, n in result.count.dropped.items() if n}
-    assert dropped == {"value_traded": 1, "volatility": 1, "base_excluded": 2, "merged_quote": 1}
+    assert dropped == {"value_traded": 1, "volatility": 1, "stablecoin": 1, "leveraged": 1, "merged_quote": 1}
     assert result.count.universe == len(rows)
     assert [(record.symbol, record.into) for record in result.merged] == [("BINANCE:AAAUSDC", "BINANCE:AAAUSDT")]
 

@@ -103,6 +103,8 @@ def test_the_lakes_columns_hold_the_same_facts(recorded, book):
         "min_qty": 1e-04,
         "min_notional": 1e-04,
         "margin_allowed": True,
+        "spot_allowed": True,
+        "permissions": "MARGIN SPOT TRD_GRP_004 TRD_GRP_005",
         "valid_from": None,
         "valid_to": None,
     }
@@ -117,6 +119,7 @@ def test_rules_survive_the_way_through_the_lake(book):
         there = book.rules[symbol]
         assert (rule.tick_size, rule.step_size, rule.min_qty) == (there.tick_size, there.step_size, there.min_qty)
         assert (rule.min_notional, rule.margin_allowed) == (there.min_notional, there.margin_allowed)
+        assert (rule.spot_allowed, rule.permissions) == (there.spot_allowed, there.permissions)
     with pytest.raises(SourceError, match="no row"):
         rules_from_instruments(book.frame(), book.valid_from.replace(year=2021))
 

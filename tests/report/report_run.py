@@ -341,7 +341,7 @@ def documents() -> dict[str, Any]:
                 "universe": 1229,
                 "matched": 12,
                 "kept": 10,
-                "dropped": {"quote": 200, "base_excluded": 17, "rating": 1000, "limit": 2},
+                "dropped": {"quote": 200, "stablecoin": 17, "rating": 1000, "limit": 2},
             }
         ],
         "merged_quotes": [

@@ -6,6 +6,7 @@ listed on it, coins that died later among them: membership is known the day befo
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ import polars as pl
 
 from assay.backtest.walk_forward import WalkForwardResult
 from assay.base.constants import Bools
+from assay.base.domain import DAY, UTC
+from assay.market.kinds import ListedKinds
 from assay.market.panel import Market
 from assay.market.universe import market_metadata, pairs_of
 from assay.settings.model import Universe
@@ -57,9 +60,13 @@ def coins(market: Market, universe: Universe, rows: Sequence[int]) -> Bools:
     """Which pairs stand for the coins of a universe at the closes of some rows, (n_rows, n_symbols); none at row -1."""
     pairs = pairs_of(market.symbols, market_metadata(market), universe.exchange, universe.quotes)
     members = np.zeros((len(rows), len(market.symbols)), dtype=np.bool_)
+    kinds = ListedKinds(market.instruments)
     for place, row in enumerate(rows):
         if row >= 0:
-            listed = pairs.coins(market.days[row].astype("datetime64[D]").item()) & (market.listing[row] >= 0)
+            day = market.days[row].astype("datetime64[D]").item()
+            listed = pairs.coins(day) & (market.listing[row] >= 0)
+            out = kinds.at(dt.datetime.combine(day, dt.time(), UTC) + DAY)
+            listed[[market.index[symbol] for symbol in out if symbol in market.index]] = False
             columns = np.flatnonzero(listed)
             members[place, pairs.traded(columns, market["value_traded"][row], universe.quote_advantage)] = True
     return members

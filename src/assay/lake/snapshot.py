@@ -17,8 +17,9 @@ from assay.base.errors import DataError, IntegrityError, UsageError
 from assay.lake import delta
 from assay.lake.head import Head, parse_head
 from assay.lake.storage import RESTORE, Storage, storage_of
+from assay.market.kinds import with_facts
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
-from assay.market.schema import BARS, ORDER, QUARANTINE
+from assay.market.schema import BARS, INSTRUMENTS, ORDER, QUARANTINE
 
 _BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
 _DAY_US = DAY // dt.timedelta(microseconds=1)
@@ -102,7 +103,8 @@ class Snapshot:
 
     def instruments(self) -> pl.DataFrame | None:
         """Return the exchange's facts with the dates they were valid, or None where the source has no such table."""
-        return self.table("instruments")
+        found = self.table("instruments")
+        return None if found is None else with_facts(found).select(list(INSTRUMENTS))
 
     def candidates(self, as_of: dt.datetime | None = None) -> pl.DataFrame | None:
         """Return the scans that were recorded, of one instant or all, or None where the lake has no such table."""

@@ -35,10 +35,13 @@ INSTRUMENTS: dict[str, pl.DataType] = {
     "min_qty": pl.Float64(),
     "min_notional": pl.Float64(),
     "margin_allowed": pl.Boolean(),
+    "spot_allowed": pl.Boolean(),
+    "permissions": pl.String(),
     "valid_from": INSTANT,
     "valid_to": INSTANT,
 }
-"""``valid_to`` is exclusive, null while the facts hold."""
+"""``valid_to`` is exclusive, null while the facts hold. ``permissions`` are the exchange's permission sets: names in
+order with blanks between them, and `` & `` between sets of which an account needs one each; null where none is told."""
 
 QUARANTINE: dict[str, pl.DataType] = {
     "source": pl.String(),

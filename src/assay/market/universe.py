@@ -1,13 +1,15 @@
 """What may be traded: which bases are coins, and which pair of a base stands for it.
 
-Fiat, stablecoins, metal-backed and leveraged tokens are no coins; a dated list in the package names them. A suffix says
-nothing: JUP ends as BTCUP does and is a coin. A base is traded once, whoever asks: a scanner, or a book of all coins.
+Fiat, stablecoins, metal-backed, leveraged and wrapped tokens and tokenized shares are no coins; a dated list in the
+package names them, and :mod:`assay.market.kinds` reads what the exchange itself says. A suffix says nothing: JUP ends
+as BTCUP does and is a coin. A base is traded once, whoever asks: a scanner, or a book of all coins.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -20,8 +22,8 @@ from assay.base.domain import Instrument, symbol_fault
 from assay.base.errors import UsageError
 from assay.market.panel import Market
 
-Kind = Literal["fiat", "stablecoin", "metal", "leveraged"]
-KINDS: tuple[Kind, ...] = ("fiat", "stablecoin", "metal", "leveraged")
+Kind = Literal["fiat", "stablecoin", "metal", "leveraged", "wrapped", "tokenized_share"]
+KINDS: tuple[Kind, ...] = ("fiat", "stablecoin", "metal", "leveraged", "wrapped", "tokenized_share")
 Metadata = tuple[tuple[str, str, str], ...]
 """(symbol, base, quote) as the exchange's own table, or a provider, splits pairs; the last of several counts."""
 
@@ -89,6 +91,22 @@ def exclusions() -> dict[str, Exclusion]:
     return entries
 
 
+@lru_cache(maxsize=1)
+def permissions() -> Mapping[str, tuple[Kind, str]]:
+    """Return what words of an exchange's permission sets say of a pair: kind and reason.
+
+    >>> permissions()["LEVERAGED"][0]
+    'leveraged'
+    """
+    return {word: (entry["kind"], entry["reason"]) for word, entry in _document()["permissions"].items()}
+
+
+@lru_cache(maxsize=1)
+def known_coins() -> frozenset[str]:
+    """Return bases that are coins for certain: a trade group that one of them is in says nothing of a pair."""
+    return frozenset(_document()["known_coins"])
+
+
 def compiled_on() -> dt.date:
     """Return the day for which the list was compiled."""
     day: dt.date = _document()["compiled"]
@@ -116,10 +134,11 @@ class Pairs:
     suspects: tuple[tuple[int, str], ...]
     """Columns whose base stands on the list of exclusions, on whatever days."""
 
-    def excluded(self, on: dt.date) -> Bools:
-        """Columns whose base is no coin on a day."""
+    def excluded(self, on: dt.date, kind: str | None = None) -> Bools:
+        """Columns whose base is no coin on a day, or of one kind of what is none."""
         mask = np.zeros(self.rank.size, dtype=np.bool_)
-        mask[[column for column, base in self.suspects if excluded(base, on)]] = True
+        found = ((column, excluded(base, on)) for column, base in self.suspects)
+        mask[[column for column, entry in found if entry is not None and kind in (None, entry.kind)]] = True
         return mask
 
     def coins(self, on: dt.date) -> Bools:

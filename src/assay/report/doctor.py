@@ -30,6 +30,7 @@ from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
 from assay.market.holes import MARKET, REFUSED
+from assay.market.kinds import UNKNOWN_GROUP, ListedKinds
 from assay.market.panel import Market
 from assay.market.universe import compiled_on
 from assay.ratings import RATING_SCHEMA, REVISION
@@ -289,6 +290,13 @@ def _universe(lake: LakeCheckup) -> Iterator[Issue]:
     if newer.len():
         what = f"{newer.len()} pairs began after {compiled_on()}, the day of the list of what is no coin: are they?"
         yield lake.issue("NOTE", "UNIVERSE_OLD", what, "", newer.sort().to_list())
+    told = ListedKinds(lake.snapshot.instruments()).at(lake.now)
+    unknown = [symbol for symbol, out in sorted(told.items()) if out.kind == UNKNOWN_GROUP]
+    if unknown:
+        what = (
+            f"{len(unknown)} pairs are in a trade group that no well-known coin is in, and are left out: what are they?"
+        )
+        yield lake.issue("NOTE", "UNKNOWN_GROUP", what, "", unknown)
 
 
 def _health(lake: LakeCheckup) -> Iterator[Issue]:

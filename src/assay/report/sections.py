@@ -19,6 +19,7 @@ from jinja2.meta import find_referenced_templates
 
 from assay.backtest.book import FORCED
 from assay.backtest.statistics import correlation
+from assay.market.kinds import REASONS
 from assay.report import findings, small_book, templating
 from assay.report import view as views
 from assay.report.findings import AuditFinding, contract_status, gate_ok, violations
@@ -213,7 +214,7 @@ SCAN_REASONS = (
     "invalid",
     "exchange",
     "quote",
-    "base_excluded",
+    *REASONS,
     "value_traded",
     "volatility",
     "unrated",

@@ -78,7 +78,7 @@ class ScannerCount(Document):
     """Before the limit, after merging quotes."""
     kept: int
     dropped: dict[str, int]
-    """Reason to count: quote, base_excluded, value_traded, volatility, rating, merged_quote, limit."""
+    """Reason to count: quote, what is no coin by its kind, not_trading, value_traded, volatility, rating, limit, ..."""
 
 
 class Superset(Document):

@@ -24,6 +24,7 @@ from assay.base.constants import Floats, Scalar
 from assay.base.domain import DAY, RATINGS, UTC, Direction, rating_column, symbol_fault
 from assay.base.errors import DataError, IntegrityError
 from assay.lake.snapshot import Snapshot
+from assay.market.kinds import ListedKinds
 from assay.market.panel import Market
 from assay.market.schema import CANDIDATES
 from assay.market.universe import Metadata, market_metadata, pairs_of
@@ -393,6 +394,7 @@ def _view(rows: list[Row], found: ScanBatch, scanner: Scanner, market: Market | 
         row=row,
         seen=np.ones(len(rows), dtype=np.bool_),
         young=too_young,
+        left_out=ListedKinds(market.instruments if market is not None else None).at(found.as_of),
         more=tuple({_apart(column): value for column, value in fields.items()} for fields in said),
     )
 

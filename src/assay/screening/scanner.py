@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from assay.base.constants import Bools, Floats, Scalar
 from assay.base.domain import Direction, rating_column
 from assay.base.errors import DataError
+from assay.market.kinds import REASONS, LeftOut, ListedKinds
 from assay.market.panel import BAR_FIELDS, Market
 from assay.market.universe import Metadata, Pairs, market_metadata, pairs_of
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount
@@ -55,6 +56,8 @@ class MarketView:
     """Pairs known to have too few bars."""
     more: tuple[Mapping[str, Scalar], ...] = ()
     """What else the provider said of each symbol; empty where it said nothing else."""
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    """Pairs that are no coins, or do not trade, by the exchange's own metadata."""
 
 
 def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
@@ -94,6 +97,7 @@ def market_view(market: Market, scanner: Scanner) -> MarketView:
         row={field: values[-1] for field, values in market.fields.items()},
         seen=market.listing[-1] >= 0,
         young=young(market, scanner.universe.min_bars),
+        left_out=ListedKinds(market.instruments).at(market.as_of),
     )
 
 
@@ -156,7 +160,11 @@ def _drop_strangers(left: _Remaining, pairs: Pairs, view: MarketView, name: str)
     gone = left.drop("invalid", pairs.faulty)
     left.drop("exchange", pairs.foreign)
     left.drop("quote", pairs.rank < 0)
-    left.drop("base_excluded", pairs.excluded(view.day))
+    place = {symbol: column for column, symbol in enumerate(view.symbols)} if view.left_out else {}
+    for reason in REASONS:
+        mask = pairs.excluded(view.day, reason)
+        mask[[place[symbol] for symbol, out in view.left_out.items() if out.kind == reason and symbol in place]] = True
+        left.drop(reason, mask)
     return [InvalidRecord(symbol=view.symbols[i], scanner=name, reason=str(pairs.faults[i])) for i in gone]
 
 

@@ -8,9 +8,11 @@ the minute of the ingestion on they would be missing at every decision, and a pa
 the lake already held the bars up to that midnight may a decision have been made with the old facts; what is new then is
 valid from the moment it was seen.
 
-Before the first look at a pair nothing is known of it but that it may have existed. Its first row says so: base and
-quote, all facts null, from 2009 on. Today's status or filters must not reach into the past (a coin that is halted today
-was traded then), and a missing row would veto every coin in the whole history.
+Before the first look at a pair nothing is known of it but that it may have existed. Its first row says so: base,
+quote and permission sets, which say what the pair is, all other facts null, from 2009 on. Today's status or filters
+must not reach into the past (a coin that is halted today was traded then), and a missing row would veto every coin in
+the whole history. What one side does not tell (an older lake's table, an answer that leaves permission sets out)
+changes nothing of what is known.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from assay.sources.loading import finding
 from assay.sources.rules import RuleBook
 
 FACTS = ("base", "quote", "status", "tick_size", "step_size", "min_qty", "min_notional", "margin_allowed")
+LATER_FACTS = ("spot_allowed", "permissions")
+"""Facts that an older lake does not have, and an answer may leave out."""
 _SHRUNK = 0.2
 _SHRUNK_LEAST = 5
 LOOKS = "instruments_shrunk.json"
@@ -76,9 +80,10 @@ def merge(
     """
     old = held if held is not None else pl.DataFrame(schema=INSTRUMENTS)
     fresh = book.frame().with_columns(valid_from=pl.lit(since).cast(INSTRUMENTS["valid_from"]))
+    old, fresh = _told(old, fresh)
     current = old.filter(pl.col("valid_to").is_null())
     both = current.join(fresh, on="symbol", suffix="_now")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in FACTS)
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in (*FACTS, *LATER_FACTS))
     changed = both.filter(differs)
     gone = current.join(fresh, on="symbol", how="anti").filter(~pl.col("symbol").is_in(list(book.unreadable)))
     trading = pl.col("status").eq_missing(TRADING)
@@ -92,9 +97,27 @@ def merge(
     started = fresh.filter(pl.col("symbol").is_in(changed["symbol"].to_list()))
     returned = fresh.join(current, on="symbol", how="anti")
     pairs = {symbol: rule.instrument for symbol, rule in book.rules.items()}
-    unseen = _before(old, pairs | {s: p for s in with_bars if s not in pairs and (p := split(s)) is not None}, since)
+    kinds = {symbol: rule.permissions for symbol, rule in book.rules.items()}
+    others = {s: p for s in with_bars if s not in pairs and (p := split(s)) is not None}
+    unseen = _before(old, pairs | others, since, kinds)
     table = pl.concat([kept, started, returned, unseen]).select(list(INSTRUMENTS)).sort("symbol", "valid_from")
     return table, [*taken, *_findings(changed, gone, book)]
+
+
+def _told(old: pl.DataFrame, fresh: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Fill in what one side tells of the later facts and the other does not; a pair's kind is told of its past too."""
+    current = old.filter(pl.col("valid_to").is_null())
+    known = fresh.select("symbol", *LATER_FACTS).join(
+        current.select("symbol", *LATER_FACTS), on="symbol", how="left", suffix="_old", maintain_order="left"
+    )
+    fresh = fresh.with_columns(known[name].fill_null(known[f"{name}_old"]).alias(name) for name in LATER_FACTS)
+    now = old.join(fresh.select("symbol", *LATER_FACTS), on="symbol", how="left", suffix="_now", maintain_order="left")
+    open_ended = pl.col("valid_to").is_null()
+    filled = now.with_columns(
+        permissions=pl.coalesce("permissions", "permissions_now"),
+        spot_allowed=pl.coalesce("spot_allowed", pl.when(open_ended).then("spot_allowed_now")),
+    )
+    return filled.select(old.columns), fresh
 
 
 def valid_since(now: dt.datetime, last_close: dt.datetime | None) -> dt.datetime:
@@ -113,11 +136,17 @@ def unseen(held: pl.DataFrame, with_bars: Collection[str], since: dt.datetime) -
     return pl.concat([held, _before(held, pairs, since)]).sort("symbol", "valid_from")
 
 
-def _before(old: pl.DataFrame, pairs: Mapping[str, Instrument], since: dt.datetime) -> pl.DataFrame:
+def _before(
+    old: pl.DataFrame,
+    pairs: Mapping[str, Instrument],
+    since: dt.datetime,
+    kinds: Mapping[str, str | None] | None = None,
+) -> pl.DataFrame:
     """Return the row of what was before the first look, of every pair that has none."""
     seen = set(old["symbol"].to_list())
+    span, kinds = {"valid_from": EARLIEST, "valid_to": since}, kinds or {}
     rows = [
-        {"symbol": symbol, "base": pair.base, "quote": pair.quote, "valid_from": EARLIEST, "valid_to": since}
+        {"symbol": symbol, "base": pair.base, "quote": pair.quote, "permissions": kinds.get(symbol), **span}
         for symbol, pair in pairs.items()
         if symbol not in seen
     ]

@@ -76,6 +76,8 @@ class TradingRules:
     """``MAX_POSITION``: most of the base that an account may hold."""
     max_orders: int = 0
     """``MAX_NUM_ORDERS``: most open orders of an account in this pair."""
+    permissions: str | None = None
+    """Permission sets as the lake's table has them; None where the source does not tell them."""
 
     @property
     def symbol(self) -> str:
@@ -114,7 +116,8 @@ class RuleBook:
     def _row(self, rule: TradingRules) -> dict[str, Any]:
         pair = {"symbol": rule.symbol, "base": rule.instrument.base, "quote": rule.instrument.quote}
         numbers = {name: float(number) if (number := getattr(rule, name)) else None for name in _NUMBERS}
-        facts = {"status": rule.status, "margin_allowed": rule.margin_allowed, "valid_from": self.valid_from}
+        facts = {name: getattr(rule, name) for name in ("status", "margin_allowed", "spot_allowed", "permissions")}
+        facts["valid_from"] = self.valid_from
         return pair | numbers | facts
 
 
@@ -240,8 +243,21 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
         market_max_qty=_optional(filters, "MARKET_LOT_SIZE", "maxQty"),
         max_position=_optional(filters, "MAX_POSITION", "maxPosition"),
         max_orders=int(_optional(filters, "MAX_NUM_ORDERS", "maxNumOrders")),
+        permissions=_permissions(entry),
         **_notional(filters),
     )
+
+
+def _permissions(entry: Mapping[str, Any]) -> str | None:
+    """Read ``permissionSets``, or the single set of older answers; empty ones tell nothing.
+
+    >>> _permissions({"permissions": [], "permissionSets": [["SPOT", "MARGIN"], ["TRD_GRP_004"]]})
+    'MARGIN SPOT & TRD_GRP_004'
+    """
+    sets = entry.get("permissionSets") or [entry.get("permissions") or []]
+    if not isinstance(sets, list) or not all(isinstance(one, list) for one in sets):
+        raise ValueError("its permission sets are no lists of names")
+    return " & ".join(" ".join(sorted(map(str, one))) for one in sets if one) or None
 
 
 def _notional(filters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -311,7 +327,8 @@ def rules_from_instruments(table: pl.DataFrame, as_of: dt.datetime) -> RuleBook:
 def _of_row(row: Mapping[str, Any]) -> TradingRules:
     numbers: dict[str, Any] = {name: OFF if row[name] is None else Decimal(repr(row[name])) for name in _NUMBERS}
     pair = Instrument(row["symbol"].partition(":")[0], row["base"], row["quote"])
-    return TradingRules(pair, row["status"], None, row["margin_allowed"], **numbers)
+    told = row.get("spot_allowed"), row["margin_allowed"]
+    return TradingRules(pair, row["status"], *told, permissions=row.get("permissions"), **numbers)
 
 
 # --- ccxt's markets ---------------------------------------------------------------------------------------------------
@@ -360,6 +377,7 @@ def _of_market(pair: Instrument, market: Mapping[str, Any]) -> TradingRules:
         status=TRADING if active or active is None else "BREAK",
         spot_allowed=None,
         margin_allowed=market.get("margin"),
+        permissions=_permissions(told) if isinstance(told := market.get("info"), dict) else None,
         tick_size=_decimal(precision.get("price")),
         step_size=_decimal(precision.get("amount")),
         min_qty=_decimal((limits.get("amount") or {}).get("min")),

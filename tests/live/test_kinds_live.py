@@ -1,0 +1,94 @@
+"""Pairs that look as coins do and are none, and pairs that do not trade, from the exchange's answer to the funnel."""
+
+import datetime as dt
+
+import polars as pl
+import pytest
+from exchange_world import Pair
+from live_world import LocalExchange, small, source, sync
+
+from assay.base.domain import UTC
+from assay.report.doctor import examine
+from assay.screening.scanner import scan
+from assay.settings.model import Scanner
+
+COIN = [["SPOT", "MARGIN", "TRD_GRP_004"]]
+ANY = [Scanner(logic="rating_all", direction=direction, min_value_traded=0.0) for direction in ("LONG", "SHORT")]
+
+
+def seen(lake, day):
+    """Coins that either side finds at the close of a day, and what was dropped for what it is."""
+    market = lake.latest().market(dt.datetime.fromisoformat(day).replace(tzinfo=UTC) + dt.timedelta(days=1), 250)
+    results = [scan(market, "s", scanner) for scanner in ANY]
+    found = {one.symbol for result in results for one in result.candidates}
+    return found, {reason: n for reason, n in results[0].count.dropped.items() if n and reason not in NUMBERS}
+
+
+NOW = dt.datetime(2024, 1, 1, tzinfo=UTC)
+NUMBERS = ("value_traded", "volatility", "unrated", "history", "rating", "limit")
+
+
+def world(*pairs):
+    made = small("2023-12-30")
+    for pair in made.pairs.values():
+        pair.sets = COIN
+    for pair in pairs:
+        made.add(pair, "ADAUSDT", "2023-01-01", price=1.5)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("sets", "reason"),
+    [
+        ([["SPOT", "TRD_GRP_004", "TRD_GRP_261"]], "tokenized_share"),
+        ([["SPOT", "TRD_GRP_004", "TRD_GRP_999"]], "unknown_group"),
+        ([["LEVERAGED"]], "leveraged"),
+        ([["TRD_GRP_999"]], "unknown_group"),
+        ([["TRD_GRP_004"]], "not_spot"),
+    ],
+)
+def test_a_pair_that_is_no_coin_was_none_on_any_day(tmp_path, sets, reason):
+    """A name that no list has, in the last scan and in one of a year before the exchange was first asked."""
+    with LocalExchange(world(Pair("ZZZB", "USDT", sets=sets), Pair("YYY", "USDT", sets=COIN))) as exchange:
+        lake, _ = sync(tmp_path, exchange)
+        for day in ("2023-12-30", "2023-09-20"):
+            found, dropped = seen(lake, day)
+            assert dropped == {reason: 1}
+            assert "BINANCE:ZZZBUSDT" not in found
+        assert "BINANCE:YYYUSDT" in seen(lake, "2023-12-30")[0]
+        told = [issue for issue in examine(lake.folder, NOW).issues if issue.code == "UNKNOWN_GROUP"]
+        assert [issue.names for issue in told] == ([("BINANCE:ZZZBUSDT",)] if reason == "unknown_group" else [])
+
+
+def test_a_status_that_changes_between_two_decisions_holds_for_each(tmp_path):
+    made = world(Pair("ZZZ", "USDT", sets=COIN))
+    days = []
+    with LocalExchange(made) as exchange:
+        for status in ("TRADING", "HALT", "TRADING", "CANCEL_ONLY"):
+            made.pairs["ZZZUSDT"].status = status
+            lake, _ = sync(tmp_path, exchange)
+            days.append(lake.latest().last_close() - dt.timedelta(days=1))
+            made.next_day()
+        dropped = [seen(lake, day.date().isoformat())[1] for day in days]
+    assert dropped == [{}, {"not_trading": 1}, {}, {"not_trading": 1}]
+
+
+def test_an_answer_that_leaves_permission_sets_out_forgets_no_share(tmp_path):
+    made = world(Pair("ZZZB", "USDT", sets=[["SPOT", "TRD_GRP_261"]]))
+    with LocalExchange(made) as exchange:
+        sync(tmp_path, exchange)
+        for pair in made.pairs.values():
+            pair.sets = []
+        made.next_day()
+        lake, _ = sync(tmp_path, exchange)
+        assert seen(lake, "2023-12-31")[1] == {"tokenized_share": 1}
+        table = lake.latest().instruments()
+        assert table.filter(pl.col("symbol") == "BINANCE:ZZZBUSDT").height == 2
+
+
+def test_wrapped_tokens_and_stablecoins_are_not_even_asked_for(tmp_path):
+    made = world(Pair("WBTC", "USDT", sets=COIN), Pair("U", "USDT", sets=COIN), Pair("USDSOLD", "USDT", sets=COIN))
+    with LocalExchange(made) as exchange:
+        lake, _ = sync(tmp_path, exchange, source(exchange))
+        bases = {"WBTC", "U", "USDSOLD"}
+        assert bases.isdisjoint(s.removeprefix("BINANCE:").removesuffix("USDT") for s in lake.latest().bars()["symbol"])
