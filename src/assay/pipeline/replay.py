@@ -1,36 +1,50 @@
-"""Run again from a manifest and its pinned lake, and compare what came out.
+"""Run again from a manifest and its pinned lake, and compare what comes out of every step.
 
-EQUAL: every artifact of steps 2 to 13 has the same content hash. WITHIN 1e-9: some differ, but only in numbers, by less
-than 1e-9 absolutely or relatively: other library versions or another processor family. DIFFERENT: anything else.
+The steps before validation are executed anew in a folder of their own. The last two judge and describe what is there,
+the ledger among it, and so are done again on a copy of the run as it was when they began. EQUAL: every artifact has the
+same content hash, and the ledger tells the same contracts, gates and events. WITHIN 1e-9: some differ, but only in
+numbers, by less than 1e-9 absolutely or relatively: other library versions or another processor family. DIFFERENT:
+anything else. Nothing is written beside the run or the lake.
 """
 
 from __future__ import annotations
 
 import math
-import os
+import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from assay import executors
 from assay.base import files
 from assay.base.constants import TOLERANCE
-from assay.base.errors import DiskError, IntegrityError
+from assay.base.errors import AssayError, IntegrityError
+from assay.pipeline.context import Step, given_for
 from assay.pipeline.flow import WARM
-from assay.pipeline.runner import execute
+from assay.pipeline.runner import Attempt, execute
 from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
-from assay.runs.ledger import read_ledger
+from assay.runs.ledger import Ledger, read_ledger
+from assay.runs.request import Job
 from assay.runs.run import Run
+from assay.runs.verify import walk
 
 Verdict = Literal["EQUAL", "WITHIN 1e-9", "DIFFERENT"]
 FIRST = 2
 """Step from which on artifacts depend on nothing but settings and data."""
+JUDGING = 2
+"""Steps at the end of a run that judge and describe what is there."""
+SAID = frozenset({"contract", "gate", "event", "fallback"})
+"""Lines of a ledger that say what a step found."""
+KEEPING = frozenset({"TEMPORARY_REMOVED"})
+"""Events of keeping house, which no step says."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Replay:
 
 
 def replay(home: Home, run: Path, workers: int = 1) -> Replay:
-    """Execute the steps of a run before its validation again and compare.
+    """Do every step of a run again and compare.
 
     Parameters
     ----------
@@ -87,43 +101,76 @@ def replay(home: Home, run: Path, workers: int = 1) -> Replay:
 
 
 def _once(task: tuple[Path, Path]) -> Replay:
-    home, run = Home(task[0]), task[1]
-    recorded = recorded_artifacts(run)
-    scratch = _scratch(home.reports / "replay")
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".") as folder:
-        again = Path(folder) / run.name
-        again.mkdir()
-        request = replace(Run(run, home.runs).manifest, run=again)
-        outcome = execute(request, steps=steps_of(request)[: _last(run)])
+    home, folder = Home(task[0]), task[1]
+    run = Run(folder, home.runs)
+    recorded = _recorded(folder, 1)
+    with tempfile.TemporaryDirectory(prefix="assay-replay-") as scratch:
+        again, copy = Path(scratch) / "again" / folder.name, Path(scratch) / "copy" / folder.name
+        again.mkdir(parents=True)
+        request = replace(run.manifest, run=again)
+        steps = steps_of(request)
+        outcome = execute(request, steps=steps[:-JUDGING])
         if outcome.error is not None:
-            raise IntegrityError(
-                f"the replay failed: {outcome.error['what']}", where=run.name, hint=str(outcome.error["hint"])
-            )
-        names = sorted(set(recorded) | set(recorded_artifacts(again)))
-        sizes = {name: _difference(run, again, name, recorded.get(name)) for name in names}
-    verdicts = {name: _verdict(size) for name, size in sizes.items()}
-    unequal = {name: size for name, size in sizes.items() if size is not None}
-    return Replay(run.name, max(verdicts.values(), key=_ORDER.index), verdicts, unequal)
+            what = f"the replay failed: {outcome.error['what']}"
+            raise IntegrityError(what, where=folder.name, hint=str(outcome.error["hint"]), code=outcome.error["code"])
+        sizes = {name: _difference(folder, again, name, recorded.get(name)) for name in _recorded(again, 1)}
+        said = _said(Run(again), steps[:-JUDGING])
+        for step in steps[-JUDGING:]:
+            made = _done_again(run, replace(request, run=copy), step)
+            sizes |= {name: _difference(folder, copy, name, recorded.get(name)) for name in made}
+            said += _said(Run(copy), [step])
+    sizes |= dict.fromkeys(recorded.keys() - sizes.keys(), math.inf)
+    sizes[layout.LEDGER] = _distance(_said(run, steps), said) or None
+    verdicts = {name: _verdict(sizes[name]) for name in sorted(sizes)}
+    unequal = {name: size for name, size in sorted(sizes.items()) if size is not None}
+    return Replay(folder.name, max(verdicts.values(), key=_ORDER.index), verdicts, unequal)
 
 
-def _scratch(folder: Path) -> Path | None:
-    """Return where to execute again: a folder of the home, or, of a read-only home, the system's for such things."""
-    with suppress(DiskError):
-        files.make_folders(folder)
-    return folder if os.access(folder, os.W_OK) else None
+def _said(run: Run, steps: Sequence[Step]) -> list[Any]:
+    """Return what a ledger says that steps found, in their last attempts."""
+    numbers = {step.number for step in steps}
+    found = [entry for entry in run.current if entry.kind in SAID and entry.body.get("step") in numbers]
+    return [[entry.kind, entry.body] for entry in found if entry.body.get("code") not in KEEPING]
 
 
-def _last(run: Path) -> int:
-    """Return the last step before validation: what comes after depends on what else was run, and on the clock."""
-    return (layout.VALIDATION.step(Run(run).kind) or 0) - 1
+def _done_again(run: Run, request: Job, step: Step) -> list[str]:
+    """Do a step on a copy of a run as it was when the step began for the last time; return what it wrote."""
+    entries = run.ledger
+    begun = [entry.seq for entry in entries if entry.kind == "intent" and entry.body["step"] == step.number]
+    shutil.rmtree(request.run, ignore_errors=True)
+    for path in walk(run.folder)[0]:
+        row = layout.describe(path)
+        if ((row.step(run.kind) if row else None) or 0) < step.number:
+            files.write(request.run / path, run.load(path))
+    lines = files.read(run.folder / layout.LEDGER).splitlines(keepends=True)
+    files.write(request.run / layout.LEDGER, b"".join(lines[: begun[-1] + 1] if begun else lines))
+    files.write_json(request.run / layout.STATUS, {})  # the index names it
+    with threadpool_limits(1), Ledger.open(request.run / layout.LEDGER) as ledger:
+        attempt = Attempt(step, given_for(request), ledger, begun=bool(begun))
+        with suppress(AssayError):  # what it refuses to write is missed by name
+            attempt.perform()
+    return sorted(attempt.written)
 
 
 def recorded_artifacts(run: Path) -> dict[str, str]:
-    """Map the artifacts of the steps between preflight and validation to the content hashes in the ledger."""
+    """Map the artifacts of the steps between preflight and validation to the content hashes in the ledger.
+
+    Raises
+    ------
+    IntegrityError
+        If there are none.
+    """
+    return _recorded(run, FIRST, (layout.VALIDATION.step(Run(run).kind) or 0) - 1)
+
+
+def _recorded(run: Path, first: int, last: int | None = None) -> dict[str, str]:
     found: dict[str, str] = {}
-    last = _last(run)
     for entry in read_ledger(run / layout.LEDGER):
-        if entry.kind == "outcome" and entry.body["state"] == "ok" and FIRST <= entry.body["step"] <= last:
+        if (
+            entry.kind == "outcome"
+            and entry.body["state"] == "ok"
+            and first <= entry.body["step"] <= (last or math.inf)
+        ):
             found |= {name: record["content"] for name, record in entry.body["outputs"].items()}
     if not found:
         raise IntegrityError("the run recorded no artifacts", where=str(run), hint="run it again")
@@ -145,13 +192,18 @@ def _difference(old: Path, new: Path, name: str, recorded: str | None) -> float 
         return math.inf
     if files.content_hash(new / name, layout.TABLE_KEYS.get(name, ())) == recorded:
         return None
-    return _distance(_values(old, name), _values(new, name))
+    size = _distance(_values(old, name), _values(new, name))
+    return size or (None if name == layout.MANIFEST else size)
 
 
 def _values(run: Path, name: str) -> Any:
+    """Return what can be compared number by number; the environment that a manifest names is where it was run."""
     if name in layout.TABLE_KEYS:
         return pl.read_parquet(run / name).sort(list(layout.TABLE_KEYS[name])).to_dict(as_series=False)
-    return files.read_json(run / name)
+    if not name.endswith(".json"):
+        return files.read(run / name).decode(errors="replace")
+    value = files.read_json(run / name)
+    return {key: value[key] for key in value if key != "environment"} if name == layout.MANIFEST else value
 
 
 def _distance(left: Any, right: Any) -> float:

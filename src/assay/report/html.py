@@ -169,7 +169,7 @@ def _meta_pictures(run: Run) -> Pictures:
 
 def _measured(run: Run) -> Run | None:
     """Return a sleeve that knows Bitcoin and all coins on these days; a portfolio has no such table of its own."""
-    sleeves = (Run(run.folder.parent / sleeve.run_id) for sleeve in run[layout.META_SLEEVES].accepted)
+    sleeves = (run.beside(sleeve.run_id) for sleeve in run[layout.META_SLEEVES].accepted)
     return next((sleeve for sleeve in sleeves if sleeve.has(layout.WALK_YARDSTICKS)), None)
 
 
