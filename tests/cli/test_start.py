@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import assay
+from assay.runs.home import RunResult
 
 HEAVY = (
     "numpy",
@@ -44,3 +45,10 @@ def test_the_public_face_is_sorted_and_complete():
     assert dir(assay) == assay.__all__
     for name in assay.__all__:
         assert getattr(assay, name) is not None
+
+
+def test_whoever_waits_for_runs_imports_nothing_that_they_compute_with():
+    names = ("assay.pipeline.flow", "assay.backtest.trials", "assay.report.live", RunResult.__module__)
+    found = imported_by("-c", f"import {', '.join(names)}")
+    assert "numpy" in found
+    assert found.isdisjoint({"scipy", "piqp", "pandera", "jinja2", "matplotlib"})

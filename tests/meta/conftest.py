@@ -11,10 +11,10 @@ import pytest
 
 from assay.pipeline.context import GivenPortfolio, Made, Said, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
-from assay.pipeline.runner import RunResult, execute
+from assay.pipeline.runner import execute
 from assay.pipeline.tables import META_STEPS as STEPS
 from assay.runs.documents import Pin
-from assay.runs.home import Home, claim
+from assay.runs.home import Home, RunResult, claim
 from assay.runs.request import MetaRequest, pin
 from assay.runs.run import Run
 from assay.settings import load

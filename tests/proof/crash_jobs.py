@@ -10,8 +10,7 @@ from assay.executors import Serial
 from assay.pipeline import meta_flow
 from assay.pipeline.flow import Foundation, joint_report, lay_foundation
 from assay.pipeline.meta_flow import Ground
-from assay.pipeline.runner import RunResult
-from assay.runs.home import Home, claim
+from assay.runs.home import Home, RunResult, claim
 from assay.selftest.crash import Ended, run_problems
 from assay.settings import load
 from assay.settings.model import MetaProfile

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.backtest.overfitting import Alternative, Excluded
 from assay.base import files
 from assay.base.errors import AssayError, IntegrityError
 from assay.runs import artifacts as layout
@@ -25,6 +24,9 @@ from assay.runs.registry import Registration, count, entries
 from assay.runs.request import MetaRequest, Request
 from assay.runs.run import Run
 from assay.settings.resolve import dotted
+
+if TYPE_CHECKING:
+    from assay.backtest.overfitting import Alternative, Excluded
 
 CANON = ("default", "canon.toml")
 """Origins of values that nobody changed."""
@@ -80,6 +82,8 @@ def read_trials(registry: Path, runs: Path) -> Trials:
     LedgerError
         If the registry is broken: a number taken from it would not be evidence.
     """
+    from assay.backtest.overfitting import Excluded  # SciPy, which nobody needs who only counts
+
     groups: dict[str, list[Registration]] = {}
     for registration in entries(registry):
         groups.setdefault(registration.manifest, []).append(registration)
@@ -231,6 +235,8 @@ def _described(trial: Trial, registration: Registration, run: Path) -> Trial:
 
 
 def _alternatives(trial: Trial, runs: Path) -> list[Alternative]:
+    from assay.backtest.overfitting import Alternative
+
     table = Run(runs / trial.run)[layout.WALK_RETURNS].sort("risk_profile", "date")
     return [
         Alternative(

@@ -33,8 +33,7 @@ from assay.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from assay.pipeline.runner import RunResult
-    from assay.runs.home import Home
+    from assay.runs.home import Home, RunResult
     from assay.settings import Catalog
     from assay.settings.model import Execution
 

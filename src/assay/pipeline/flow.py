@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from assay.lake.ingest import Progress
     from assay.lake.lake import Lake
     from assay.lake.snapshot import Snapshot
-    from assay.pipeline.runner import RunResult
     from assay.runs.documents import Superset
+    from assay.runs.home import RunResult
     from assay.runs.request import Job, Request
     from assay.settings import Catalog
     from assay.settings.model import Execution
@@ -306,7 +306,7 @@ def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
 def _lost(task: Task) -> RunResult:
     from assay.base.errors import Exit
     from assay.executors.base import worker_died
-    from assay.pipeline.runner import RunResult
+    from assay.runs.home import RunResult
 
     _, run, _ = task
     error = worker_died(run).as_dict()

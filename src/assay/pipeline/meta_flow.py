@@ -21,7 +21,7 @@ from assay.runs.request import MetaRequest, pin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from assay.pipeline.runner import RunResult
+    from assay.runs.home import RunResult
     from assay.settings import Catalog
     from assay.settings.model import Execution, MetaProfile
 

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +25,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents, registry, signing
 from assay.runs.artifacts import Artifact
 from assay.runs.documents import Document, Event
-from assay.runs.home import Home, Status, sweep, told
+from assay.runs.home import Home, RunResult, Status, sweep
 from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
 from assay.runs.request import Job
 from assay.runs.run import Run
@@ -33,30 +33,6 @@ from assay.runs.seal import seal
 from assay.runs.verify import Entry
 
 Watch = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended."""
-
-    run_id: str
-    profile: str
-    state: str
-    exit_code: int
-    error: dict[str, Any] | None
-    report: str | None
-    weakened: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the outcome as a JSON object."""
-        return {**asdict(self), "verdict": self.verdict}
-
-    @property
-    def verdict(self) -> str:
-        """Return one word, and the reason of a failure or what was weakened."""
-        if self.error is not None:
-            return f"{self.state} {self.error['code']}"
-        return self.state + (told(self.weakened) if self.state == "VALID" else "")
 
 
 def execute(

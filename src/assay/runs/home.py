@@ -151,6 +151,30 @@ def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime, *, a
 
 
 @dataclass(frozen=True)
+class RunResult:
+    """How a run ended, as a worker tells it: here, since whoever waits for it needs nothing that runs need."""
+
+    run_id: str
+    profile: str
+    state: str
+    exit_code: int
+    error: dict[str, Any] | None
+    report: str | None
+    weakened: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as a JSON object."""
+        return {**asdict(self), "verdict": self.verdict}
+
+    @property
+    def verdict(self) -> str:
+        """Return one word, and the reason of a failure or what was weakened."""
+        if self.error is not None:
+            return f"{self.state} {self.error['code']}"
+        return self.state + (told(self.weakened) if self.state == "VALID" else "")
+
+
+@dataclass(frozen=True)
 class Status:
     """``run_status.json``: where a run is, for whoever looks.
 

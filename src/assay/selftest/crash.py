@@ -24,10 +24,10 @@ from typing import Protocol, Self
 from assay.base.errors import AssayError, Exit
 from assay.pipeline.flow import lay_foundation, requests, resumption
 from assay.pipeline.replay import recorded_artifacts
-from assay.pipeline.runner import RunResult, execute
+from assay.pipeline.runner import execute
 from assay.runs import artifacts as layout
 from assay.runs import registry
-from assay.runs.home import Home, Status
+from assay.runs.home import Home, RunResult, Status
 from assay.runs.ledger import read_ledger
 from assay.runs.verify import verify
 from assay.selftest.faults import KINDS, Died, Fault, FaultyDisk, Kind, Operation, writing_to

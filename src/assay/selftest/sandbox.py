@@ -11,9 +11,9 @@ from pathlib import Path
 from assay.base.errors import InternalError
 from assay.pipeline.context import GivenSleeve, Made, Said, Step
 from assay.pipeline.flow import Foundation, lay_foundation, requests
-from assay.pipeline.runner import RunResult, execute
+from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
-from assay.runs.home import Home
+from assay.runs.home import Home, RunResult
 from assay.runs.request import Request
 from assay.runs.run import Run
 from assay.settings import load
