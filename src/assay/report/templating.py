@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FunctionLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from assay.report import markdown
@@ -34,9 +38,28 @@ def asset(name: str) -> str:
     return (files("assay.report") / "templates" / name).read_text(encoding="utf-8")
 
 
+class _CompiledTemplates(FileSystemBytecodeCache):
+    """Keep compiled templates where Python keeps compiled modules, since compiling is half of what a report costs.
+
+    Jinja compares them with the template's text; the name holds this module's, whose settings they depend on.
+    """
+
+    def __init__(self) -> None:
+        here = Path(__file__)
+        folder = here.parent / "__pycache__"
+        super().__init__(str(folder), f"templates-{hashlib.sha256(here.read_bytes()).hexdigest()[:12]}-%s.cache")
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Write a compiled template, unless Python may not write its own."""
+        if not sys.dont_write_bytecode:
+            with suppress(OSError):
+                super().dump_bytecode(bucket)
+
+
 def _environment(finalize: Callable[[Any], Any], **settings: Any) -> Environment:
     return Environment(
         loader=FunctionLoader(asset),
+        bytecode_cache=_CompiledTemplates(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
