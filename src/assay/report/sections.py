@@ -346,19 +346,16 @@ TRADING = (
     Column("hit_rate", "hit rate", percent),
     Column("final_wealth", "final wealth", ratio),
 )
-BY_LABEL = (
-    Column("days", "days", integer),
-    Column("final_wealth", "final wealth", ratio),
-    Column("volatility", "volatility", percent),
-    Column("sharpe", "Sharpe", ratio),
-    Column("max_drawdown", "max drawdown", percent),
-    Column("beta", "beta", ratio),
-)
-SURVIVORS = (
-    Column("cagr", "CAGR", percent),
-    Column("final_wealth", "final wealth", ratio),
-    Column("max_drawdown", "max drawdown", percent),
-)
+
+
+def columns_of(*metrics: str) -> tuple[Column, ...]:
+    """Return some of those columns in another order."""
+    known = {column.metric: column for column in (*RESULT, *TRADING)}
+    return tuple(known[metric] for metric in metrics)
+
+
+BY_LABEL = columns_of("days", "final_wealth", "volatility", "sharpe", "max_drawdown", "beta")
+SURVIVORS = columns_of("cagr", "final_wealth", "max_drawdown")
 
 
 def known_columns(view: RunView, columns: Iterable[Column]) -> list[Column]:
