@@ -85,7 +85,8 @@ def test_the_pair_that_trades_more_than_three_times_as_much_is_the_same_in_unive
 
 def test_base_and_quote_are_those_of_the_exchanges_own_table():
     """By its letters XTUSD is X in TUSD; the exchange says that it is XT in USD."""
-    rows = {"symbol": ["BINANCE:XTUSD"], "base": ["XT"], "quote": ["USD"], "valid_from": [AS_OF]}
+    rows = {"symbol": ["BINANCE:XTUSD"], "base": ["XT"], "quote": ["USD"], "valid_from": [AS_OF], "valid_to": [None]}
+    rows |= {"status": ["TRADING"]}
     closes = {"BINANCE:XTUSD": [1.0, 1.5, 3.0, 6.0], "BINANCE:XUSDT": [1.0, 2.0, 2.0, 2.0]}
     split = market_of(closes, {}, pl.DataFrame(rows))
     assert np.flatnonzero(coins(split, Universe(), [3])[0]).tolist() == [0, 1]
