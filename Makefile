@@ -30,8 +30,8 @@ data-ingest: .venv/live  ## Scan the live market, load Binance's bars into the l
 meta-ingest: .venv/live  ## Refresh instrument facts, then count unique atoms and invalid records of the superset
 	$(ASSAY) ingest --source binance --facts --home $(HOME_FOLDER)
 
-atomic-audit: .venv/ready  ## Validate every run in the home folder again
-	$(ASSAY) validate --all --home $(HOME_FOLDER)
+atomic-audit: .venv/ready  ## Audit every sealed run in the home folder: SOUND, or the first thing that is not
+	$(ASSAY) audit --all --home $(HOME_FOLDER)
 
 test: .venv-dev/ready  ## Lint, types, layers, docstring examples and tests
 	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py

@@ -14,6 +14,7 @@ from assay.runs.home import Home, claim
 from assay.runs.request import MetaRequest, pin
 from assay.settings import load
 from assay.settings.model import MetaProfile
+from assay.settings.resolve import dotted
 
 # The short sleeve turns every candidate and looks at 20 days where the long one looks at 120, so that some coins are
 # long in one and short in the other.
@@ -42,7 +43,7 @@ def signed(tmp_path_factory) -> Signed:
             home=home.path,
             run=claim(home.runs, META, None, dt.datetime.now(dt.UTC)),
             profile=profile,
-            provenance={},
+            provenance=dict.fromkeys(dotted(profile.model_dump(mode="json")), "default"),
             pins=tuple(pin(home.runs, one.profile, one.run_id) for one in outcomes),
             passed_over=(),
             source="sample",

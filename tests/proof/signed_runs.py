@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assay.base import files
+from assay.base.errors import AssayError
+from assay.pipeline.sleeve_steps import performance
 from assay.runs import artifacts as layout
+from assay.runs.run import Run
 from assay.runs.verify import LEDGER_KINDS, Story, read_chain, registration
 
 AS_OF = "2024-01-20"
@@ -60,6 +64,10 @@ def reseal(home: Path, run: Path, signer: Callable[[bytes], Any] | None = None) 
                 record["sha256"] = _now(run, path, record["sha256"])
                 record["content"] = files.content_hash(run / path, layout.TABLE_KEYS.get(path, ()))
         if value["kind"] == "seal":
+            with suppress(AssayError, KeyError, TypeError, ValueError, AttributeError):
+                body["performance"] = performance(Run(run))
+            with suppress(AssayError, ValueError):
+                body["manifest"] = Run(run).manifest.key
             for path, record in body["files"].items():
                 record |= {"sha256": _now(run, path, ""), "size": (run / path).stat().st_size}
             message = {"prev": value["prev"], "body": {key: body[key] for key in body if key != "signature"}}

@@ -71,6 +71,8 @@ def home(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         (["validate", "one"], "one: VALID"),
         (["validate", "--all"], "one: VALID"),
         (["replay", "one"], "one: EQUAL"),
+        (["audit", "one"], "one: SOUND"),
+        (["audit", "--all"], "one: SOUND"),
         (["trials"], "1 trial"),
     ],
 )
@@ -84,7 +86,10 @@ def test_a_verdict_needs_no_place_to_write(home: Path, call: list[str], verdict:
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-@pytest.mark.parametrize(("call", "code", "verdict"), [("verify", 3, "one: BROKEN"), ("validate", 1, "one: INVALID")])
+@pytest.mark.parametrize(
+    ("call", "code", "verdict"),
+    [("verify", 3, "one: BROKEN"), ("validate", 1, "one: INVALID"), ("audit", 3, "one: FILE_CHANGED")],
+)
 def test_what_is_wrong_on_a_read_only_copy_is_still_wrong(home: Path, call: str, code: int, verdict: str) -> None:
     (home / "runs" / "one" / "data" / "portfolio_clusters.json").write_bytes(b"[" * 100_000)
     done = CliRunner().invoke(app, [call, "one", "--home", str(home)])

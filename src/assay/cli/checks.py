@@ -1,4 +1,4 @@
-"""Commands that check runs: ``validate verify keys prove replay causality``, and ``selftest``."""
+"""Commands that check runs: ``audit validate verify keys prove replay causality``, and ``selftest``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from assay.cli.app import (
 if TYPE_CHECKING:
     from assay.base.constants import Scalar
     from assay.prove import Link, Proof
+    from assay.prove.audit import Audit
     from assay.runs.documents import AtomicValidation
     from assay.runs.home import Home
     from assay.selftest.cases import Result
@@ -39,6 +40,53 @@ VIOLATIONS = 20
 """Violations of causality that are printed; the report has all."""
 CODES = 2
 """Codes that a row of the self-test's table spells out."""
+
+
+@command()
+def audit(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Run ids, or their beginnings, latest or latest:PROFILE; default: latest."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every sealed run of the home folder.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Made on another machine: numbers may differ by 1e-9.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """Check all that can be checked of runs, at once: SOUND, or the first thing that is not."""
+    from assay.prove.audit import Auditor
+
+    if runs and every:
+        raise UsageError("which runs?", hint="name runs, or say --all")
+    place = home_at(home)
+    folders = [place.runs / one for one in place.sealed()] if every else [place.run(one) for one in runs or ["latest"]]
+    if not folders:
+        raise UsageError("no sealed run", where=str(place.runs), hint="list the runs with: assay status")
+    auditor = Auditor(place, elsewhere, None if as_json else lambda run, check: output.note(f"audit: {run}: {check}"))
+    found = [auditor.audit(folder) for folder in dict.fromkeys(folders)]
+    for one in found:
+        with output.recorded():
+            files.write_json(place.reports / "audit" / f"{one.run_id}.json", one.as_dict())
+    if as_json:
+        output.as_json([one.as_dict() for one in found])
+    else:
+        for one in found:
+            _print_audit(one)
+    return max(one.exit_code for one in found)
+
+
+def _print_audit(found: Audit) -> None:
+    for below in found.sleeves:
+        _print_audit(below)
+    rows = [[one.state, one.name, f"{one.checked:,}", f"{one.seconds:.1f} s", one.what] for one in found.checks]
+    output.line(output.table(["", "check", "compared", "time", "what"], rows))
+    if found.error is not None:
+        told = found.error
+        output.line(f"{told['code']}: {told['what']} [{told['where']}]; {told['hint']}")
+    output.line(f"{found.run_id}: {found.verdict}")
+    output.line()
 
 
 @command()

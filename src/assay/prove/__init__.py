@@ -7,9 +7,10 @@ sealed anew is found by its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import UsageError
@@ -23,7 +24,9 @@ from assay.runs import artifacts as layout
 from assay.runs.documents import FlattenedProfile
 from assay.settings.model import RiskProfile
 
-__all__ = ["Link", "Pair", "Proof", "prove"]
+__all__ = ["Link", "Pair", "Proof", "Prover", "prove"]
+
+T = TypeVar("T")
 
 
 def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str) -> Proof:
@@ -45,62 +48,102 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     UsageError
         ``NOT_IN_BOOK`` if the portfolio does not hold the coin: the message says where it fell out.
     """
-    sealed = Sealed(home, run, registry)
-    book = _book(sealed, risk_profile)
-    held = [coin for coin in book.assets if coin.Symbol == symbol and coin.Gross_Weight > 0.0]
-    if not held:
-        raise UsageError(
-            f"{symbol} is not in {risk_profile} of this run: {_fell_out(sealed, risk_profile, symbol)}",
-            where=run.name,
-            hint=f"more is told by: assay why {run.name} {symbol}",
-            code="NOT_IN_BOOK",
+    return Prover(Sealed(home, run, registry)).prove(risk_profile, symbol)
+
+
+class Prover:
+    """Proves the weights of one sealed run; what several weights follow from is worked out once.
+
+    Parameters
+    ----------
+    sealed : Sealed
+    below : bool
+        A portfolio's weights are proved down to the bars of its sleeves, not only from the sleeves' books.
+    """
+
+    def __init__(self, sealed: Sealed, below: bool = True) -> None:
+        self.sealed = sealed
+        self.below = below
+        self._known: dict[Hashable, Any] = {}
+
+    def prove(self, risk_profile: str, symbol: str) -> Proof:
+        """Prove one weight, as :func:`prove` does."""
+        sealed, book = self.sealed, self._book(risk_profile)
+        held = [coin for coin in book.assets if coin.Symbol == symbol and coin.Gross_Weight > 0.0]
+        if not held:
+            raise UsageError(
+                f"{symbol} is not in {risk_profile} of this run: {_fell_out(sealed, risk_profile, symbol)}",
+                where=sealed.folder.name,
+                hint=f"more is told by: assay why {sealed.folder.name} {symbol}",
+                code="NOT_IN_BOOK",
+            )
+        name = cast("RiskProfile", risk_profile)
+        sleeves: tuple[Proof, ...] = ()
+        if sealed.kind == "meta":
+            portfolio = self._once(name, lambda: PortfolioLinks(sealed, name))
+            if self.below:
+                runs = [portfolio.run(sleeve).folder for sleeve in portfolio.contributing(symbol)]
+                sleeves = tuple(self._sleeve(run).prove(name, symbol) for run in runs)
+            links = tuple(portfolio.links(symbol))
+        else:
+            atoms = [Atom(symbol, part.Logic, part.Direction) for part in held[0].Atoms]
+            links = tuple(self._links(name, symbol, atoms, book))
+        return Proof(
+            run_id=sealed.folder.name,
+            risk_profile=risk_profile,
+            symbol=symbol,
+            as_of=format_instant(sealed.manifest.as_of),
+            net_weight=held[0].Net_Weight,
+            head=sealed.head,
+            signed_by=sealed.signed_by,
+            links=links,
+            sleeves=sleeves,
         )
-    name = cast("RiskProfile", risk_profile)
-    sleeves: tuple[Proof, ...] = ()
-    if sealed.kind == "meta":
-        portfolio = PortfolioLinks(sealed, name, symbol)
-        runs = [portfolio.run(sleeve) for sleeve in portfolio.contributing]
-        sleeves = tuple(prove(home, below.folder, registry, risk_profile, symbol) for below in runs)
-        links, as_of = tuple(portfolio.links()), portfolio.request.as_of
-    else:
-        atoms = [Atom(symbol, part.Logic, part.Direction) for part in held[0].Atoms]
-        links, as_of = tuple(_sleeve(sealed, name, symbol, atoms, book)), sealed.request.as_of
-    return Proof(
-        run_id=run.name,
-        risk_profile=risk_profile,
-        symbol=symbol,
-        as_of=format_instant(as_of),
-        net_weight=held[0].Net_Weight,
-        head=sealed.head,
-        signed_by=sealed.signed_by,
-        links=links,
-        sleeves=sleeves,
-    )
+
+    def every(self) -> Iterator[Proof]:
+        """Prove every weight of every risk profile."""
+        for name, book in self.sealed[layout.FLATTENED].profiles.items():
+            for coin in book.assets:
+                if coin.Gross_Weight > 0.0:
+                    yield self.prove(name, coin.Symbol)
+
+    def _sleeve(self, run: Path) -> Prover:
+        return self._once(run, lambda: Prover(Sealed(self.sealed.home, run, self.sealed.registry)))
+
+    def _book(self, risk_profile: str) -> FlattenedProfile:
+        profiles = self.sealed[layout.FLATTENED].profiles
+        if risk_profile not in profiles or risk_profile not in get_args(RiskProfile):
+            raise UsageError(
+                f"this run has no risk profile {risk_profile!r}",
+                where=self.sealed.folder.name,
+                hint=f"one of {', '.join(profiles)}",
+            )
+        return profiles[risk_profile]
+
+    @cached_property
+    def _selection(self) -> SelectionLinks:
+        return SelectionLinks(self.sealed)
+
+    def _links(self, name: RiskProfile, symbol: str, atoms: list[Atom], book: FlattenedProfile) -> Iterator[Link]:
+        selection = self._selection
+        market = self._once(symbol, lambda: MarketLinks(self.sealed, symbol, selection.returns.days))
+        yield from self._once((symbol, "market"), lambda: tuple(market.links()))
+        yield self._once((symbol, "returns"), lambda: market.returns_link(selection.returns[symbol]))
+        for atom in atoms:
+            yield from self._once((atom, "selection"), partial(_selected, selection, atom, market))
+        allocation = self._once(name, lambda: AllocationLinks(self.sealed, selection, market, name))
+        yield from allocation.links(atoms)
+        yield allocation.netting_link(book, symbol)
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
 
 
-def _book(sealed: Sealed, risk_profile: str) -> FlattenedProfile:
-    profiles = sealed[layout.FLATTENED].profiles
-    if risk_profile not in profiles or risk_profile not in get_args(RiskProfile):
-        raise UsageError(
-            f"this run has no risk profile {risk_profile!r}",
-            where=sealed.folder.name,
-            hint=f"one of {', '.join(profiles)}",
-        )
-    return profiles[risk_profile]
-
-
-def _sleeve(
-    sealed: Sealed, name: RiskProfile, symbol: str, atoms: list[Atom], book: FlattenedProfile
-) -> Iterator[Link]:
-    selection = SelectionLinks(sealed)
-    market = MarketLinks(sealed, symbol, selection.returns.days)
-    allocation = AllocationLinks(sealed, selection, market, name)
-    yield from market.links()
-    yield market.returns_link(selection.returns[symbol])
-    for atom in atoms:
-        yield from selection.links(atom, market)
-    yield from allocation.links(atoms)
-    yield allocation.netting_link(book, symbol)
+def _selected(selection: SelectionLinks, atom: Atom, market: MarketLinks) -> tuple[Link, ...]:
+    return tuple(selection.links(atom, market))
 
 
 def _fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:

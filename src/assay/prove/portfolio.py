@@ -35,27 +35,25 @@ class PortfolioLinks:
 
     sealed: Sealed
     name: RiskProfile
-    symbol: str
 
-    @cached_property
+    @property
     def request(self) -> MetaRequest:
         """What was asked for."""
-        return MetaRequest.of(self.sealed.home, self.sealed.folder)
+        return self.sealed.of_portfolio
 
     @cached_property
     def sleeves(self) -> list[str]:
         """Sleeves that were accepted."""
         return [one.sleeve for one in self.sealed[layout.META_SLEEVES].accepted]
 
-    @cached_property
-    def contributing(self) -> list[str]:
-        """Sleeves that hold the coin."""
-        held = {part.Sleeve for part in self._contributors.contributors if part.Symbol == self.symbol}
+    def contributing(self, symbol: str) -> list[str]:
+        """Sleeves that hold a coin."""
+        held = {part.Sleeve for part in self._contributors.contributors if part.Symbol == symbol}
         return [sleeve for sleeve in self.sleeves if sleeve in held]
 
     def run(self, sleeve: str) -> Run:
         """Return the run of a sleeve."""
-        return Run(self.request.runs / next(one.run_id for one in self.request.pins if one.sleeve == sleeve))
+        return self.sealed.beside(next(one.run_id for one in self.request.pins if one.sleeve == sleeve))
 
     @cached_property
     def _returns(self) -> pl.DataFrame:
@@ -69,13 +67,20 @@ class PortfolioLinks:
     def _contributors(self) -> ContributorBook:
         return self.sealed[layout.META_CONTRIBUTORS].profiles[self.name]
 
-    def links(self) -> Iterator[Link]:
+    def links(self, symbol: str) -> Iterator[Link]:
         """Sleeves, their returns, their weights, contributors, netting."""
-        yield self._sleeves_link()
-        yield self._returns_link()
-        yield self._weights_link()
-        yield self._contributors_link()
-        yield self._netting_link()
+        yield from self._shared
+        yield self._contributors_link(symbol)
+        yield self._netting_link(symbol)
+
+    @cached_property
+    def _shared(self) -> tuple[Link, ...]:
+        return self._sleeves_link(), self._returns_link(), self._weights_link()
+
+    @cached_property
+    def _flattened(self) -> ContributorBook:
+        books = {one: flatten.read_books(self.run(one), one, [self.name])[self.name] for one in self.sleeves}
+        return flatten.flatten(self._weights, books, self.request.profile.max_coin)
 
     def _sleeves_link(self) -> Link:
         pins = [one for one in self.request.pins if one.sleeve in self.sleeves]
@@ -146,24 +151,22 @@ class PortfolioLinks:
             },
         )
 
-    def _contributors_link(self) -> Link:
-        books = {one: flatten.read_books(self.run(one), one, [self.name])[self.name] for one in self.sleeves}
-        made = flatten.flatten(self._weights, books, self.request.profile.max_coin)
+    def _contributors_link(self, symbol: str) -> Link:
         return self.sealed.link(
             "contributors",
             "weights of sleeves times weights in sleeves, and what the limit per coin leaves of them",
             layout.META_CONTRIBUTORS,
-            paired(_shares(self._contributors, self.symbol), _shares(made, self.symbol)),
+            paired(_shares(self._contributors, symbol), _shares(self._flattened, symbol)),
             notes={"limit per coin": self.request.profile.max_coin},
         )
 
-    def _netting_link(self) -> Link:
+    def _netting_link(self, symbol: str) -> Link:
         recorded = self.sealed[layout.FLATTENED].profiles[self.name]
         return self.sealed.link(
             "netting",
             "shares of the coin's contributors times their signs, summed",
             layout.FLATTENED,
-            netted(recorded, flatten.flattened_profile(self._contributors), self.symbol),
+            netted(recorded, flatten.flattened_profile(self._contributors), symbol),
         )
 
 

@@ -38,8 +38,8 @@ class Sealed(Run):
     """
 
     def __init__(self, home: Path, folder: Path, registry: Path) -> None:
-        super().__init__(folder)
-        self.home = home
+        super().__init__(folder, home / "runs")
+        self.home, self.registry = home, registry
         verdict = verify(folder, registry=registry)
         if not verdict.ok or verdict.head is None:
             first = verdict.problems[0]
@@ -51,10 +51,10 @@ class Sealed(Run):
             )
         self.head, self.signed_by = verdict.head, verdict.signed_by
 
-    @cached_property
+    @property
     def request(self) -> Request:
         """What a sleeve was asked for, from its manifest."""
-        return Request.of(self.home, self.folder)
+        return self.of_sleeve
 
     @cached_property
     def snapshot(self) -> Snapshot:

@@ -29,7 +29,7 @@ from assay.base.domain import UTC
 from assay.base.errors import DiskError, IntegrityError, UsageError
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.ledger import broken, read_ledger
-from assay.runs.verify import Story
+from assay.runs.verify import REGISTRY_KINDS, Story, read_chain
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SEAL = re.compile(
@@ -39,6 +39,8 @@ _SEAL = re.compile(
 """End of a canonical line: one brace closes it, so that no value within can look like this."""
 SHOWN = 3
 """Weakened rules that a table names; reports and JSON name all."""
+LATEST = "latest"
+"""Names the run that was sealed last."""
 FINAL_STATES = frozenset({"VALID", "FAILED", "INTERRUPTED"})
 
 
@@ -83,19 +85,45 @@ class Home:
         return self.path / "reports"
 
     def run(self, name: str) -> Path:
-        """Return the directory of a run by its id or by a path to it.
+        """Return the directory of a run.
+
+        Parameters
+        ----------
+        name : str
+            Its id, or a beginning that no other id has; a path to it; or ``latest`` or ``latest:PROFILE``, the one that
+            was sealed last.
 
         Raises
         ------
         UsageError
-            If there is no such run.
+            If there is no such run, or more than one.
         """
         if RUN_ID.fullmatch(name) and (self.runs / name).is_dir():
             return self.runs / name
         folder = Path(name)
         if (folder / LEDGER).is_file() or (folder / STATUS).is_file():
             return folder.resolve()
-        raise UsageError(f"no run {name!r}", where=str(self.runs), hint="list the runs with: assay status")
+        word, _, profile = name.partition(":")
+        sealed = self.sealed(profile) if word == LATEST else []
+        if sealed:
+            return self.runs / sealed[-1]
+        found = [one for one in self.run_ids() if name and one.startswith(name)]
+        if len(found) > 1:
+            hint = f"say more of it: {', '.join(found[:3])}{', ...' if len(found) > 3 else ''}"
+            raise UsageError(f"{len(found)} runs begin with {name!r}", where=str(self.runs), hint=hint)
+        if not found:
+            raise UsageError(f"no run {name!r}", where=str(self.runs), hint="list the runs with: assay status")
+        return self.runs / found[0]
+
+    def sealed(self, profile: str = "") -> list[str]:
+        """Ids of sealed runs that are there, of all profiles or of one, in the order in which they were sealed."""
+        try:
+            lines = files.read(self.registry) if self.registry.is_file() else b""
+        except IntegrityError:
+            return []
+        chain = read_chain(lines, self.registry.name, REGISTRY_KINDS, ordered=False)
+        ids = [str(one.body.get("run_id")) for one in chain.entries if profile in ("", one.body.get("profile"))]
+        return [one for one in ids if RUN_ID.fullmatch(one) and (self.runs / one / LEDGER).is_file()]
 
     def run_ids(self) -> list[str]:
         """Ids of all runs, oldest name first."""

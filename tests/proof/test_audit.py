@@ -1,0 +1,153 @@
+"""``assay audit``: one verdict over everything, of which no forger who has the whole home gets the word SOUND."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from forgeries import FORGERIES, Forger, random_change, replays_kept
+from signed_runs import LONG, META, SHORT, Signed
+from typer.testing import CliRunner
+
+from assay.cli import app
+from assay.prove import audit as audits
+from assay.prove.audit import SOUND, Auditor
+from assay.runs import artifacts as layout
+from assay.runs.home import Home
+
+FORMER = Path(__file__).resolve().parents[1] / "audit" / "runs_of_format_1.zip"
+
+
+JUDGED = ("the report's words", "the page's words", "the index", "one trial, certain")
+"""Forgeries of what the last two steps write: doing these again would undo them."""
+
+
+def assay(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_portfolio_and_its_sleeves_are_sound(signed: Signed) -> None:
+    done = assay("audit", f"latest:{META}", "--home", signed.home)
+    assert done.exit_code == 0, done.output
+    for run in signed.runs.values():
+        assert f"{run.name}: SOUND" in done.stdout
+    [told] = json.loads(assay("audit", signed.runs[META].name, "--home", signed.home, "--json").stdout)
+    assert (told["verdict"], told["sound"], told["error"]) == (SOUND, True, None)
+    for one in (told, *told["sleeves"]):
+        assert all(check["state"] == "ok" and check["checked"] > 0 for check in one["checks"])
+    assert json.loads((signed.home / "reports/audit" / f"{signed.runs[META].name}.json").read_text())["sound"]
+
+
+def test_a_run_in_cash_has_no_weight_to_prove(tmp_path: Path) -> None:
+    quick = ("walk_forward.days=60", "stand_aside=true", f"scanners.{SHORT}.min_value_traded=1e18")
+    settings = [part for one in quick for part in ("--set", one)]
+    assert assay("run", SHORT, "--home", tmp_path, "--run-id", "aside", *settings).exit_code == 0
+    done = assay("audit", "aside", "--home", tmp_path)
+    assert "aside: SOUND" in done.stdout, done.output
+
+
+@pytest.fixture(scope="module")
+def forger(signed: Signed, tmp_path_factory: pytest.TempPathFactory) -> Forger:
+    twin = signed.copy(tmp_path_factory.mktemp("forged") / "home")
+    with replays_kept():
+        yield Forger(twin.home, twin.runs[LONG])
+
+
+def test_what_the_forger_left_alone_is_sound(forger: Forger) -> None:
+    assert forger.forge("nothing", lambda _: None, redo=True).audit.verdict == SOUND
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_that_was_sealed_anew_is_not_sound(forger: Forger, name: str) -> None:
+    forged = forger.forge(name, FORGERIES[name], redo=name not in JUDGED)
+    assert forged.audit.verdict != SOUND
+    assert forged.audit.error["hint"]
+    assert forged.audit.error["where"]
+    assert forged.audit.exit_code in (1, 3)
+
+
+@pytest.mark.parametrize("check", ["walk_forward", "weights", "steps"])
+def test_the_dear_checks_find_by_themselves(forger: Forger, monkeypatch: pytest.MonkeyPatch, check: str) -> None:
+    """Whatever comes before them, each finds what it is there for."""
+    monkeypatch.setattr(audits, "CHECKS", {check: audits.CHECKS[check]})
+    wanted = {
+        "walk_forward": ("NAV x 3", "0.4 % a day", "Sharpe 9.9", "a trade less", "cheaper trades"),
+        "weights": ("weights of atoms and coins moved", "a lower alpha", "another regime"),
+        "steps": ("a gate that checked more", "the report's words", "one trial, certain", "a better year"),
+    }
+    for name in wanted[check]:
+        forged = forger.forge(name, FORGERIES[name], redo=False)
+        assert forged.audit.verdict == {"walk_forward": "AUDIT_FIGURES", "weights": "AUDIT_PROOF"}.get(
+            check, "AUDIT_REPLAY"
+        ), (name, forged.audit)
+
+
+@pytest.mark.slow
+def test_a_thousand_random_forgeries(forger: Forger) -> None:
+    """Every tenth by chance alone; ``ASSAY_FORGERIES`` says how many, ``ASSAY_SEED`` which."""
+    rng = random.Random(int(os.environ.get("ASSAY_SEED", "1")))
+    found: Counter[str] = Counter()
+    for _ in range(int(os.environ.get("ASSAY_FORGERIES", "1000"))):
+        what, change = random_change(rng, forger.run)
+        forged = forger.forge(what, change, redo=rng.random() < 0.5)
+        assert forged.good, (what, forged.audit)
+        found[forged.audit.verdict] += 1
+    print(found.most_common())  # noqa: T201 - a figure of the docs
+
+
+def test_random_forgeries(forger: Forger) -> None:
+    rng = random.Random(2)
+    for _ in range(10):
+        what, change = random_change(rng, forger.run)
+        forged = forger.forge(what, change, redo=True)
+        assert forged.good, (what, forged.audit)
+
+
+def test_a_portfolio_of_a_forged_sleeve_is_not_sound(signed: Signed, tmp_path: Path) -> None:
+    twin = signed.copy(tmp_path / "home")
+    (twin.runs[SHORT] / layout.REPORT).write_text("sound")
+    audit = Auditor(Home(twin.home)).audit(twin.runs[META])
+    assert (audit.verdict, audit.exit_code) == ("FILE_CHANGED", 3)
+    assert audit.error["where"].startswith(twin.runs[SHORT].name)
+    assert audit.checks[-1].state == "not reached"
+
+
+def test_a_run_of_the_first_version_is_of_an_older_format(tmp_path: Path) -> None:
+    with zipfile.ZipFile(FORMER) as archive:
+        archive.extractall(tmp_path / "runs")
+    done = assay("audit", "former", "--home", tmp_path)
+    assert done.exit_code == 1
+    assert "former: OLDER_FORMAT" in done.stdout
+    assert "audit it with the version that made it" in done.stdout
+
+
+def test_an_unsealed_run_is_not_sound(signed: Signed, tmp_path: Path) -> None:
+    twin = signed.copy(tmp_path / "home")
+    ledger = twin.runs[LONG] / layout.LEDGER
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))
+    done = assay("audit", twin.runs[LONG].name, "--home", twin.home)
+    assert done.exit_code == 3
+    assert "SOUND" not in done.stdout
+
+
+def test_runs_are_named_by_beginnings_and_latest(tmp_path: Path, signed: Signed) -> None:
+    home = Home(signed.home)
+    assert home.run("latest") == signed.runs[META]
+    assert home.run(f"latest:{SHORT}") == signed.runs[SHORT]
+    assert home.run(signed.runs[SHORT].name[:-3]) == signed.runs[SHORT]
+    assert home.sealed() == [
+        run.name for run in sorted(signed.runs.values(), key=lambda run: home.sealed().index(run.name))
+    ]
+    for name, says in (("binance_spot", "2 runs begin with"), ("latest:nobody", "no run"), ("", "no run")):
+        done = assay("audit", name, "--home", signed.home)
+        assert done.exit_code == 2
+        assert says in done.stderr
+    assert assay("audit", "--all", "--home", tmp_path).exit_code == 2
+    assert assay("audit", "x", "--all", "--home", tmp_path).exit_code == 2
+    shutil.rmtree(tmp_path, ignore_errors=True)
