@@ -55,7 +55,7 @@ FAULTS = [
     ("NULL", {"timestamp": None}),
     ("NULL", {"close": None}),
     ("NULL", {"volume": None}),
-    ("SYMBOL", {"symbol": "BINANCE:BTC/USDT"}),
+    ("SYMBOL", {"symbol": "BINANCE:BTC/US/DT"}),
     ("SYMBOL", {"symbol": "BINANCE:BTC\\USDT"}),
     ("SYMBOL", {"symbol": "BINANCE: BTCUSDT"}),
     ("SYMBOL", {"symbol": "BINANCE:BTC\u00a0USDT"}),
@@ -102,9 +102,12 @@ def test_a_bad_row_goes_to_quarantine_with_its_reason_and_its_values(reason, fau
 
 
 def test_every_reason_is_met_above_or_below():
-    assert {reason for reason, _ in FAULTS} | {"DUPLICATE_UNFINISHED", "DUPLICATE_CONFLICT", "LOOK_ALIKE"} == set(
-        REASONS
-    )
+    assert {reason for reason, _ in FAULTS} | {
+        "DUPLICATE_UNFINISHED",
+        "DUPLICATE_CONFLICT",
+        "LOOK_ALIKE",
+        "STRAY",
+    } == set(REASONS)
 
 
 def test_the_first_reason_counts():
@@ -289,7 +292,8 @@ def test_a_stamp_too_large_for_a_number_is_not_lost():
 
 
 def test_symbols_without_exchange_are_told():
-    assert "NO_EXCHANGE" in codes(judge(rows(symbol="BTCUSDT")))
+    assert codes(judge(rows(symbol="BTCUSDT"))) == ["SYMBOLS_READ"]
+    assert "NO_EXCHANGE" in codes(judge(rows(symbol="apples") + rows()))
 
 
 EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}

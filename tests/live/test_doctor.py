@@ -55,6 +55,8 @@ def live(lake, tmp_path):
     (folder / "source.json").write_text(
         json.dumps({"format": 1, "identity": "0", "kind": "binance", "name": "binance"})
     )
+    heads = (folder / HEADS).read_text().replace(json.dumps(lake.source.name), '"binance"')
+    (folder / HEADS).write_text(heads)
     lake.folder, lake.storage = folder, Folder(folder)
     return lake
 

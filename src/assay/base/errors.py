@@ -25,6 +25,7 @@ An error says what happened, where, and what to do next; ``code`` is its stable 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -70,6 +71,8 @@ class AssayError(Exception):
         Stable name of the reason; defaults to the class's own.
     retry_after : float
         Seconds for which who refused wants to be left alone; 0 where it did not say.
+    facts : mapping, optional
+        The numbers of the message for machines, plain JSON values.
 
     Examples
     --------
@@ -81,7 +84,14 @@ class AssayError(Exception):
     exit_code: ClassVar[Exit] = Exit.INTERNAL
 
     def __init__(
-        self, what: str, *, where: str = "", hint: str = "", code: str | None = None, retry_after: float = 0.0
+        self,
+        what: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        code: str | None = None,
+        retry_after: float = 0.0,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(redacted(what))
         self.what = redacted(what)
@@ -89,6 +99,7 @@ class AssayError(Exception):
         self.hint = redacted(hint)
         self.code = code or self.default_code
         self.retry_after = retry_after
+        self.facts = dict(facts or {})
 
     def __str__(self) -> str:
         place = f" [{self.where}]" if self.where else ""
@@ -97,21 +108,23 @@ class AssayError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes hand errors back; the default loses keyword-only arguments.
-        return _rebuild, (type(self), self.what, self.where, self.hint, self.code, self.retry_after)
+        more = {"code": self.code, "retry_after": self.retry_after, "facts": self.facts}
+        return _rebuild, (type(self), self.what, {"where": self.where, "hint": self.hint, **more})
 
-    def as_dict(self) -> dict[str, str | int]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the error as a JSON object for ``--json`` and the ledger."""
-        return {
+        told = {
             "code": self.code,
             "what": self.what,
             "where": self.where,
             "hint": self.hint,
             "exit_code": int(self.exit_code),
         }
+        return told | ({"facts": self.facts} if self.facts else {})
 
 
-def _rebuild(kind: type[AssayError], what: str, where: str, hint: str, code: str, retry_after: float) -> AssayError:
-    return kind(what, where=where, hint=hint, code=code, retry_after=retry_after)
+def _rebuild(kind: type[AssayError], what: str, more: Mapping[str, Any]) -> AssayError:
+    return kind(what, **more)
 
 
 class UsageError(AssayError):

@@ -207,16 +207,30 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive advisory lock on ``path`` (created if missing) between processes and threads."""
-    with disk_errors(path):
-        make_folders(path.parent)
-        descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    try:
+    """Hold an exclusive advisory lock on ``path`` (created if missing) between processes and threads.
+
+    Who held it may have removed the file, with a folder that came to nothing: then it is made, and taken, again.
+    """
+    while True:
         with disk_errors(path):
-            disk.lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
+            make_folders(path.parent)
+            descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            with disk_errors(path):
+                disk.lock(descriptor)
+            if _is_there(path, descriptor):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    """Tell whether a name is still that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sha256(data: bytes) -> str:

@@ -104,7 +104,8 @@ def ingest(
     Raises
     ------
     SourceError
-        If the source cannot be read or holds no usable bar; the lake is untouched.
+        If the source cannot be read or holds no usable bar; the lake is untouched, and one that was not there is not
+        made.
     UsageError
         If the source is another lake's.
     DiskError
@@ -121,7 +122,13 @@ def ingest(
 
     def work() -> IngestReport:
         with lake.locked():
-            return _ingest(lake, source, executor or Serial(), clock, edition)
+            try:
+                if lake.storage.folder is not None:
+                    lake.introduce()
+                return _ingest(lake, source, executor or Serial(), clock, edition)
+            except BaseException:
+                lake.abandon()
+                raise
 
     return persistently(work)
 

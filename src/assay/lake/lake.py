@@ -10,10 +10,11 @@ whole line names.
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ from assay.base.errors import ConflictError
 from assay.lake import delta
 from assay.lake.head import FORMAT, Head, parse_head, read_heads
 from assay.lake.snapshot import Snapshot, pin
-from assay.lake.storage import LOCK, POINTER, SOURCE, Storage, conflict, settle
+from assay.lake.storage import HEADS, LOCK, POINTER, SOURCE, Storage, conflict, settle
 from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE, ratings_table
 from assay.sources import lake_name, open_source
 from assay.sources.base import Source
@@ -36,6 +37,9 @@ ATTEMPTS = 25
 
 PATIENCE = 5.0
 """Seconds that a slower writer waits at most before it begins again."""
+
+SPOOL = "spool"
+"""Folder of a lake for what a live source fetched and is not in it yet."""
 
 MANY_FILES = 64
 """An append to a table of so many files writes them together into one; a daily sync does so every two months."""
@@ -163,7 +167,7 @@ class Lake:
             last = base.head if base is not None else 0
             if upon is not None and upon != last:
                 raise conflict(self.storage.uri, f"the lake is at head {last}, the changes are for head {upon}")
-            self._introduce()
+            self.introduce()
             fields: dict[str, Any] = base.model_dump() if base else {"tables": {}, "rows": {}, "head": 0}
             fields |= facts | {"format": FORMAT}
             if any(change.table == "bars" for change in changes) or (base and base.revision != fields["revision"]):
@@ -182,7 +186,13 @@ class Lake:
         """Add rows to one table, such as a scan to ``candidates``, as a new state."""
         return persistently(lambda: self.commit([TableChange(table, rows)]))
 
-    def _introduce(self) -> None:
+    def abandon(self) -> None:
+        """Remove the folder of a lake into which nothing came; what was fetched and is not in it yet stays."""
+        if self.storage.folder is not None and not self.storage.heads() and not _torn(self.folder):
+            with self.locked():
+                remove_empty(self.folder)
+
+    def introduce(self) -> None:
         """Note in the folder whose lake it is, and where its tables are if they are elsewhere."""
         about = {name: getattr(self.source, name) for name in ("identity", "kind", "name")}
         notes = (
@@ -219,6 +229,28 @@ class Lake:
     def _merged(self, change: TableChange, base: Head, rows: pl.DataFrame) -> pl.DataFrame:
         old = Snapshot(self.folder, base, self.storage).table(change.table)
         return rows if old is None else pl.concat([old.select(rows.columns), rows]).sort(ORDER[change.table])
+
+
+def _torn(folder: Path) -> bool:
+    path = folder / HEADS
+    return path.is_file() and path.stat().st_size > 0
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove all of a lake's folder that no state names, where it has none; the caller holds its lock.
+
+    The spool stays, and then the folder does: what was fetched is wanted by the next ingestion.
+    """
+    spool = folder / SPOOL
+    kept = spool.is_dir() and any(spool.iterdir())
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not (kept and path == spool):
+                shutil.rmtree(path)
+            elif path.is_file() and not (kept and path.name in (SOURCE, POINTER, LOCK)):
+                path.unlink()
+        if not kept:
+            folder.rmdir()
 
 
 def _forget_ratings(fields: dict[str, Any]) -> None:

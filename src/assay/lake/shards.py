@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, get_args
 
 import polars as pl
 
-from assay.base.domain import BENCHMARK, INTERVALS, Edition
+from assay.base.domain import BENCHMARK, DAY, INTERVALS, Edition
 from assay.base.errors import SourceError
 from assay.lake import delta
 from assay.lake.compare import compare
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import Folder
 from assay.market.bars import REASONS, check, look_alikes
-from assay.market.holes import cut_listings
+from assay.market.holes import LONGEST_HOLE, cut_listings
 from assay.market.schema import BARS, ORDER, QUARANTINE, ratings_table
+from assay.market.whole import read_symbols
 from assay.ratings import RATING_SCHEMA, rate
 from assay.runs.documents import Finding
 
@@ -50,6 +51,9 @@ SCHEMAS = {
     **{ratings_table(edition): RATING_SCHEMA for edition in get_args(Edition)},
     "quarantine": QUARANTINE,
 }
+
+_ONLY_WHOLE = ("QUARANTINE_STRAY", "END_REFUSED")
+"""Findings that a shard cannot make by itself."""
 
 Run = tuple[str | None, int, int]
 """Symbol, first row, rows."""
@@ -109,8 +113,9 @@ def plan(path: Path) -> list[tuple[int, int]] | None:
     Returns
     -------
     list or None
-        None where the file is small, or the rows of a symbol do not lie together, or two symbols are one name in
-        Unicode's normal form, or it is no Parquet file: then it is read whole, which also tells what is wrong with it.
+        None where the file is small, or the rows of a symbol do not lie together, or two symbols are one coin or one
+        name in Unicode's normal form, or it is no Parquet file: then it is read whole, which also tells what is wrong
+        with it.
     """
     try:
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False).select(pl.len()).collect().item()
@@ -120,7 +125,9 @@ def plan(path: Path) -> list[tuple[int, int]] | None:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return None
     names = {name for name, _, _ in runs}
-    if len(names) < len(runs) or look_alikes([name for name in names if name is not None]):
+    known = [name for name in names if name is not None]
+    read = read_symbols(known)
+    if len(names) < len(runs) or look_alikes(known) or len({read.get(name, name) for name in known}) < len(known):
         return None
     return _shards(runs)
 
@@ -208,6 +215,8 @@ def bring(shard: Shard) -> Sharded:
     checked = check(raw, where=shard.where, source=shard.kind, now=shard.now)
     del raw
     bars, interval = checked.bars, checked.interval
+    if any(f.code in _ONLY_WHOLE for f in checked.findings) or _far_apart(bars, interval):
+        raise SourceError("rows may lie far from all others", where=shard.where, hint="read the file whole")
     rejected = checked.rejected.with_columns(pl.col("row") + shard.begin)
     added, repaired = _differences(_base(shard, interval), bars, rejected)
     _check_benchmark(bars, interval, shard.where)
@@ -227,6 +236,12 @@ def bring(shard: Shard) -> Sharded:
     if rejected.height:
         write("quarantine", rejected, None)
     return Sharded(parts, interval, symbols, added, repaired, (*checked.findings, *cut), first_open, last_open)
+
+
+def _far_apart(bars: pl.DataFrame, interval: str) -> bool:
+    """Whether days of a shard lie so far apart that only a whole reading knows which of them are astray."""
+    gaps = bars["open_time"].unique().sort().diff()
+    return interval == "1d" and bool((gaps > (LONGEST_HOLE + 1) * DAY).any())
 
 
 def _check_benchmark(bars: pl.DataFrame, interval: str, where: str) -> None:

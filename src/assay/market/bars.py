@@ -17,6 +17,7 @@ import polars as pl
 from assay.base.domain import EARLIEST, INTERVALS, LATEST, UTC, symbol_fault
 from assay.base.errors import SourceError
 from assay.market.schema import BAR_VALUES, BARS, INSTANT, QUARANTINE
+from assay.market.whole import STRAY, check_end, check_names, check_volumes, strays
 from assay.runs.documents import Finding
 
 PRICES = ("open", "high", "low", "close")
@@ -36,6 +37,7 @@ REASONS = {
     "OFF_GRID": "the bar does not open on the grid of the interval",
     "FUTURE": "the bar opens in the future",
     "FORMING": "the bar had not closed when it was read",
+    STRAY: "the day lies more than ten days from all days on which more than a few coins have a bar",
     "DUPLICATE_UNFINISHED": "another row of this symbol and time has the same open, no less range, and no less volume",
     "DUPLICATE_CONFLICT": "several rows of one symbol and time differ",
 }
@@ -105,7 +107,8 @@ def check(
     """
     findings: list[Finding] = []
     _check_columns(raw, where, findings)
-    table = _typed(raw, where, findings, held).with_columns(_value_reason().alias("reason"))
+    read = {} if interval else _read_names(raw, where, findings)
+    table = _typed(raw, where, findings, held, read).with_columns(_value_reason().alias("reason"))
     good = table.filter(pl.col("reason").is_null())
     if good.is_empty() and interval is None:
         raise _nothing_left(table, where)
@@ -113,6 +116,8 @@ def check(
     findings += _disorder(ordered)
     inferred, (interval, phase) = interval is None, (interval, 0) if interval else _interval(ordered, where)
     ordered = ordered.with_columns(_time_reason(interval, phase, now).alias("reason"))
+    if inferred and interval == "1d":
+        ordered = _mark_strays(ordered)
     ordered, same = _duplicates(ordered)
     bars = ordered.filter(pl.col("reason").is_null())
     if bars.is_empty() and inferred:
@@ -121,7 +126,9 @@ def check(
         findings.append(Finding(code="DUPLICATE_SAME", what="identical rows were stored once", count=same))
     judged = (table.filter(pl.col("reason").is_not_null()), ordered.filter(pl.col("reason").is_not_null()))
     rejected = _quarantine(raw, judged, source)
-    findings += [*_traits(bars), *_rejections(rejected)]
+    if inferred:
+        findings += [*check_volumes(bars, where), *check_end(bars, rejected)]
+    findings += _rejections(rejected)
     return CheckedBars(_as_bars(bars, interval, source), rejected, interval, tuple(findings))
 
 
@@ -174,7 +181,25 @@ def look_alikes(names: Collection[str], held: Collection[str] = ()) -> set[str]:
     return {name for name in names if first[unicodedata.normalize("NFC", name)] != name}
 
 
-def _typed(raw: pl.DataFrame, where: str, findings: list[Finding], held: Collection[str]) -> pl.DataFrame:
+def _read_names(raw: pl.DataFrame, where: str, findings: list[Finding]) -> dict[str, str]:
+    """Read the names of a file's coins, in whichever notation they are."""
+    names = raw["symbol"].cast(pl.String).unique().drop_nulls().to_list()
+    read, found = check_names([name for name in names if name.strip()], where) if names else ({}, [])
+    findings += found
+    return read
+
+
+def _mark_strays(ordered: pl.DataFrame) -> pl.DataFrame:
+    odd = strays(ordered.filter(pl.col("reason").is_null()).select("code", "open_time", "row"))
+    if odd.is_empty():
+        return ordered
+    stray = pl.col("row").is_in(odd["row"].to_list())
+    return ordered.with_columns(pl.when(stray).then(pl.lit(STRAY)).otherwise("reason").alias("reason"))
+
+
+def _typed(
+    raw: pl.DataFrame, where: str, findings: list[Finding], held: Collection[str], read: dict[str, str]
+) -> pl.DataFrame:
     """Give every column the lake's type, with the row's number, the symbol's rank, and what the reasons look at."""
     if "quote_volume" not in raw.columns:
         findings.append(
@@ -185,7 +210,7 @@ def _typed(raw: pl.DataFrame, where: str, findings: list[Finding], held: Collect
     ]
     table = raw.select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
-        pl.col("symbol").cast(pl.String),
+        pl.col("symbol").cast(pl.String).replace(read),
         pl.col("timestamp").is_not_null().alias("stamped"),
         open_times(raw["timestamp"], where, findings),
         *values,
@@ -368,15 +393,6 @@ def _standard(text: str) -> str:
     if "NaN" not in text and "Infinity" not in text:
         return text
     return json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False)
-
-
-def _traits(bars: pl.DataFrame) -> list[Finding]:
-    names = bars["symbol"].unique().sort()
-    bare = names.filter(~names.str.contains(":", literal=True)).to_list()
-    if not bare:
-        return []
-    what = "symbols name no exchange, so that no scanner looks at them; write EXCHANGE:PAIR"
-    return [Finding(code="NO_EXCHANGE", what=what, count=len(bare), names=bare)]
 
 
 def _rejections(rejected: pl.DataFrame) -> list[Finding]:

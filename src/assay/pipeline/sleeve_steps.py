@@ -5,7 +5,7 @@ What is computed lives in the rooms; nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.documents import Event, load
 from assay.runs.run import Run
+from assay.screening.nobody import NO_UNIVERSE, nobody
 from assay.screening.provider import check_superset
 from assay.screening.superset import profile_pool
 from assay.settings.model import SCAN_DAYS
@@ -101,7 +102,10 @@ def discovery(given: GivenSleeve) -> Iterator[Said]:
         what = "turned records that were there already"
         yield event("POOL_MERGED", what, {"count": pool.merged})
     if not pool.candidates:
-        yield _stand_aside(given, NoCandidates, "the scan found nobody", decision.NO_CANDIDATES)
+        why = nobody(raw.scanners, known, given.snapshot)
+        if why.code == NO_UNIVERSE:
+            raise NoCandidates(why.what, where=profile.name, hint=why.hint, code=why.code, facts=why.facts)
+        yield _stand_aside(given, NoCandidates, why.what, why.code, why.hint, why.facts)
 
 
 def _own_scanners(superset: doc.Superset, given: GivenSleeve) -> list[doc.ScannerCount]:
@@ -110,13 +114,20 @@ def _own_scanners(superset: doc.Superset, given: GivenSleeve) -> list[doc.Scanne
     return [count for count in superset.scanners if count.scanner in given.profile.scanners]
 
 
-def _stand_aside(given: GivenSleeve, failure: type[RunFailed], what: str, code: str) -> Event:
+def _stand_aside(
+    given: GivenSleeve,
+    failure: type[RunFailed],
+    what: str,
+    code: str,
+    hint: str = "choose another date, or set stand_aside=true for an empty, valid sleeve",
+    facts: Mapping[str, Any] | None = None,
+) -> Event:
     """End the run for want of atoms, or go on as all cash where its profile says so."""
     if not given.profile.stand_aside:
-        hint = "choose another date, or set stand_aside=true for an empty, valid sleeve"
-        raise failure(what, where=given.profile.name, hint=hint, code=code)
+        raise failure(what, where=given.profile.name, hint=hint, code=code, facts=facts)
     told = f"{what}; the sleeve is all cash, as its profile says"
-    return event("STAND_ASIDE", told, {"reason": code})
+    plain = {name: value for name, value in (facts or {}).items() if isinstance(value, (str, int))}
+    return event("STAND_ASIDE", told, {"reason": code, **plain})
 
 
 def data_prep(given: GivenSleeve) -> Iterator[Said]:

@@ -131,7 +131,7 @@ def examine(folder: Path, now: dt.datetime) -> LakeCheckup:
         Bars are overdue by this clock.
     """
     lake = LakeCheckup(folder, now)
-    for check in (_heads, _tables, _leftovers, _edition, _coverage, _universe, _health, _quarantine, _scans):
+    for check in (_leftovers, _heads, _tables, _edition, _coverage, _universe, _health, _quarantine, _scans):
         try:
             lake.issues.extend(check(lake))
         except DataError:
@@ -149,6 +149,13 @@ def examine(folder: Path, now: dt.datetime) -> LakeCheckup:
 
 
 def _source_name(folder: Path) -> str:
+    """Return the source that fills a lake: who did the last time, else who made it, else what its folder is called."""
+    try:
+        heads = read_heads(folder)
+        if heads:
+            return heads[-1].source
+    except (OSError, IntegrityError, DiskError):
+        pass  # the checks tell it
     try:
         about = json.loads((folder / SOURCE).read_bytes())
         return str(about["name"])

@@ -1,0 +1,131 @@
+"""One message, one cause: what a run, an ingestion and their JSON say where nobody is found or a file is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from assay.base.domain import DAY
+from assay.base.errors import Exit
+from assay.cli import app
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "foundation"))
+from made_files import BASES, FIRST, made
+
+LONG = "binance_spot_rating_all_long"
+TABLE = made()
+LAST = FIRST + 399 * DAY
+
+
+def assay(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Run a command over a table written to a file."""
+
+    def go(table, *arguments):
+        path = tmp_path / "bars.parquet"
+        table.write_parquet(path)
+        done = assay(*arguments, "--source", f"parquet:{path}", "--home", tmp_path / "home", "--json")
+        return done, json.loads(done.stdout)
+
+    return go
+
+
+def run(call, table, *settings):
+    done, told = call(table, "run", LONG, *(part for setting in settings for part in ("--set", setting)))
+    return done, told["runs"][0]["error"]
+
+
+def test_the_made_market_runs(call):
+    done, error = run(call, TABLE)
+    assert (done.exit_code, error) == (Exit.OK, None)
+
+
+def test_plain_symbols_run_as_the_canons_do(call):
+    plain = TABLE.with_columns(pl.col("symbol").str.replace("BINANCE:(.*)USDT", "$1/USDT"))
+    assert run(call, plain)[0].exit_code == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "condition", "count"),
+    [
+        (("scanners.binance_spot_rating_all_long.min_value_traded=1e18",), "NO_CANDIDATES", "value_traded", 12),
+        (("scanners.binance_spot_rating_all_long.min_volatility=900",), "NO_CANDIDATES", "volatility", 12),
+        (("universe.min_bars=401",), "NO_CANDIDATES", "history", 12),
+        (("universe.exchange=KRAKEN",), "NO_UNIVERSE", "exchange", 12),
+        (('universe.quotes=["EUR"]',), "NO_UNIVERSE", "quote", 12),
+    ],
+)
+def test_the_condition_that_took_the_coins_is_named_in_words_and_numbers(call, settings, code, condition, count):
+    done, error = run(call, TABLE, *settings)
+    assert (done.exit_code, error["code"]) == (Exit.FAILED, code)
+    facts = error["facts"]
+    assert facts["as_of"] == facts["last_close"] == f"{LAST + DAY:%Y-%m-%d}T00:00:00Z"
+    assert (facts["universe"], facts["symbols"]) == (12, 12)
+    assert facts["dropped"] == {LONG: {condition: count}}
+    assert facts["as_of"] in error["what"]
+    assert "12 of 12 pairs have a bar that day" in error["what"]
+    assert f"{LONG}: 12 " in error["what"]
+
+
+def test_data_that_nobody_can_scan_are_no_empty_portfolio(call):
+    """``stand_aside`` is for days without candidates, not for a universe that is not in the file."""
+    assert run(call, TABLE, "universe.exchange=KRAKEN", "stand_aside=true")[1]["code"] == "NO_UNIVERSE"
+
+
+def test_one_coin_that_goes_on_alone_is_seen_in_the_message(call):
+    alone = TABLE.filter(pl.col("symbol") == "BINANCE:ADAUSDT").tail(5).with_columns(pl.col("timestamp") + 5 * DAY)
+    done, error = run(call, pl.concat([TABLE, alone]))
+    assert done.exit_code == Exit.FAILED
+    if error["code"] == "NO_CANDIDATES":
+        assert "1 of 12 pairs have a bar that day" in error["what"]
+
+
+def test_an_earlier_day_tells_where_the_data_end(call):
+    done, told = call(TABLE, "run", LONG, "--as-of", "2022-07-10")
+    error = told["runs"][0]["error"]
+    assert (done.exit_code, error["code"]) == (Exit.FAILED, "NO_CANDIDATES")
+    assert error["facts"]["as_of"] == "2022-07-11T00:00:00Z"
+    assert f"the lake's last bar closed at {LAST + DAY:%Y-%m-%d}" in error["what"]
+
+
+BASE = pl.col("symbol").str.replace("BINANCE:(.*)USDT", "$1")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"quote_volume": pl.lit(0.0)}, "QUOTE_VOLUME_ZERO"),
+        ({"volume": pl.lit(0.0)}, "VOLUME_ZERO"),
+        ({"symbol": "fruit " + BASE}, "SYMBOLS_UNREADABLE"),
+        ({"timestamp": pl.lit(0)}, "TIMESTAMP_UNIT"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(call, tmp_path, change, code):
+    for command in (("ingest",), ("run", LONG)):
+        done, told = call(TABLE.with_columns(**change), *command)
+        assert done.exit_code == Exit.SOURCE
+        assert told["error"]["code"] == code
+    assert not list((tmp_path / "home").glob("lake/*"))
+    assert not list((tmp_path / "home").glob("runs/*"))
+
+
+@pytest.mark.parametrize("days", [-800, 366, 27000])
+def test_one_stray_row_changes_nothing_of_a_run(call, days):
+    row = TABLE.filter(pl.col("symbol") == "BINANCE:XRPUSDT").tail(1).with_columns(pl.col("timestamp") + days * DAY)
+    spoilt = pl.concat([TABLE, row]).sort("symbol", "timestamp")
+    done, _ = call(spoilt, "ingest")
+    told = json.loads(done.stdout)
+    assert told["last_close"] == f"{LAST + DAY:%Y-%m-%d}T00:00:00Z"
+    assert [found["code"] for found in told["findings"]] == [f"QUARANTINE_{'FUTURE' if days == 27000 else 'STRAY'}"]
+    done, error = run(call, spoilt)
+    assert (done.exit_code, error) == (Exit.OK, None)
+    assert len(BASES) == told["symbols"]
