@@ -563,7 +563,6 @@ INCOMPLETE = [
     ("scanners",),
     ("source",),
     ("superset", "sha256"),
-    ("trials",),
     ("as_of",),
 ]
 

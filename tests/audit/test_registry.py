@@ -31,7 +31,7 @@ def test_a_home_without_runs_has_an_empty_registry(book: Path) -> None:
     assert registry.entries(book) == []
     assert registry.head(book) == ZERO
     assert registry.check(book) == 0
-    assert registry.trials(book)["n"] == 0
+    assert registry.until(book) == []
 
 
 def test_runs_are_entered_in_a_chain(book: Path) -> None:
@@ -105,7 +105,7 @@ def test_damage_is_named_and_nothing_is_built_on_it(book: Path) -> None:
     for number in range(4):
         registry.append(book, made(number))
     book.write_bytes(book.read_bytes().replace(b"run-1", b"run-9"))
-    for act in (registry.entries, registry.check, registry.head, registry.trials):
+    for act in (registry.entries, registry.check, registry.head, registry.until):
         with pytest.raises(LedgerError, match=r"registry\.jsonl line 2"):
             act(book)
     with pytest.raises(LedgerError, match=r"registry\.jsonl line 2"):
@@ -159,21 +159,29 @@ def test_processes_that_enter_runs_at_the_same_time_lose_none(book: Path) -> Non
     assert {run.run_id for run in registry.entries(book)} == {f"run-{number}" for number in range(45)}
 
 
-def test_trials_count_equal_manifests_once(book: Path) -> None:
-    """Ratios 1, 2 and 3, 4 and a repeat: mean 2.5, sample variance 5/3; hrp alone 1, 3: mean 2, variance 2."""
-    registry.append(book, made(1, manifest="a" * 64, hrp=1.0, barbell=2.0))
-    registry.append(book, made(2, manifest="b" * 64, hrp=3.0, barbell=4.0))
-    registry.append(book, made(3, manifest="a" * 64, hrp=1.0, barbell=2.0))
-    registry.append(book, made(4, hrp=None))
-    counted = registry.trials(book)
-    assert counted["n"] == 2
-    assert counted["sharpes"] == 4
+def test_ratios_are_counted_with_their_spread() -> None:
+    """Ratios 1, 2 and 3, 4: mean 2.5, sample variance 5/3; hrp alone 1, 3: mean 2, variance 2."""
+    counted = registry.count([{"hrp": 1.0, "barbell": 2.0}, {"hrp": 3.0, "barbell": 4.0}])
+    assert (counted["n"], counted["sharpes"]) == (2, 4)
     assert counted["sharpe_mean"] == pytest.approx(2.5)
     assert counted["sharpe_variance"] == pytest.approx(5 / 3)
     assert counted["risk_profiles"]["hrp"] == {"sharpes": 2, "sharpe_mean": 2.0, "sharpe_variance": 2.0}
     assert json.loads(json.dumps(counted)) == counted
+    assert registry.count([{"hrp": 1.5}])["sharpe_variance"] is None
 
 
-def test_one_trial_has_no_spread(book: Path) -> None:
-    registry.append(book, made(1, hrp=1.5))
-    assert registry.trials(book)["sharpe_variance"] is None
+def test_runs_that_begin_together_are_entered_once(book: Path) -> None:
+    both = [registry.Begun("a", "p", "1" * 64), registry.Begun("b", "p", "2" * 64)]
+    line = registry.begin(book, both)
+    registry.append(book, made(1))
+    assert registry.begin(book, both) == registry.begin(book, both[::-1]) == line
+    assert [entry.kind for entry in registry.until(book)] == ["begun", "begun", "run"]
+    assert [entry.body["run_id"] for entry in registry.until(book, line)] == ["a", "b"]
+    assert registry.check(book) == 3
+    assert [run.run_id for run in registry.entries(book)] == ["run-1"]
+    with book.open("ab") as stream:
+        stream.write(b'{"torn')
+    registry.begin(book, [registry.Begun("c", "p", "1" * 64)])
+    assert [entry.kind for entry in registry.until(book)] == ["begun", "begun", "run", "resume", "begun"]
+    with pytest.raises(LedgerError, match="no line"):
+        registry.until(book, "f" * 64)

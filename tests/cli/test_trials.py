@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from assay.backtest.overfitting import overfitting
 from assay.base.errors import Exit
 from assay.cli import app
+from assay.runs.ledger import chain_line
+from assay.runs.verify import REGISTRY_KINDS, parse_line
 
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 RISK_PROFILES = ["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
@@ -41,7 +43,7 @@ def home(tmp_path_factory):
     run(folder, "earlier", "--as-of", "2024-01-10")
     run(folder, "changed", "--set", "selection.top_n=1")
     run(folder, "short", profile=SHORT)
-    run(folder, "nobody", "--set", f"scanners.{LONG}.min_value_traded=1e18", code=Exit.FAILED)
+    run(folder, "nobody", "--set", f"scanners.{LONG}.min_value_traded=1e18", code=Exit.FAILED)  # it looked at nothing
     return folder
 
 
@@ -125,8 +127,29 @@ def test_a_ledger_that_the_registry_does_not_know(copy):
 
 
 def test_a_month_of_daily_runs_is_one_trial_and_settings_are_others(home):
-    before = {name: manifest_of(home, name)["trials"]["n"] for name in ("long", "again", "earlier", "changed", "short")}
-    assert before == {"long": 0, "again": 0, "earlier": 0, "changed": 1, "short": 2}
+    names = ("long", "again", "earlier", "changed", "short")
+    files = {name: json.loads((home / "runs" / name / "reports/trials.json").read_text()) for name in names}
+    assert {name: one["trials"] for name, one in files.items()} == {
+        "long": 1, "again": 1, "earlier": 1, "changed": 2, "short": 3,
+    }  # fmt: skip
+    assert [files[name]["records"] for name in names] == [[], [], [], ["earlier"], ["changed", "earlier"]]
+    first = json.loads((home / "runs/registry.jsonl").read_text().splitlines()[0])
+    assert {one["first_time"] for one in files.values()} == {first["time"]}
+
+
+def test_the_spread_is_of_the_days_that_a_record_shares_with_the_run(home):
+    told = json.loads((home / "runs/changed/reports/trials.json").read_text())
+    own = pl.read_parquet(home / "runs/changed/data/walk_forward/returns.parquet").select("date", "risk_profile")
+    theirs = pl.read_parquet(home / "runs/earlier/data/walk_forward/returns.parquet").join(
+        own, on=["date", "risk_profile"]
+    )
+    assert theirs["date"].n_unique() < own["date"].n_unique()
+    ratios = [
+        part["ret"].mean() / part["ret"].std() * np.sqrt(365)
+        for _, part in theirs.group_by("risk_profile", maintain_order=True)
+    ]
+    assert told["sharpes"] == 5
+    assert told["spread"] == pytest.approx(np.var(ratios, ddof=1))
 
 
 def test_an_interrupted_look_counts(copy):
@@ -138,16 +161,29 @@ def test_an_interrupted_look_counts(copy):
     for path in (registry, ledger):  # as if it had been cut off before its seal
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     assert told(copy)["registry"]["n"] == before + 1
+    shutil.rmtree(copy / "runs/look")
+    assert told(copy)["registry"]["n"] == before + 1
     run(copy, "next", "--set", "selection.top_n=3")
-    assert manifest_of(copy, "next")["trials"]["n"] == before + 1
-    (copy / "runs/look/data/walk_forward/statistics.json").unlink()
-    assert told(copy)["registry"]["n"] == before + 1  # the next one counts, the look that never was does not
+    assert json.loads((copy / "runs/next/reports/trials.json").read_text())["trials"] == before + 2
 
 
-def test_a_manifest_that_was_changed_counts_by_itself(copy):
-    path = copy / "runs/earlier/config/resolved_manifest.json"
-    path.write_text(json.dumps(manifest_of(copy, "earlier") | {"as_of": "2024-01-09T00:00:00Z"}))
+def test_runs_of_before_are_keyed_by_their_manifests_and_those_without_count_each(copy):
+    """As if all were of a version that wrote no line when a run began."""
+    path, lines = copy / "runs/registry.jsonl", []
+    for line in map(json.loads, path.read_text().splitlines()):
+        if line["kind"] == "run":
+            lines.append(chain_line(lines_of(lines), line["time"], "run", line["body"]))
+    path.write_bytes(b"".join(lines))
+    assert told(copy)["registry"]["n"] == 3
+    manifest = copy / "runs/earlier/config/resolved_manifest.json"
+    manifest.write_text(json.dumps(manifest_of(copy, "earlier") | {"as_of": "2024-01-09T00:00:00Z"}))
     assert told(copy)["registry"]["n"] == 4
+    shutil.rmtree(copy / "runs/again")
+    assert told(copy)["registry"]["n"] == 5
+
+
+def lines_of(written):
+    return [parse_line(line[:-1], REGISTRY_KINDS) for line in written]
 
 
 @pytest.mark.parametrize(

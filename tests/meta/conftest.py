@@ -51,7 +51,6 @@ class Assembly:
             source=self.foundation.source,
             lake=self.foundation.lake.folder.relative_to(self.home.path).as_posix(),
             as_of=as_of or self.foundation.as_of,
-            trials={"n": 0, "sharpe_variance": None},
         )
 
     def run(self, request: MetaRequest, steps: tuple[Step, ...] = STEPS) -> tuple[Path, RunResult]:

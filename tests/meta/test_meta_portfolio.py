@@ -168,7 +168,7 @@ def test_shares_of_risk_sum_to_one_and_drawdowns_are_told_with_and_without_short
 def test_a_replay_is_equal(assembly, portfolio):
     result = replay(assembly.home, portfolio)
     assert result.verdict == "EQUAL", result.artifacts
-    assert set(result.artifacts) == set(recorded_artifacts(portfolio))
+    assert set(result.artifacts) > set(recorded_artifacts(portfolio)) | {layout.REPORT, layout.TRIALS, layout.LEDGER}
     assert len(result.artifacts) > 10
     assert validate(Run(portfolio)).ok
 

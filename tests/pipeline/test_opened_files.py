@@ -45,7 +45,6 @@ def portfolio(sandbox, finished) -> Path:
         source="sample",
         lake=sandbox.foundation.lake.folder.relative_to(sandbox.home.path).as_posix(),
         as_of=sandbox.foundation.as_of,
-        trials={"n": 0, "sharpe_variance": None},
     )
     outcome = execute(request)
     assert outcome.state == "VALID", outcome.error

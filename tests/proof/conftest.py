@@ -49,7 +49,6 @@ def signed(tmp_path_factory) -> Signed:
             source="sample",
             lake=foundation.lake.folder.relative_to(home.path).as_posix(),
             as_of=foundation.as_of,
-            trials={"n": 0, "sharpe_variance": None},
         )
         outcome = execute(request)
         assert outcome.state == "VALID", outcome.error

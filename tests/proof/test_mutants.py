@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import polars as pl
 import pytest
 from mutants import COMPOSED, GATES, MUTANTS, NO_FAULTS
 from scripts.mutation import TESTS
+from survivors import SURVIVORS
 
 from assay.pipeline import sleeve_steps as steps
 from assay.runs import artifacts as layout
@@ -216,3 +221,42 @@ def test_the_mutation_score_is_of_files_and_tests_that_are_there():
     assert kernels - TESTS.keys() == {"ratings/__init__.py"}
     assert TESTS.keys() <= kernels
     assert all((ROOT / test).exists() for tests in TESTS.values() for test in tests)
+
+
+# ---- faults in the program that once survived ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_a_survivor_of_the_register_is_a_line_of_the_program_and_has_its_test(name):
+    fault = SURVIVORS[name]
+    assert (ROOT / "src/assay" / fault.path).read_text().count(fault.line) == 1
+    assert fault.line != fault.instead
+    node, _ = test_of(fault.test)
+    assert any(isinstance(part, ast.Assert) for part in ast.walk(node))
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the program and its tests, to be broken."""
+    folder = tmp_path_factory.mktemp("survivors")
+    for name in ("src", "tests", "scripts"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_the_test_of_a_survivor_kills_it(checkout, name):
+    fault = SURVIVORS[name]
+    path = checkout / "src/assay" / fault.path
+    honest = path.read_text()
+    path.write_text(honest.replace(fault.line, fault.instead))
+    command = [sys.executable, "-m", "pytest", f"tests/{fault.test}", "-q", "-x", "-p", "no:cacheprovider"]
+    try:
+        environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    finally:
+        path.write_text(honest)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "stopping after 1 failures" in done.stdout

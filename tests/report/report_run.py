@@ -484,7 +484,7 @@ def manifest() -> dict[str, Any]:
         "edition": "2021",
         "superset": {"path": "superset/2024-01-22/portfolio_candidates.json", "sha256": "5" * 64},
         "environment": {"python": "3.11.7", "platform": "Linux", "packages": {}},
-        "trials": {"n": 4, "sharpe_variance": 0.25},
+        "flow": ["r"],
     }
 
 

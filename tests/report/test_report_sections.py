@@ -441,8 +441,21 @@ def test_overfitting_and_decisions_of_the_walk_forward(parts):
     assert "Probability that choosing the best risk profile is overfitting: 37.5 %." in text
     assert "Decisions: 3; coins held 0 to 9, mean 5.0; loss makers mean 1.0; " in text
     assert "in cash for a reason: NO_CANDIDATES 1." in text
-    assert "Trials, pinned in the manifest: 4 earlier trials and this one; variance of the earlier" in text
-    assert "annual Sharpe ratios 0.25." in text
+
+
+def test_what_was_tried_and_since_when(run):
+    assert "Trials, counted from the registry of this home: unknown." in by_title(render(run))["Performance"].text
+    told = {
+        "trials": 4,
+        "headline": "hrp",
+        "spread": 0.25,
+        "first": "f" * 64,
+        "first_time": "2024-01-01T00:00:00.000000Z",
+    }
+    put(run, "reports/trials.json", told | {"as_run": {}})
+    text = by_title(render(run))["Performance"].text
+    assert "home: 4 sets of settings when this run began to look, its own among them; hrp is deflated by 4, the" in text
+    assert "annual Sharpe ratios on shared days 0.25; the registry began at 2024-01-01T00:00:00.000000Z with ff" in text
 
 
 def test_capital_preservation_keeps_every_number(parts):

@@ -8,7 +8,7 @@ that was tried, not hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.base import files
-from assay.base.errors import AssayError, IntegrityError
+from assay.base.errors import AssayError, IntegrityError, LedgerError
 from assay.runs import artifacts as layout
 from assay.runs.ledger import read_ledger
-from assay.runs.registry import Registration, count, entries
+from assay.runs.registry import Begun, Registration, count, entries, until
+from assay.runs.registry import begin as enter
 from assay.runs.request import MetaRequest, Request
 from assay.runs.run import Run
+from assay.runs.verify import Entry
 from assay.settings.resolve import dotted
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 CANON = ("default", "canon.toml")
 """Origins of values that nobody changed."""
+LEAST_SHARED = 30
+"""Days below which a Sharpe ratio says nothing of a spread."""
 DEEPEST = 8
 """Portfolios within portfolios that are told apart by their sleeves' settings."""
 
@@ -103,74 +107,174 @@ def read_trials(registry: Path, runs: Path) -> Trials:
     return Trials(trials, alternatives, excluded)
 
 
-def counted(registry: Path, runs: Path, besides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def counted(registry: Path, runs: Path) -> dict[str, Any]:
     """Count the sets of settings that were tried, whatever the date, the run or the state of the lake.
 
     A month of daily runs of one profile is one trial, of which the latest record stands. A run that was never sealed
-    counts once the statistics of its walk-forward could be read: who looked has tried.
+    counts once it has begun its walk-forward: who looked has tried.
 
     Parameters
     ----------
     registry : Path
         The registry of runs.
     runs : Path
-        Folder of run directories; a sealed run whose manifest is gone or changed counts by itself.
-    besides : mapping, optional
-        Manifest of what is about to be tried, whose set is not counted.
+        Folder of run directories; a run of format 1 whose manifest is gone or changed counts by itself.
 
     Returns
     -------
     dict
-        As :func:`assay.runs.registry.trials`.
+        ``n``, and as :func:`assay.runs.registry.count` the Sharpe ratios of the sets that have a record.
 
     Raises
     ------
     LedgerError
         If the registry is broken: a number taken from it would not be evidence.
     """
-    sealed = entries(registry)
-    records: list[tuple[str, Mapping[str, Any]]] = []
-    for one in sealed:
-        asked = _asked(runs / one.run_id)
-        known = asked is not None and asked[1] == one.manifest
-        records.append((_set(runs, asked[0]) if asked is not None and known else one.manifest, one.performance))
-    entered = {one.run_id for one in sealed}
-    for name in sorted(path.name for path in runs.glob("*") if path.is_dir() and path.name not in entered):
-        as_run = (Run(runs / name).get(layout.WALK_STATISTICS) or {}).get("as_run")
-        if isinstance(as_run, dict) and (asked := _asked(runs / name)) is not None:
-            looks = {
-                risk_profile: each.get("sharpe") for risk_profile, each in as_run.items() if isinstance(each, dict)
-            }
-            records.append((_set(runs, asked[0]), looks))
-    latest: dict[str, dict[str, float]] = {}
-    for settings, performance in records:
-        sharpes = {
-            name: ratio for name, ratio in performance.items() if isinstance(ratio, (int, float)) and isfinite(ratio)
-        }
-        if sharpes:
-            latest[settings] = sharpes
-    if besides is not None:
-        latest.pop(_set(runs, besides), None)
-    return count(list(latest.values()))
+    sets = _sets(until(registry), runs)
+    told = [_finite(record.performance) for record in sets.values() if record is not None]
+    return count([known for known in told if known]) | {"n": len(sets)}
+
+
+def begin(registry: Path, run: Run) -> str:
+    """Enter a run, and those that are made together with it, before it looks at its walk-forward.
+
+    Returns
+    -------
+    str
+        Hash of the line up to which trials count for all of them.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken.
+    """
+    asked = {name: _asked(run.beside(name).folder) for name in _together(run) if name != run.folder.name}
+    manifests = {name: found[0] for name, found in asked.items() if found is not None}
+    manifests[run.folder.name] = run.manifest.manifest()
+    return enter(
+        registry,
+        [
+            Begun(name, manifest["profile"]["name"], _set(run.runs, manifest))
+            for name, manifest in sorted(manifests.items())
+        ],
+    )
+
+
+def tally(registry: Path, run: Run) -> dict[str, Any]:
+    """Count what had been tried when a run and those beside it had begun.
+
+    Parameters
+    ----------
+    registry : Path
+        With the lines that :func:`begin` wrote.
+    run : Run
+        With its walk-forward.
+
+    Returns
+    -------
+    dict
+        ``registry``: hash of the line up to which it counts; ``first`` and ``first_time`` of its first line; ``n``
+        distinct sets of settings, the run's own once; ``records``: the latest run of every other set on the same source
+        and interval, where it is there; ``sharpes``, ``sharpe_mean``, ``sharpe_variance`` of these over the days that
+        they share with this run.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken, or never heard of this run.
+    """
+    together, lines = set(_together(run)), until(registry)
+    own = [place for place, line in enumerate(lines, 1) if line.kind == "begun" and line.body["run_id"] in together]
+    if not own:
+        what = "the registry does not know that this run began"
+        raise LedgerError(what, where=run.folder.name, hint="run: assay verify", code="TRIALS")
+    lines = lines[: own[-1]]
+    mine, sets = _set(run.runs, run.manifest.manifest()), _sets(lines, run.runs)
+    ratios = {
+        record.run_id: shared
+        for tried, record in sets.items()
+        if tried != mine and record is not None and (shared := _shared_sharpes(run, record))
+    }
+    spread = count(list(ratios.values()))
+    return {
+        "registry": lines[-1].hash,
+        "first": lines[0].hash,
+        "first_time": lines[0].time,
+        "n": len(sets.keys() | {mine}),
+        "records": sorted(ratios),
+        **{name: spread[name] for name in ("sharpes", "sharpe_mean", "sharpe_variance")},
+    }
+
+
+def _together(run: Run) -> tuple[str, ...]:
+    return run.manifest.flow or (run.folder.name,)
+
+
+def _sets(lines: Sequence[Entry], runs: Path) -> dict[str, Registration | None]:
+    """Map each set of settings that was tried to its latest record; None where no run of it was sealed."""
+    tried = {str(line.body["run_id"]): str(line.body["tried"]) for line in lines if line.kind == "begun"}
+    sets: dict[str, Registration | None] = dict.fromkeys(tried.values())
+    for line in lines:
+        if line.kind == "run":
+            record = Registration.entered(line)
+            sets[tried.get(record.run_id) or _keyed_anew(record, runs)] = record
+    return sets
+
+
+def _keyed_anew(record: Registration, runs: Path) -> str:
+    """Return the settings of a run that no line says began: by its manifest, where that is still the sealed one."""
+    asked = _asked(runs / record.run_id)
+    return _set(runs, asked[0]) if asked is not None and asked[1] == record.manifest else record.manifest
+
+
+def _shared_sharpes(run: Run, record: Registration) -> dict[str, float]:
+    """Return a record's annual Sharpe ratios over the days that it shares with a run; none of other bars."""
+    from assay.backtest.statistics import sharpe
+
+    other = run.beside(record.run_id)
+    try:
+        _refuse_another(record, other.folder)
+        manifest, mine = other[layout.MANIFEST], run[layout.MANIFEST]
+        theirs, own = other[layout.WALK_RETURNS], run[layout.WALK_RETURNS].select("date", "risk_profile")
+    except AssayError:
+        return {}
+    if any(_bars(manifest)[name] != told for name, told in _bars(mine).items()):
+        return {}
+    shared = theirs.join(own, on=["date", "risk_profile"]).sort("risk_profile", "date")
+    found = {
+        str(name): sharpe(part["ret"].to_numpy())
+        for (name,), part in shared.group_by("risk_profile", maintain_order=True)
+        if part.height >= LEAST_SHARED
+    }
+    return _finite(found)
+
+
+def _bars(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {"folder": manifest["lake"]["folder"], "interval": manifest["profile"].get("interval", "1d")}
+
+
+def _finite(ratios: Mapping[str, Any]) -> dict[str, float]:
+    return {name: ratio for name, ratio in ratios.items() if isinstance(ratio, (int, float)) and isfinite(ratio)}
 
 
 def _asked(run: Path) -> tuple[dict[str, Any], str] | None:
-    """Return a run's manifest, and the hash by which the registry knows it; None where it is no request's."""
+    """Return what a run was asked for, and the hash by which the registry knows it; None where that cannot be read."""
     manifest = Run(run).get(layout.MANIFEST) or {}
     try:
         request = (MetaRequest if manifest.get("kind") == "meta" else Request).recorded(Path(), Path(), manifest)
     except IntegrityError:
         return None
-    return manifest, request.key
+    return request.manifest(), request.key  # with today's values for settings that it did not know
 
 
 def _set(runs: Path, manifest: Mapping[str, Any], depth: int = 0) -> str:
-    """Return the hash of the settings that can change a decision or a cost, and of the family of the source."""
+    """Return the hash of what can change a decision or a cost: settings, edition, and the family of the source."""
     profile, superset = manifest["profile"], manifest.get("superset")
     tried: dict[str, Any] = {
         "profile": {name: profile[name] for name in profile if name != "limits"},
         "scanners": manifest.get("scanners"),
-        "source": manifest["lake"].get("folder"),
+        "edition": manifest.get("edition"),
+        "source": str(manifest["lake"].get("folder")).rpartition("-")[0],
         "provider": superset.get("provider") if isinstance(superset, Mapping) else None,
     }
     if manifest.get("kind") == "meta":
@@ -208,6 +312,20 @@ def _trial(manifest: str, group: list[Registration], runs: Path) -> Trial:
 
 def _described(trial: Trial, registration: Registration, run: Path) -> Trial:
     """Add what the run directory says, once it is known to be the one that was sealed."""
+    _refuse_another(registration, run)
+    manifest = files.read_json(run / layout.MANIFEST)
+    values, origins = dotted(manifest["profile"]), manifest["provenance"]
+    return replace(
+        trial,
+        as_of=manifest["as_of"],
+        source=manifest["source"],
+        changed={name: values[name] for name in sorted(values) if origins.get(name, CANON[0]) not in CANON},
+        settings=files.content_hash_json({"profile": manifest["profile"], "scanners": manifest.get("scanners")}),
+    )
+
+
+def _refuse_another(registration: Registration, run: Path) -> None:
+    """Refuse a directory whose ledger, manifest or returns are not those that were sealed."""
     if not run.is_dir():
         raise IntegrityError("its run directory is gone", where=str(run))
     ledger = read_ledger(run / layout.LEDGER)
@@ -223,15 +341,6 @@ def _described(trial: Trial, registration: Registration, run: Path) -> Trial:
         path = run / name
         if not path.is_file() or files.sha256_file(path) != recorded.get(name):
             raise IntegrityError(f"{name} is not what its ledger records", where=str(path))
-    manifest = files.read_json(run / layout.MANIFEST)
-    values, origins = dotted(manifest["profile"]), manifest["provenance"]
-    return replace(
-        trial,
-        as_of=manifest["as_of"],
-        source=manifest["source"],
-        changed={name: values[name] for name in sorted(values) if origins.get(name, CANON[0]) not in CANON},
-        settings=files.content_hash_json({"profile": manifest["profile"], "scanners": manifest.get("scanners")}),
-    )
 
 
 def _alternatives(trial: Trial, runs: Path) -> list[Alternative]:

@@ -211,7 +211,7 @@ def _verdict(counted: dict[str, Any], result: Tried) -> list[str]:
     from assay.report.markdown import count, percent, ratio
 
     n, spread = count(int(counted["n"]), "trial"), ratio(counted["sharpe_variance"], 4)
-    told = [f"{n}: manifests with a Sharpe ratio, equal ones once; variance of the ratios {spread}"]
+    told = [f"{n}: sets of settings that were looked at, equal ones once; variance of the ratios {spread}"]
     compared = count(len(result.sharpes), "alternative")
     if result.probability is None:
         return [*told, f"{compared} that could be compared: no probability of backtest overfitting"]

@@ -133,35 +133,35 @@ def requests(
     now = dt.datetime.now(UTC)
     resolved = [catalog.profile(name) for name in names]
     scanners = catalog.scanners()
-    made = []
-    for profile in resolved:
-        request = Request(
-            home=home.path,
-            run=claim(home.runs, profile.name, run_id, now, again=again),
-            profile=profile,
-            scanners=scanners,
-            provenance=catalog.provenance(profile.name),
-            source=foundation.source,
-            lake=foundation.lake.folder.relative_to(home.path).as_posix(),
-            head=foundation.snapshot.head,
-            tables=foundation.snapshot.versions,
-            edition=foundation.snapshot.edition,
-            superset=foundation.path.relative_to(home.path).as_posix(),
-            superset_sha256=sha256_file(foundation.path),
-            provider=foundation.superset.provider,
-            as_of=foundation.as_of,
-            trials={},
-            resume=again,
+    claimed = [claim(home.runs, profile.name, run_id, now, again=again) for profile in resolved]
+    return [
+        recorded(
+            Request(
+                home=home.path,
+                run=folder,
+                profile=profile,
+                scanners=scanners,
+                provenance=catalog.provenance(profile.name),
+                source=foundation.source,
+                lake=foundation.lake.folder.relative_to(home.path).as_posix(),
+                head=foundation.snapshot.head,
+                tables=foundation.snapshot.versions,
+                edition=foundation.snapshot.edition,
+                superset=foundation.path.relative_to(home.path).as_posix(),
+                superset_sha256=sha256_file(foundation.path),
+                provider=foundation.superset.provider,
+                as_of=foundation.as_of,
+                flow=tuple(one.name for one in claimed),
+                resume=again,
+            ),
+            now,
         )
-        made.append(recorded(home, request, now))
-    return made
+        for folder, profile in zip(claimed, resolved, strict=True)
+    ]
 
 
-def recorded(home: Home, request: J, now: dt.datetime) -> J:
-    """Write a request into its claimed directory, with what was tried before it, and say that it waits."""
-    from assay.backtest.trials import counted
-
-    request = replace(request, trials=counted(home.registry, home.runs, request.manifest()))
+def recorded(request: J, now: dt.datetime) -> J:
+    """Write a request into its claimed directory, and say that it waits."""
     write_json(request.run / MANIFEST, request.manifest())
     Status.begin(request.run.name, request.profile.name, now).write(request.run)
     return request

@@ -170,10 +170,9 @@ def make(
         source=ground.source,
         lake=ground.lake,
         as_of=ground.as_of,
-        trials={},
         resume=again,
     )
-    return execute_watched(recorded(home, request, now))
+    return execute_watched(recorded(request, now))
 
 
 def _find(

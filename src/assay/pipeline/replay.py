@@ -43,8 +43,8 @@ JUDGING = 2
 """Steps at the end of a run that judge and describe what is there."""
 SAID = frozenset({"contract", "gate", "event", "fallback"})
 """Lines of a ledger that say what a step found."""
-KEEPING = frozenset({"TEMPORARY_REMOVED"})
-"""Events of keeping house, which no step says."""
+OF_NO_STEP = frozenset({"TEMPORARY_REMOVED", layout.TRIED})
+"""Events that the runner enters."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _said(run: Run, steps: Sequence[Step]) -> list[Any]:
     """Return what a ledger says that steps found, in their last attempts."""
     numbers = {step.number for step in steps}
     found = [entry for entry in run.current if entry.kind in SAID and entry.body.get("step") in numbers]
-    return [[entry.kind, entry.body] for entry in found if entry.body.get("code") not in KEEPING]
+    return [[entry.kind, entry.body] for entry in found if entry.body.get("code") not in OF_NO_STEP]
 
 
 def _done_again(run: Run, request: Job, step: Step) -> list[str]:

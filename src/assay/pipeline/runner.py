@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from assay.backtest import trials
 from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
@@ -156,10 +157,26 @@ def _steps(
             again = step.number >= redo_from if redo_from is not None else False
             again = again or (redone and layout.LEDGER in step.reads)
             if again or not _is_current(request.run, step, done.get(step.number)):
+                if steps[-1].seals:
+                    _count_trials(given, ledger, step)
                 Attempt(step, given, ledger).perform()
                 redone = True
         if steps[-1].seals:
             _seal(request, ledger, signer)
+
+
+def _count_trials(given: Given[Any], ledger: Ledger, step: Step) -> None:
+    """Enter a run before it looks at its walk-forward, and say before the report what had been tried by then.
+
+    Both are of the whole home, and so of no step: a step knows what its ledger says.
+    """
+    book, looks = Home(given.request.home).registry, layout.WALK_RETURNS.step(given.run.kind)
+    if step.number == looks:
+        trials.begin(book, given.run)
+    given.open_anew()
+    if step.seals and looks is not None and layout.TRIED not in given.run.events:
+        trials.begin(book, given.run)
+        ledger.event(looks, layout.TRIED, "sets of settings that were tried", trials.tally(book, given.run))
 
 
 def _ledger(request: Job) -> Ledger:

@@ -44,7 +44,7 @@ from assay.runs.run import Run
 from assay.screening.nobody import NO_UNIVERSE, nobody
 from assay.screening.provider import check_superset
 from assay.screening.superset import profile_pool
-from assay.settings.model import SCAN_DAYS
+from assay.settings.model import RISK_PROFILES, SCAN_DAYS, RiskProfile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -405,16 +405,28 @@ def validated(name: str, given: Given[Any], result: doc.AtomicValidation) -> Ite
     yield Gate(name, result.ok, sum(check.checked for check in result.checks), codes, refusal)
 
 
-def deflated_by_trials(given: Given[Any], names: Sequence[str]) -> dict[str, Any]:
-    """Deflated Sharpe ratios: they depend on the registry of runs, and so are no artifact of the steps before."""
-    earlier = given.run.manifest.trials
-    n = int(earlier["n"]) + 1
+def deflated_by_trials(given: Given[Any], names: Sequence[RiskProfile]) -> dict[str, Any]:
+    """Deflated Sharpe ratios: they depend on the registry of runs, and so are no artifact of the steps before.
+
+    The headline was chosen before its figures were seen, so that only the sets of settings count; of another risk
+    profile each set was tried in all five.
+    """
+    found = [entry.body["values"] for entry in given.run.current if entry.body.get("code") == layout.TRIED]
+    if not found:
+        raise IntegrityError("nobody has counted what was tried", where=layout.LEDGER, hint="run it again")
+    told, headline = found[-1], given.profile.headline
     frame = given.run[layout.WALK_RETURNS].sort("date")
-    days = frame["date"].n_unique()
-    variance = trial_variance(days, n - 1, earlier["sharpe_variance"]) if days > 1 else None
-    series = {name: frame.filter(frame["risk_profile"] == name)["ret"].to_numpy() for name in names}
-    known = {name: returns for name, returns in series.items() if len(returns) > 1}
-    return as_json({"trials": n, "sharpe_variance": variance, "as_run": deflated(known, n, variance)})
+    days, spread = frame["date"].n_unique(), told["sharpe_variance"]
+    variance = trial_variance(days, len(told["records"]), spread) if days > 1 else None
+    made = {}
+    for name in names:
+        returns = frame.filter(frame["risk_profile"] == name)["ret"].to_numpy()
+        n = int(told["n"]) * (1 if name == headline else len(RISK_PROFILES))
+        if len(returns) > 1:
+            made[name] = deflated({name: returns}, n, variance)[name] | {"trials": n}
+    counted = {"trials": told["n"], "headline": headline, "spread": spread, "sharpe_variance": variance}
+    told = {name: value for name, value in told.items() if name != "n"}
+    return as_json(told | counted | {"as_run": made})
 
 
 def performance(run: Run) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from assay.backtest.trials import CANON
+from assay.backtest.trials import CANON, tally
 from assay.base import files
 from assay.base.domain import parse_as_of
 from assay.base.environment import environment
@@ -151,6 +151,7 @@ CHECKS = {
     "lake": "the lake that was pinned",
     "sleeves": "audits of a portfolio's sleeves",
     "artifacts": "every artifact against every other",
+    "trials": "what had been tried, counted again from the registry",
     "walk_forward": "returns, NAV, trades and statistics against each other",
     "weights": "a proof of every weight",
     "steps": "every step done again, the report too",
@@ -266,6 +267,19 @@ class Looks:
                 hint = f"see all of it with: assay validate {self.folder.name}"
                 raise GateError(check.what, where=self.folder.name, hint=hint, code=check.code)
         return sum(check.checked for check in result.checks)
+
+    def trials(self) -> int:
+        """Count again what had been tried."""
+        run = self.run
+        told = [entry.body for entry in run.current if entry.body.get("code") == layout.TRIED]
+        if len(told) != 1:
+            raise _refusal("AUDIT_TRIALS", f"the ledger counts trials {len(told)} times", layout.LEDGER)
+        said, found = told[0]["values"], tally(self.home.registry, run)
+        for name in {**said, **found}:
+            if said.get(name) != found.get(name):
+                what = f"{name}: the run says {said.get(name)}, the registry and its runs {found.get(name)}"
+                raise _refusal("AUDIT_TRIALS", what, layout.LEDGER, "bring back runs that are gone, or run it again")
+        return len(found)
 
     def walk_forward(self) -> int:
         """Add the walk-forward up again."""

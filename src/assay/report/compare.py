@@ -19,7 +19,7 @@ from assay.report.view import RunView, in_order, shared_returns
 from assay.runs import artifacts as layout
 from assay.settings.resolve import dotted
 
-INPUTS = ("source", "as_of", "lake", "superset", "environment", "trials.n")
+INPUTS = ("source", "as_of", "lake", "superset", "environment")
 """What a manifest says about a run's inputs apart from its settings."""
 
 METRICS = (
@@ -182,7 +182,7 @@ def turnover(a: Weights, b: Weights) -> float:
 
 
 def _inputs(view: RunView) -> dict[str, Any]:
-    return dotted({name: view.setting(name) for name in INPUTS})
+    return dotted({name: view.setting(name) for name in INPUTS}) | {"trials.n": view.trials.get("trials")}
 
 
 def _settings(view: RunView) -> dict[str, Any]:

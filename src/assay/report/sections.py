@@ -377,12 +377,16 @@ def dates(frame: pl.DataFrame | None) -> Safe:
 
 
 def trials(view: RunView) -> str:
-    """Say how many trials the deflated Sharpe ratios allow for."""
-    n = finite(view.setting("trials.n"))
+    """Say how many trials the deflated Sharpe ratios allow for, and of what they were counted."""
+    told = view.trials
+    n = finite(told.get("trials"))
     if n is None:
         return "unknown"
-    spread = ratio(finite(view.setting("trials.sharpe_variance")))
-    return f"{count(int(n), 'earlier trial')} and this one; variance of the earlier annual Sharpe ratios {spread}"
+    spread = ratio(finite(told.get("spread")))
+    sets = f"{count(int(n), 'set')} of settings when this run began to look, its own among them"
+    others = f"{plain(told.get('headline'))} is deflated by {integer(n)}, the others by {integer(5 * n)}"
+    first = f"the registry began at {plain(told.get('first_time'))} with {plain(told.get('first'))}"
+    return f"{sets}; {others}; variance of the others' annual Sharpe ratios on shared days {spread}; {first}"
 
 
 def overfitting(view: RunView) -> float | None:

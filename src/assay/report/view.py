@@ -227,7 +227,8 @@ class RunView:
         self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS)
         self.trades = run.get(layout.WALK_TRADES)
         statistics = run.get(layout.WALK_STATISTICS) or {}
-        self.statistics = _deflated(_metrics(statistics.get("as_run")), run.get(layout.TRIALS) or {})
+        self.trials: Mapping[str, Any] = run.get(layout.TRIALS) or {}
+        self.statistics = _deflated(_metrics(statistics.get("as_run")), self.trials)
         self.unguarded_statistics = _metrics(statistics.get("unguarded"))
         self.by_year = _split(run.get(layout.WALK_BY_YEAR))
         self.survivorship = _split((run.get(layout.WALK_SURVIVORSHIP) or {}).get("profiles"))

@@ -175,7 +175,7 @@ PRESERVATION: Artifact[doc.CapitalPreservation] = Artifact(
 VALIDATION: Artifact[doc.AtomicValidation] = Artifact(
     "reports/validation/", "validation of all artifacts against each other", sleeve=14, portfolio=10)
 TRIALS: Artifact[Plain] = Artifact(
-    "reports/trials.json", "deflated Sharpe ratios, given what else was tried before this run", sleeve=15, portfolio=11)
+    "reports/trials.json", "deflated Sharpe ratios, given what else was tried in this home", sleeve=15, portfolio=11)
 REPORT: Artifact[str] = Artifact(
     "reports/audit_report.md", "the audit report, in the order in which an auditor reads", sleeve=15, portfolio=11)
 PAGE: Artifact[str] = Artifact(
@@ -189,6 +189,8 @@ STATUS: Artifact[Plain] = Artifact(
 LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sleeve=1, portfolio=1, required=False)
 # fmt: on
 
+TRIED = "TRIALS"
+"""Event of what had been tried when a run began its walk-forward; it is of the whole home, and so of no artifact."""
 TABLE: tuple[Artifact[Any], ...] = tuple(row for row in tuple(globals().values()) if isinstance(row, Artifact))
 """Every row, in the order of the steps."""
 TABLE_KEYS: dict[str, tuple[str, ...]] = {row: row.keys for row in TABLE if row.keys}

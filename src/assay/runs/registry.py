@@ -1,11 +1,13 @@
 """The registry of runs: one chained line for each sealed run, shared by all processes of a home.
 
 A line repeats what the run's seal says, so that an edit of either shows in the other. It is also where the number of
-trials comes from: who looks at many portfolios finds a good one by chance.
+trials comes from: who looks at many portfolios finds a good one by chance. So a run has a line, too, before its
+walk-forward shows anything: a look that is interrupted was a look.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +15,7 @@ from typing import Any, Self
 from assay.base import files
 from assay.base.errors import IntegrityError, LedgerError
 from assay.runs.ledger import Clock, broken, chain_line, format_time, read_ledger, utc_now
-from assay.runs.verify import REGISTRY_KINDS, Chain, Entry, Problem, newer, parse_line, read_chain, registration
+from assay.runs.verify import FORMAT, REGISTRY_KINDS, Chain, Entry, Problem, newer, parse_line, read_chain, registration
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,61 @@ class Registration:
         return {key: value for key, value in told.items() if key != "time" and (key, value) != ("format", 1)}
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that is about to look at its walk-forward.
+
+    Attributes
+    ----------
+    run_id, profile : str
+    tried : str
+        Hash of the settings that can change a decision or a cost.
+    """
+
+    run_id: str
+    profile: str
+    tried: str
+
+
+def begin(path: Path, runs: Sequence[Begun], *, clock: Clock = utc_now) -> str:
+    """Enter runs that begin together, and return the hash of the last one's line; what stands there stays as it is.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken; the message names the line.
+    DiskError
+        If a line did not reach the disk; the registry is then what it was before.
+    """
+    wanted = {one.run_id for one in runs}
+    with files.locked(path.with_name(path.name + ".lock")):
+        lines = _whole(path, clock)
+        there = {entry.body["run_id"] for entry in lines if entry.kind == "begun"}
+        for one in runs:
+            if one.run_id not in there:
+                body = asdict(one) | {"format": FORMAT}
+                lines = _write(path, lines, chain_line(lines, format_time(clock()), "begun", body))
+    return [entry.hash for entry in lines if entry.kind == "begun" and entry.body["run_id"] in wanted][-1]
+
+
+def until(path: Path, head: str | None = None) -> list[Entry]:
+    """Return the lines up to one that a run has pinned, all where None.
+
+    Raises
+    ------
+    LedgerError
+        If the registry is broken, or has no such line.
+    """
+    lines = _load(path)[0].entries
+    if head is None:
+        return lines
+    known = [place for place, entry in enumerate(lines, start=1) if entry.hash == head]
+    if not known:
+        what = f"the registry has no line {head} any more"
+        raise LedgerError(what, where=str(path), hint="run: assay verify", code="REGISTRY_CUT")
+    return lines[: known[0]]
+
+
 def append(path: Path, run: Registration, *, clock: Clock = utc_now) -> str:
     """Enter a sealed run and return the registry's head; to enter the same run again changes nothing.
 
@@ -95,17 +152,23 @@ def append(path: Path, run: Registration, *, clock: Clock = utc_now) -> str:
         If the line did not reach the disk; the registry is then what it was before.
     """
     with files.locked(path.with_name(path.name + ".lock")):
-        chain, size = _load(path)
+        chain = _load(path)[0]
         known = [entry for entry in chain.entries if entry.kind == "run" and entry.body.get("run_id") == run.run_id]
         if known:
             _refuse_another(path, known[0], run)
             return chain.head
-        lines = chain.entries
-        if chain.torn:
-            files.truncate(path, size)
-            body = {"reason": "torn line", "cut": {"bytes": len(chain.torn), "sha256": files.sha256(chain.torn)}}
-            lines = _write(path, lines, chain_line(lines, format_time(clock()), "resume", body))
+        lines = _whole(path, clock)
         return _write(path, lines, chain_line(lines, run.time, "run", run.body))[-1].hash
+
+
+def _whole(path: Path, clock: Clock) -> list[Entry]:
+    """Return the lines, once a torn last one is cut."""
+    chain, size = _load(path)
+    if not chain.torn:
+        return chain.entries
+    files.truncate(path, size)
+    body = {"reason": "torn line", "cut": {"bytes": len(chain.torn), "sha256": files.sha256(chain.torn)}}
+    return _write(path, chain.entries, chain_line(chain.entries, format_time(clock()), "resume", body))
 
 
 def complete(path: Path, ledger: Path) -> str:
@@ -189,40 +252,16 @@ def check(path: Path) -> int:
     return len(chain.entries)
 
 
-def trials(path: Path, besides: str | None = None) -> dict[str, Any]:
-    """Count what has been tried; equal manifests count once.
-
-    Parameters
-    ----------
-    path : Path
-        The registry.
-    besides : str, optional
-        Hash of a manifest that is about to be tried and is not counted: trying the same again is no new trial.
+def count(tried: list[dict[str, float]]) -> dict[str, Any]:
+    """Count trials, each with the Sharpe ratio of each risk profile, and tell their spread.
 
     Returns
     -------
     dict
-        ``n``: distinct manifests with a Sharpe ratio. ``sharpes``: ratios, one for each manifest and risk profile.
-        ``sharpe_mean`` and ``sharpe_variance`` over all of them (sample variance of annual ratios; None for fewer than
-        two), and ``risk_profiles``: the same three for each one.
-
-    Raises
-    ------
-    LedgerError
-        If the registry is broken: a number taken from it would not be evidence.
+        ``n`` trials. ``sharpes``: how many ratios, one for each trial and risk profile. ``sharpe_mean`` and
+        ``sharpe_variance`` over all of them (sample variance of annual ratios; None for fewer than two), and
+        ``risk_profiles``: the same three for each one.
     """
-    first: dict[str, dict[str, float]] = {}
-    for run in entries(path):
-        if run.manifest == besides:
-            continue
-        known = {name: sharpe for name, sharpe in run.performance.items() if sharpe is not None}
-        if known:
-            first.setdefault(run.manifest, known)
-    return count(list(first.values()))
-
-
-def count(tried: list[dict[str, float]]) -> dict[str, Any]:
-    """Count trials, each with the Sharpe ratio of each risk profile, and tell their spread as :func:`trials` does."""
     names = sorted({name for known in tried for name in known})
     pooled = [sharpe for known in tried for sharpe in known.values()]
     by_name = {name: [known[name] for known in tried if name in known] for name in names}

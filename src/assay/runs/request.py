@@ -18,11 +18,15 @@ from assay.runs.documents import Pin, validated
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
 from assay.runs.verify import FORMAT, newer
-from assay.settings.model import MetaProfile, Profile, Scanner
+from assay.settings.model import HEADLINE, MetaProfile, Profile, Scanner
 from assay.settings.weakened import weakened
 
 # A manifest nests some of what is flat here: it is read by these paths, everything else by name.
 _READ = ConfigDict(validate_by_name=True, validate_by_alias=True, extra="ignore")
+
+
+ADDED = {"headline": HEADLINE}
+"""Settings that format 1 did not have, with their defaults."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_READ)
@@ -43,8 +47,8 @@ class Job:
         Lake folder relative to the home folder; all sleeves of a portfolio must have read it.
     as_of : datetime
         Instant of the decision.
-    trials : dict
-        Earlier trials and their Sharpe ratios, from the registry when the flow started.
+    flow : tuple of str
+        Runs that are made together, this one among them.
     resume : bool
         Go on with a run that ended early.
     """
@@ -56,18 +60,23 @@ class Job:
     source: str
     lake: Annotated[str, Field(validation_alias=AliasPath("lake", "folder"))]
     as_of: dt.datetime
-    trials: dict[str, Any]
+    flow: tuple[str, ...] = ()
     resume: bool = False
 
     @property
     def key(self) -> str:
-        """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
+        """Hash of what is tried: settings, data and date, without the run's name or those beside it."""
         raise NotImplementedError
 
     @property
     def weakened(self) -> tuple[str, ...]:
         """Rules of the canon that settings make weaker, each with both values."""
         return weakened(self.profile)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return settings as format 1 hashed them: what it did not have is told where it is not the default."""
+        told = self.profile.model_dump(mode="json")
+        return {name: value for name, value in told.items() if ADDED.get(name, "") != value}
 
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""
@@ -80,7 +89,7 @@ class Job:
             "source": self.source,
             "lake": {"folder": self.lake},
             "as_of": format_instant(self.as_of),
-            "trials": self.trials,
+            "flow": list(self.flow or (self.run.name,)),
         }
 
     @classmethod
@@ -143,9 +152,9 @@ class Request(Job):
 
     @property
     def key(self) -> str:
-        """Hash of what is tried: settings, data and date, without the run's name or what was tried before."""
+        """Hash of what is tried: settings, data and date, without the run's name or those beside it."""
         manifest = self.manifest()
-        tried = {name: manifest[name] for name in ("profile", "scanners", "lake", "as_of")}
+        tried = {name: manifest[name] for name in ("scanners", "lake", "as_of")} | {"profile": self._settings()}
         # A manifest of the first version names no edition, and its line in the registry has the hash without one.
         edition = {} if self.edition == MIXED_EDITION else {"edition": self.edition}
         return files.content_hash_json(tried | edition | {"provider": self.provider})
@@ -193,8 +202,9 @@ class MetaRequest(Job):
     def key(self) -> str:
         """Hash of what is tried: settings, date, and what the sleeves tried; no run's name."""
         tried = [[one.sleeve, one.manifest] for one in self.pins]
-        profile = self.profile.model_dump(mode="json")
-        return files.content_hash_json({"profile": profile, "sleeves": tried, "as_of": format_instant(self.as_of)})
+        return files.content_hash_json(
+            {"profile": self._settings(), "sleeves": tried, "as_of": format_instant(self.as_of)}
+        )
 
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""

@@ -15,7 +15,7 @@ there is only one way to write it::
 step has an ``intent`` and an ``outcome`` with the SHA-256 of what it read and wrote; a ``resume`` follows whatever was
 cut off; the last line is the ``seal``: SHA-256 and size of every file but the ledger and ``run_status.json``. The hash
 of that line is the *head*. The registry, ``registry.jsonl`` beside the runs, is chained likewise and has one line for
-each sealed run: its head, and what else its seal says of it.
+each sealed run: its head, and what else its seal says of it; and one for each run that began its walk-forward.
 
 What shows: any edit that leaves one of run, registry, signature, or a head noted elsewhere (``--head``) intact. Whoever
 rewrites all of them at once, where nothing is signed and no head was noted, is not found by this or any other program.
@@ -54,7 +54,7 @@ LARGEST_JSON = 64 * 2**20
 FORMAT = 2
 """Of runs that this version writes, as genesis, manifest and line of the registry tell it; what does not is of 1."""
 LEDGER_KINDS = frozenset({"genesis", "intent", "outcome", "contract", "gate", "fallback", "resume", "event", "seal"})
-REGISTRY_KINDS = frozenset({"run", "resume"})
+REGISTRY_KINDS = frozenset({"run", "begun", "resume"})
 SUMMARY_FIELDS = ("profile", "manifest", "verdict", "performance")
 SEAL_FIELDS = {"files", *SUMMARY_FIELDS, "signature"}
 

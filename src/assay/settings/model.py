@@ -43,6 +43,7 @@ SCAN_DAYS = 500
 
 RiskProfile = Literal["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
 RISK_PROFILES: tuple[RiskProfile, ...] = ("min_variance", "hrp", "max_sharpe", "equal_weight", "barbell")
+HEADLINE: RiskProfile = "hrp"
 DirectionName = Literal["LONG", "SHORT"]
 LogicName = Literal["rating_all", "rating_ma", "rating_other"]
 
@@ -207,6 +208,8 @@ class Profile(Settings):
     costs: Costs = Costs()
     caps: Caps = Caps()
     risk: RiskSettings = RiskSettings()
+    headline: Annotated[RiskProfile, CHOICE] = HEADLINE
+    """The risk profile that one would hold, chosen before its figures were seen."""
     guard: Guard = Guard()
     walk_forward: WalkForward = WalkForward()
     limits: Limits = Limits()
@@ -310,6 +313,8 @@ class MetaProfile(Settings):
     require_all: Annotated[bool, LESS] = True
     """A sleeve that is refused ends the run; otherwise the others go on without it, if enough are left."""
     risk_profiles: Annotated[tuple[RiskProfile, ...], CHOICE] = RISK_PROFILES
+    headline: Annotated[RiskProfile, CHOICE] = HEADLINE
+    """The risk profile that one would hold, chosen before its figures were seen."""
     risk: RiskSettings = RiskSettings()
     costs: Costs = Costs()
     """What moving capital between sleeves costs in the walk-forward; the sleeves' own trading is in their returns."""
