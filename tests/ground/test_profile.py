@@ -53,7 +53,7 @@ def test_settings_of_the_house_know_where_they_came_from(tmp_path):
     assert house["scan.provider"] == ("ratings", "default")
     assert house["ratings.edition"] == ("2026", "canon.toml")
     assert load(settings=["ratings.edition=2021"]).house()["ratings.edition"] == ("2021", "--set ratings.edition=2021")
-    assert {key.partition(".")[0] for key in house} == {"ratings", "scan", "schedule", "executor"}
+    assert {key.partition(".")[0] for key in house} == {"ratings", "scan", "source", "schedule", "executor"}
 
 
 @pytest.mark.parametrize("said", ["2020", "mixed", "1"])

@@ -63,7 +63,7 @@ ENDS = {
     "maintenance for ever": (Fault("maintenance", INFO, times=None), "SOURCE_UNREACHABLE"),
     "5xx for ever": (Fault("5xx", times=None), "SOURCE_UNREACHABLE"),
     "klines fail for ever": (Fault("5xx", KLINES, times=None), "SOURCE_UNREACHABLE"),
-    "429 for ever": (Fault("429", INFO, times=None, retry_after=0.01), "SOURCE_UNREACHABLE"),
+    "429 for ever": (Fault("429", INFO, times=None, retry_after=0.01), "SOURCE_LIMITED"),
     "resets for ever": (Fault("reset", times=None), "SOURCE_UNREACHABLE"),
     "a login page": (Fault("nonjson", times=None), "SOURCE_UNREACHABLE"),
     "half of exchangeInfo": (Fault("shrunk", INFO), "INSTRUMENTS_SHRUNK"),

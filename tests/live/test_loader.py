@@ -3,8 +3,10 @@
 import asyncio
 import datetime as dt
 import json
+import sys
 import zipfile
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +15,7 @@ from exchange_api import INFO, KLINES
 from exchange_world import UTC, Pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_world import COINS, LocalExchange, World, codes, small, source, stored, sync
+from live_world import COINS, LocalExchange, World, archive, codes, small, source, stored, sync
 
 from assay.base.errors import SourceError, UsageError
 from assay.lake.lake import Lake
@@ -371,12 +373,15 @@ def test_settings_have_ranges():
         Access(share=1.5)
 
 
-def test_an_ingestion_without_the_extra_says_what_to_install(monkeypatch, tmp_path):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "ccxt.async_support", None)
-    with LocalExchange(small()) as exchange, pytest.raises(UsageError, match=r"assay-portfolio\[live\]"):
-        sync(tmp_path, exchange)
+@pytest.mark.parametrize(
+    ("feed", "package"), [(source, "httpx"), (archive, "httpx"), (partial(source, name="kraken"), "ccxt.async_support")]
+)
+def test_an_ingestion_without_the_extra_says_what_to_install(monkeypatch, tmp_path, feed, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with LocalExchange(small()) as exchange:
+        with pytest.raises(UsageError, match=r"assay-portfolio\[live\]") as caught:
+            sync(tmp_path, exchange, feed(exchange))
+        assert (caught.value.code, exchange.log) == ("EXTRA_MISSING", [])
 
 
 def test_due_bars_that_do_not_come_are_a_failure(tmp_path):

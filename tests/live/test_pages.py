@@ -140,13 +140,13 @@ def test_an_empty_page_in_the_middle_of_a_listings_life_is_no_end(tmp_path, exch
 
 def test_pages_are_those_that_the_exchange_says(tmp_path, exchange, monkeypatch):
     """OKX gives 300 at most and refuses to be asked for more."""
-    made = clients._Client.__init__
+    made = clients.Unified.__init__
 
     def init(self, *arguments):
         made(self, *arguments)
         self.client.features["spot"]["fetchOHLCV"]["limit"] = 300
 
-    monkeypatch.setattr(clients._Client, "__init__", init)
+    monkeypatch.setattr(clients.Unified, "__init__", init)
     serve(exchange, lambda own, since, limit, _until: exact(own, since, limit), 300)
     held, _ = load(tmp_path, exchange)
     assert held.equals(truth(exchange))

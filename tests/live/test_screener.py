@@ -32,8 +32,12 @@ def server():
 
 def screener(server, slept=None, **changes):
     quick = {"address": server.url, "timeout": 5.0, "per_second": 1000.0, "attempts": 3, "backoff": 0.5}
-    naps = [] if slept is None else slept
-    return ScreenerClient(ScreenerSettings(**quick | changes), clock=lambda: NOW, sleep=naps.append)
+
+    async def nap(seconds):
+        if slept is not None:
+            slept.append(seconds)
+
+    return ScreenerClient(ScreenerSettings(**quick | changes), clock=lambda: NOW, sleep=nap)
 
 
 def scanners(*names):
@@ -100,7 +104,7 @@ def test_nobody_found_is_an_answer(server):
     ("kind", "code", "tries"),
     [
         ("429", "SCREENER_LIMITED", 3),
-        ("418", "SCREENER_REFUSED", 1),
+        ("418", "SCREENER_REFUSED", 3),
         ("5xx", "SCREENER_FAILING", 3),
         ("timeout", "SCREENER_UNREACHABLE", 3),
         ("drip", "SCREENER_UNREACHABLE", 3),
@@ -198,9 +202,7 @@ def test_a_clock_of_another_day_is_refused(server):
 
 def test_a_bar_that_closes_meanwhile_is_no_answer(server):
     ticks = iter([dt.datetime(2024, 3, 10, 23, 59, 59, tzinfo=UTC), NOW, NOW])
-    asked = ScreenerClient(
-        ScreenerSettings(address=server.url, per_second=1000.0), clock=lambda: next(ticks), sleep=lambda _: None
-    )
+    asked = ScreenerClient(ScreenerSettings(address=server.url, per_second=1000.0), clock=lambda: next(ticks))
     with pytest.raises(SourceError) as caught:
         asked.ask(ALL_LONG)
     assert caught.value.code == "SCREENER_MIDNIGHT"

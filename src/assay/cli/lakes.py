@@ -90,7 +90,7 @@ def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> i
     from assay.runs.documents import as_plain
     from assay.sources import open_source
 
-    lake = Lake(home.path, open_source(source), home.lake_at)
+    lake = Lake(home.path, open_source(source, mirror=catalog.source().mirror), home.lake_at)
     done = refresh(lake)
     foundation = lay_foundation(home, catalog, source)
     superset = foundation.superset

@@ -90,7 +90,7 @@ def refresh(lake: Lake) -> Refreshed:
         what = f"{source.name} tells nothing of instruments"
         raise UsageError(what, where="--facts", hint="give --source binance or ccxt:NAME")
     with lake.locked():
-        now, book = source.facts()
+        now, book, told = source.facts()
         snapshot = lake.latest()
         held = snapshot.instruments()
         with_bars = set(snapshot.bars(columns=("symbol",))["symbol"].unique())
@@ -98,4 +98,4 @@ def refresh(lake: Lake) -> Refreshed:
         table, findings = facts.merge(held, book, with_bars, since, lake.folder)
         changed = held is None or not table.equals(held)
         head = lake.commit([TableChange("instruments", table, replace=True)]).head if changed else snapshot.head
-    return Refreshed(head, changed, len(book.rules), tuple(findings))
+    return Refreshed(head, changed, len(book.rules), (*told, *findings))

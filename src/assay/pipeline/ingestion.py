@@ -121,7 +121,7 @@ def bring_up(
     UsageError
         If a scan is wanted of a source that is not live.
     """
-    opened = open_source(source, catalog.universe())
+    opened = open_source(source, catalog.universe(), catalog.source().mirror)
     if scan and not is_live(opened):
         raise UsageError(
             f"the screener answers as of now, and {opened.name} is no live source",

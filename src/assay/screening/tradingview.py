@@ -1,23 +1,22 @@
 """TradingView's crypto screener: every declared scanner asked at the same moment, every answer checked.
 
 The library ``tradingview-screener`` builds the queries; its own transport hands back parsed JSON and nothing else, so
-that neither retries, nor content types, nor the hash of an answer could be had from it. The transport is httpx.
+that neither retries, nor content types, nor the hash of an answer could be had from it. They are sent by the client of
+all live sources, and what goes wrong is judged by its table of troubles.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from assay.base import files
 from assay.base.domain import UTC, Direction, format_instant, rating_column
-from assay.base.errors import SourceError, UsageError
+from assay.base.errors import SourceError
 from assay.runs.documents import Scalar
 from assay.screening.recorded_scans import COLUMNS, TEXTS, Row, ScanBatch, ScanResponse, closed, question
 from assay.settings.model import Scanner
@@ -25,7 +24,8 @@ from assay.settings.model import Screener as ScreenerSettings
 from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
-    import httpx
+    from assay.sources.http import Http
+    from assay.sources.troubles import Met
 
 PATH = "/crypto/scan"
 _MOST = 64 << 20
@@ -62,21 +62,31 @@ def _changed(what: str) -> ScreenerFault:
     return ScreenerFault("SCREENER_COLUMNS", what, CHANGED)
 
 
-def _check_status(status: int, headers: Mapping[str, str], data: bytes, now: dt.datetime) -> None:
-    if status == 200:
-        return
-    from assay.sources.http import retry_after, trouble_of  # with asyncio, which a run that asks nobody does not need
+_CODES = {
+    "RATE_LIMITED": "SCREENER_LIMITED",
+    "SERVER_ERROR": "SCREENER_FAILING",
+    "MALFORMED": "SCREENER_CONTENT",
+    **dict.fromkeys(("TIMEOUT", "CONNECTION", "DNS", "TLS", "ADDRESS"), "SCREENER_UNREACHABLE"),
+}
+"""What the troubles of a request are called here; any other one is a refusal."""
 
-    said = f"HTTP {status}: {_excerpt(data)}"
-    after, trouble = retry_after(headers, now) or 0.0, trouble_of(status)
-    if trouble == "RATE_LIMITED":
-        raise ScreenerFault("SCREENER_LIMITED", f"too many requests: {said}", LATER, passing=True, after=after)
-    if trouble == "SERVER_ERROR":
-        raise ScreenerFault("SCREENER_FAILING", f"the screener fails: {said}", LATER, passing=True, after=after)
-    if status == 400:
-        raise _changed(f"the screener does not know what was asked: {said}")
-    hint = "look at scan.screener.address, and whether this machine is let in"
-    raise ScreenerFault("SCREENER_REFUSED", f"the screener refuses: {said}", hint)
+
+def _fault(met: Met) -> ScreenerFault:
+    """Return what a trouble of the table is for a scan."""
+    from assay.sources.troubles import PASSING
+
+    code = _CODES.get(met.kind, "SCREENER_REFUSED")
+    if code == "SCREENER_UNREACHABLE" and type(met.__cause__).__name__ in ("RemoteProtocolError", "ReadError"):
+        code = "SCREENER_TRUNCATED"
+    if met.status == 400 and code == "SCREENER_REFUSED":
+        return _changed(f"the screener does not know what was asked: {met}")
+    hint = OFFLINE if code == "SCREENER_UNREACHABLE" else LATER
+    if code == "SCREENER_REFUSED":
+        hint = "look at scan.screener.address, and whether this machine is let in"
+    passing = met.kind in PASSING
+    return ScreenerFault(
+        code, f"{met.trouble.what.partition(';')[0]}: {met}", hint, passing=passing, after=met.after or 0.0
+    )
 
 
 def _check_clock(headers: Mapping[str, str], now: dt.datetime) -> None:
@@ -153,7 +163,9 @@ def request_body(scanner: Scanner, page: int, offset: int = 0) -> dict[str, Any]
         from tradingview_screener.column import Column as col  # noqa: N813 - the library's own short name for it
         from tradingview_screener.query import Query
     except ImportError as error:
-        raise _extra(error) from None
+        from assay.sources.http import extra
+
+        raise extra(error) from None
 
     rating = closed(rating_column(scanner.logic))
     long = Direction[scanner.direction] is Direction.LONG
@@ -184,12 +196,12 @@ class ScreenerClient:
         self,
         settings: ScreenerSettings,
         clock: Callable[[], dt.datetime] = utc_now,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self.settings = settings
         self._clock = clock
-        self._sleep = sleep
-        self._pace = _Pace(settings.per_second, sleep)
+        self._nap = sleep
+        self._next = 0.0
 
     def ask(self, scanners: Mapping[str, Scanner]) -> ScanBatch:
         """Ask for every scanner at the same time.
@@ -201,19 +213,10 @@ class ScreenerClient:
         UsageError
             If the packages for live data are not installed.
         """
-        try:
-            import httpx
-        except ImportError as error:
-            raise _extra(error) from None
+        from assay.sources.http import Http, all_at_once  # with asyncio, which a run that asks nobody does not need
 
-        began = self._clock()
-        timeout = httpx.Timeout(self.settings.timeout)
-        with (
-            httpx.Client(base_url=self.settings.address, timeout=timeout, follow_redirects=False) as client,
-            ThreadPoolExecutor(max_workers=max(len(scanners), 1)) as pool,
-        ):
-            waiting = [pool.submit(self._answer, client, name, scanners[name]) for name in sorted(scanners)]
-            answers = tuple(future.result() for future in waiting)
+        began, client = self._clock(), Http(self.settings, max(len(scanners), 1))
+        answers = all_at_once([self._answer(client, name, scanners[name]) for name in sorted(scanners)], client)
         if last_close(self._clock()) != last_close(began):
             raise SourceError(
                 "a daily bar closed while the scanners were asked",
@@ -221,18 +224,18 @@ class ScreenerClient:
                 hint="scan again: the answers are of two different days",
                 code="SCREENER_MIDNIGHT",
             )
-        return ScanBatch(last_close(began), began.astimezone(UTC), answers)
+        return ScanBatch(last_close(began), began.astimezone(UTC), tuple(answers))
 
-    def _answer(self, client: httpx.Client, name: str, scanner: Scanner) -> ScanResponse:
+    async def _answer(self, client: Http, name: str, scanner: Scanner) -> ScanResponse:
         """Page through one scanner's records; the whole is asked for again where it does not hold together."""
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                return self._pages(client, name, scanner)
+                return await self._pages(client, name, scanner)
             except ScreenerFault as fault:
-                self._again(fault, attempt)
+                await self._again(fault, attempt)
         raise AssertionError("the last attempt returns or raises")
 
-    def _again(self, fault: ScreenerFault, attempt: int) -> None:
+    async def _again(self, fault: ScreenerFault, attempt: int) -> None:
         """Wait before the next attempt, or say what was wrong with the last one."""
         wait = max(self.settings.backoff * 2.0 ** (attempt - 1), fault.after)
         if not fault.passing or attempt >= self.settings.attempts or fault.after > self.settings.patience:
@@ -241,15 +244,15 @@ class ScreenerClient:
             raise SourceError(
                 fault.what, where=where, hint=fault.hint, code=fault.code, retry_after=fault.after
             ) from fault
-        self._sleep(wait)
+        await self._sleep(wait)
 
-    def _pages(self, client: httpx.Client, name: str, scanner: Scanner) -> ScanResponse:
+    async def _pages(self, client: Http, name: str, scanner: Scanner) -> ScanResponse:
         page = self.settings.page
         parts: list[bytes] = []
         rows: dict[str, dict[str, Scalar]] = {}
         total: int | None = None
         while total is None or len(rows) < total:
-            body = self._post(client, request_body(scanner, page, len(rows)))
+            body = await self._post(client, request_body(scanner, page, len(rows)))
             counted, found = _read_page(body)
             if total is not None and counted != total:
                 raise _inconsistent(f"totalCount was {total} on the first page and {counted} on another")
@@ -266,67 +269,27 @@ class ScreenerClient:
         request = files.canonical_json(request_body(scanner, page)).decode()
         return ScanResponse(name, question(scanner), request, files.sha256(b"".join(parts)), total, tuple(rows.items()))
 
-    def _post(self, client: httpx.Client, body: Mapping[str, Any]) -> bytes:
-        import httpx
+    async def _post(self, client: Http, body: Mapping[str, Any]) -> bytes:
+        from assay.sources.troubles import Met
 
-        self._pace.wait()
-        deadline = time.monotonic() + self.settings.timeout
+        await self._turn()
         try:
-            with client.stream("POST", PATH, json=dict(body), headers={"accept": "application/json"}) as response:
-                data = _read(response, deadline)
-        except httpx.TimeoutException as error:
-            what = f"no whole answer within {self.settings.timeout:g} s"
-            raise ScreenerFault("SCREENER_UNREACHABLE", what, OFFLINE, passing=True) from error
-        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-            what = f"the answer broke off: {error or type(error).__name__}"
-            raise ScreenerFault("SCREENER_TRUNCATED", what, LATER, passing=True) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            what = f"the screener cannot be reached: {error or type(error).__name__}"
-            raise ScreenerFault("SCREENER_UNREACHABLE", what, OFFLINE, passing=True) from error
-        now = self._clock()
-        _check_status(response.status_code, response.headers, data, now)
-        _check_clock(response.headers, now)
-        _check_content(response.headers, data)
-        return data
+            answer = await client.send("POST", self.settings.address + PATH, body=dict(body), most=_MOST)
+        except Met as met:
+            raise _fault(met) from met
+        _check_clock(answer.headers, self._clock())
+        _check_content(answer.headers, answer.data)
+        return answer.data
 
-
-class _Pace:
-    """Lets requests begin at most so many times a second, whichever thread they come from."""
-
-    def __init__(self, per_second: float, sleep: Callable[[float], None]) -> None:
-        self._gap = 1.0 / per_second
-        self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def wait(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._gap
+    async def _turn(self) -> None:
+        """Let requests begin at most so many times a second, whichever scanner they are of."""
+        now = time.monotonic()
+        turn = max(now, self._next)
+        self._next = turn + 1.0 / self.settings.per_second
         if turn > now:
-            self._sleep(turn - now)
+            await self._sleep(turn - now)
 
+    async def _sleep(self, seconds: float) -> None:
+        import asyncio
 
-def _extra(error: ImportError) -> UsageError:
-    return UsageError(
-        f"live data need packages that are not installed: {error.name}",
-        hint="run: pip install -r requirements-live.txt, or pip install 'assay-portfolio[live]'",
-        code="EXTRA_MISSING",
-    )
-
-
-def _read(response: httpx.Response, deadline: float) -> bytes:
-    """Read a body; a slow drip ends at the deadline, whatever single reads take."""
-    import httpx
-
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_bytes():
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("the body drips", request=response.request)
-        if size > _MOST:
-            raise ScreenerFault("SCREENER_CONTENT", f"the answer is longer than {_MOST:,} bytes", LATER)
-    return b"".join(parts)
+        await (self._nap or asyncio.sleep)(seconds)

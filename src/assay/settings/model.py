@@ -269,6 +269,13 @@ class ScanSettings(Settings):
     screener: Screener = Screener()
 
 
+class SourceSettings(Settings):
+    """How a live source is asked for bars."""
+
+    mirror: bool = False
+    """Where the exchange refuses this country, ask Binance's public mirror of its market data instead."""
+
+
 class Schedule(Settings):
     """When ``assay ingest --every`` works; all in seconds."""
 

@@ -23,6 +23,7 @@ from assay.settings.model import (
     Scanner,
     ScanSettings,
     Schedule,
+    SourceSettings,
     Universe,
 )
 
@@ -30,8 +31,8 @@ Tree = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_PREFIX = "ASSAY_SET__"
-SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "ratings", "scan", "schedule", "executor")
-HOUSE = ("ratings", "scan", "schedule", "executor")
+SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "ratings", "scan", "source", "schedule", "executor")
+HOUSE = ("ratings", "scan", "source", "schedule", "executor")
 """Sections without names below them: they hold for the whole house."""
 USER_FILE = "assay.toml"
 
@@ -113,6 +114,10 @@ class Catalog:
         """Return who answers the scanners, and how the screener is asked."""
         return _build(ScanSettings, self._house("scan"), "scan")
 
+    def source(self) -> SourceSettings:
+        """Return how a live source is asked."""
+        return _build(SourceSettings, self._house("source"), "source")
+
     def schedule(self) -> Schedule:
         """Return when the scheduler works."""
         return _build(Schedule, self._house("schedule"), "schedule")
@@ -123,7 +128,9 @@ class Catalog:
 
     def house(self) -> dict[str, tuple[Any, str]]:
         """Map every dotted setting of the house to its value and the place that it came from."""
-        models = dict(zip(HOUSE, (self.ratings(), self.scan(), self.schedule(), self.execution()), strict=True))
+        models = dict(
+            zip(HOUSE, (self.ratings(), self.scan(), self.source(), self.schedule(), self.execution()), strict=True)
+        )
         values = dotted({section: model.model_dump(mode="json") for section, model in models.items()})
         origins = dict.fromkeys(values, "default")
         for layer in (*self.files, *self.overrides):
@@ -238,7 +245,7 @@ def _override(tree: Tree, section: str, name: str) -> Tree:
     """Return what a setting changes.
 
     ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, ``ratings.*``,
-    ``scan.*`` and ``schedule.*`` the house, the rest the profile.
+    ``scan.*``, ``source.*`` and ``schedule.*`` the house, the rest the profile.
     """
     if section == "scanners":
         own = tree.get("scanners", {})

@@ -19,7 +19,7 @@ from assay.sources.files import ParquetSource, SampleSource
 KINDS = ("sample", "parquet:PATH", "binance", "archive", "ccxt:NAME")
 
 
-def open_source(text: str, universe: Universe | None = None) -> Source:
+def open_source(text: str, universe: Universe | None = None, mirror: bool = False) -> Source:
     """Read a source as users write it; nothing is opened yet.
 
     Live sources take their addresses from the environment, see :mod:`assay.sources.settings`.
@@ -30,6 +30,8 @@ def open_source(text: str, universe: Universe | None = None) -> Source:
         One of :data:`KINDS`.
     universe : Universe, optional
         Which pairs a live source is asked for; those of the scanners' defaults where None.
+    mirror : bool
+        The setting ``source.mirror``: where Binance refuses this country its public mirror is asked.
 
     Raises
     ------
@@ -56,7 +58,8 @@ def open_source(text: str, universe: Universe | None = None) -> Source:
     from assay.sources.settings import Access
 
     name = rest or "binance"
-    access, wanted = Access.read(name, os.environ), universe or Universe()
+    access = Access.read(name, os.environ).model_copy(update={"mirror": mirror})
+    wanted = universe or Universe()
     return (
         ArchiveSource(access, universe=wanted) if text == "archive" else ExchangeSource(name, access, universe=wanted)
     )

@@ -11,7 +11,6 @@ exchange's klines, before they are written down as holes. What is nowhere is rem
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import datetime as dt
 import hashlib
@@ -24,43 +23,40 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 from xml.etree import ElementTree
 
 import polars as pl
 
 from assay.base import files
 from assay.base.domain import DAY, UTC
-from assay.base.errors import SourceError, UsageError
+from assay.base.errors import SourceError
 from assay.market.bars import CheckedBars
 from assay.market.universe import excluded
 from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
-from assay.sources.clients import DAY_MS, PAGE, Gone, connect
+from assay.sources.clients import DAY_MS, PAGE, connect
 from assay.sources.download_cache import DownloadCache
-from assay.sources.http import Asker, Exhausted, Limiter, Malformed, Trouble, run, trouble, work_through
-from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
+from assay.sources.http import LATER, Asker, Exhausted, Http, Limiter, Streak, ended, run, work_through
+from assay.sources.loading import finding, frame, gap_findings, judge, kept_so_far, news, retries
 from assay.sources.rules import EXCHANGE
 from assay.sources.settings import Access
-
-if TYPE_CHECKING:
-    import httpx
+from assay.sources.troubles import Met
 
 T = TypeVar("T")
 R = TypeVar("R")
 MONTHLY, DAILY = "data/spot/monthly/klines/", "data/spot/daily/klines/"
 REST = "data/spot/rest/klines/"
 """Before what the exchange itself was asked for, among what is kept."""
-_MOST = 32 << 20
-"""Bytes of an answer beyond which something else is being sent."""
 _MOST_PACKED = 16 << 20
 _MOST_UNPACKED = 64 << 20
 """Bytes of a table; a month of daily bars has 5 kB, a month of minutes 10 MB."""
 _COLUMNS = 12
 _LEAST_MICROS = 10**14
 """Stamps from here on are microseconds: as milliseconds they would lie after the year 5000."""
-_IN_A_ROW = 3
+CANNOT = "the archive cannot be reached"
+UNLISTED = "the archive cannot be listed"
 
 
 @dataclass(frozen=True)
@@ -148,23 +144,30 @@ class _ArchiveReading:
     def __init__(self, source: ArchiveSource, held: Held) -> None:
         self.source, self.access, self.held, self.now = source, source.access, held, source.clock()
         self.cache = DownloadCache(held.cache("archive"), held.version)
-        self.asker = Asker(self.access.archive_url, self.access, Limiter({}))
+        refused = (
+            "check the addresses (ASSAY_BINANCE_ARCHIVE_URL, ASSAY_BINANCE_LISTING_URL); the archive has no mirror"
+        )
+        self.asker = Asker(self.access.archive_url, self.access, Limiter({}), refused)
         self.faults: dict[str, list[str]] = {}
         self.there: dict[str, list[File]] = {}
         self.tried: dict[str, File] = {}
         self.unlisted: list[str] = []
         self.unasked: dict[str, list[dt.date]] = {}
-        self._in_a_row = 0
+        self.mirrored = 0
+        self._streak = Streak(self.access.archive_url, CANNOT)
 
     async def run(self) -> SourceRead:
         resumed = {_pair(key) for key in self.cache.held}
-        async with _client(self.access) as self.http:
+        self.http = Http(self.access, self.access.concurrency)
+        try:
             await self._list()
             have = _union(_days(self.held.keys), self._nowhere())
             await self._take(self.there, have)
             first = self._judge().bars
             days = {symbol: [file for file in found if file.is_day] for symbol, found in self.there.items()}
             await self._take(days, _union(have, _days(first)))
+        finally:
+            await self.http.close()
         await self._ask_exchange(_union(have, _days(self._judge().bars)))
         checked = self._judge()
         if self.tried and checked.bars.is_empty():
@@ -173,6 +176,7 @@ class _ArchiveReading:
         found = [
             *finding("RESUMED", resumed),
             *retries(self.asker.retries),
+            *finding("MIRRORED", count=self.mirrored),
             *(item for code, names in sorted(self.faults.items()) for item in finding(code, names)),
             *finding("SYMBOL_FAILED", self.unlisted),
             *finding("HOLES_UNASKED", self.unasked.keys(), sum(map(len, self.unasked.values()))),
@@ -207,18 +211,19 @@ class _ArchiveReading:
         self.held.tell("list", 0, 0)
         try:
             names = set(await self._folders(MONTHLY)) | set(await self._folders(DAILY))
-        except _Missing as error:
-            raise self._error(f"the archive cannot be listed: there is no {error}", "SOURCE_UNREACHABLE") from error
+        except Exhausted as error:
+            raise ended(self.access.listing_url, UNLISTED, error) from error
         quotes, today = self.source.universe.quotes, self.now.date()
 
         async def look(name: str) -> None:
             try:
                 self.there[f"{EXCHANGE}:{name}"] = await self._files(MONTHLY, name) + await self._files(DAILY, name)
-            except (_Missing, SourceError) as error:
+            except (Exhausted, SourceError) as error:
                 self.unlisted.append(f"{EXCHANGE}:{name}")
-                self._once_more(error)
+                if not _absent(error):
+                    self._streak.add(error)
             else:
-                self._in_a_row = 0
+                self._streak.broken()
 
         await self._all(sorted(name for name in names if _eligible(name, quotes, today)), look, stage="list")
         self.there = dict(sorted(self.there.items()))
@@ -245,10 +250,7 @@ class _ArchiveReading:
         marker: str | None = ""
         while marker is not None:
             asked = {"delimiter": "/", "prefix": prefix, **({"marker": marker} if marker else {})}
-            try:
-                page = await self._ask(self.access.listing_url + "/", asked, _xml)
-            except Exhausted as error:
-                raise self._error(f"the archive cannot be listed: {error}", "SOURCE_UNREACHABLE") from error
+            page = await self._ask(self.access.listing_url + "/", asked, _xml)
             more = page.findtext("{*}IsTruncated") == "true"
             marker = page.findtext("{*}NextMarker") if more else None
             found.append(page)
@@ -281,8 +283,10 @@ class _ArchiveReading:
                 wanted = {begin + (day - asked[0]).days * DAY_MS for day in asked}
                 try:
                     rows = await exchange.bars(pair, begin, max(wanted) + DAY_MS - 1)
-                except Gone:
-                    break
+                except Exhausted as error:
+                    if error.trouble.kind == "GONE":
+                        break
+                    raise
                 came = [row for row in rows if row[0] in wanted]
                 self.cache.keep(f"{REST}{pair.exchange_symbol}/{asked[0]}", came, None)
             del self.unasked[symbol]
@@ -294,6 +298,7 @@ class _ArchiveReading:
         finally:
             await exchange.close()
             self.asker.add(exchange.asker)
+            self.mirrored = exchange.mirrored
 
     def _nowhere(self) -> dict[str, set[dt.date]]:
         """Return the days that were asked everywhere, of which the files are as they were then."""
@@ -339,7 +344,8 @@ class _ArchiveReading:
         wanted = (file for symbol, found in there.items() for file in needed(found, have.get(symbol, ())))
         fresh = sorted(file for file in wanted if file.key not in self.tried and file.key not in self.cache.held)
         self.tried |= {file.key: file for file in fresh}
-        await self._all(fresh, self._one)
+        with kept_so_far(self.cache, len(self.cache.held) + len(fresh), "files"):
+            await self._all(fresh, self._one)
 
     async def _one(self, file: File) -> None:
         for attempt in (1, 2):
@@ -350,31 +356,24 @@ class _ArchiveReading:
                     self.faults.setdefault(error.code, []).append(file.key)
             except (Exhausted, SourceError) as error:
                 self.faults.setdefault("FILE_FAILED", []).append(file.key)
-                self._once_more(error)
+                self._streak.add(error)
                 return
             else:
                 self.cache.keep(file.key, found, None)
                 break
-        self._in_a_row = 0
-
-    def _once_more(self, error: Exception) -> None:
-        """Count what failed, one after the other without a success between; several, or a ban, are the archive's."""
-        self._in_a_row += not isinstance(error, _Missing)
-        if isinstance(error, SourceError) and (error.code == "SOURCE_BANNED" or self._in_a_row >= _IN_A_ROW):
-            raise error
-        if self._in_a_row >= _IN_A_ROW:
-            raise self._error(f"the archive cannot be reached: {error}", "SOURCE_UNREACHABLE") from error
+        self._streak.broken()
 
     async def _fetch(self, file: File) -> list[list[Any]]:
         address = f"{self.access.archive_url}/{file.key}"
         try:
             checksum = await self._ask(f"{address}.CHECKSUM", {}, lambda data: data)
-        except _Missing:
-            raise BadFile("CHECKSUM_MISSING", file.key) from None
+        except Exhausted as error:
+            raise (BadFile("CHECKSUM_MISSING", file.key) if _absent(error) else error) from None
         try:
             data = await self._ask(address, {}, lambda data: data)
-        except _Missing:
-            raise BadFile("FILE_FAILED", "the file is listed and not there") from None
+        except Exhausted as error:
+            gone = BadFile("FILE_FAILED", "the file is listed and not there")
+            raise (gone if _absent(error) else error) from None
         verify(data, checksum, file.name)
         return rows(data, file.name)
 
@@ -384,30 +383,11 @@ class _ArchiveReading:
 
     async def _ask(self, address: str, query: dict[str, str], read: Callable[[bytes], R]) -> R:
         """Send a request until its answer can be read."""
-        import httpx
 
         async def once() -> R:
-            try:
-                async with asyncio.timeout(self.access.timeout):
-                    return read(await self._get(address, query))
-            except (httpx.TimeoutException, TimeoutError) as error:
-                raise Trouble("TIMEOUT", type(error).__name__) from error
-            except httpx.TransportError as error:
-                raise Trouble("CONNECTION", str(error)) from error
+            return read((await self.http.send("GET", address, query)).data)
 
         return await self.asker.ask(once)
-
-    async def _get(self, address: str, query: dict[str, str]) -> bytes:
-        parts, size = [], 0
-        async with self.http.stream("GET", address, params=query) as answer:
-            if answer.status_code != 200:
-                raise _refusal(answer, address)
-            async for part in answer.aiter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > _MOST:
-                    raise Malformed(f"the answer has more than {_MOST} bytes")
-            return b"".join(parts)
 
     def _error(self, what: str, code: str) -> SourceError:
         return SourceError(what, where=self.access.archive_url, hint=LATER, code=code)
@@ -431,38 +411,18 @@ def _union(*parts: Mapping[str, set[dt.date]]) -> dict[str, set[dt.date]]:
     return {symbol: set().union(*(part.get(symbol, ()) for part in parts)) for symbol in sorted(set().union(*parts))}
 
 
-class _Missing(Exception):  # noqa: N818 - never leaves this module
-    """There is no such object."""
-
-
-def _client(access: Access) -> httpx.AsyncClient:
-    try:
-        import httpx
-    except ImportError:
-        raise UsageError(
-            "the archive needs httpx", where="archive", hint="install it with: pip install 'assay-portfolio[live]'"
-        ) from None
-    return httpx.AsyncClient(timeout=access.timeout, limits=httpx.Limits(max_connections=access.concurrency))
-
-
-def _refusal(answer: httpx.Response, address: str) -> Exception:
-    """Return what a status other than 200 means."""
-    if answer.status_code == 404:
-        return _Missing(address)
-    what = f"HTTP {answer.status_code}"
-    refused = SourceError(
-        f"the archive refuses: {what}", where=address, hint="check the address", code="SOURCE_REFUSED"
-    )
-    return trouble(answer.status_code, answer.headers, what) or refused
+def _absent(error: Exception) -> bool:
+    """Tell whether there is no such object: it costs itself, and says nothing of the archive."""
+    return isinstance(error, Exhausted) and error.status == 404
 
 
 def _xml(data: bytes) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - expat refuses entity bombs since 2.4.1, and the size is limited
     except ElementTree.ParseError as error:
-        raise Malformed(f"the listing is no XML: {error}") from error
+        raise Met("MALFORMED", f"the listing is no XML: {error}") from error
     if not root.tag.endswith("ListBucketResult"):
-        raise Malformed(f"the listing is {root.tag}")
+        raise Met("MALFORMED", f"the listing is {root.tag}")
     return root
 
 

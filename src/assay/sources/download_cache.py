@@ -46,22 +46,22 @@ class DownloadCache:
     """
 
     def __init__(self, path: Path | None, base: str) -> None:
-        self._path, self._head = path, {"format": _FORMAT, "base": base}
+        self.path, self._head = path, {"format": _FORMAT, "base": base}
         self.held = self._read()
 
     def keep(self, key: str, rows: list[Any], note: Any) -> None:
         """Add an answer; a process killed after this returns has not lost it."""
         self.held.setdefault(key, Kept()).add(rows, note)
-        if self._path is not None:
-            if not self._path.exists():
-                files.make_folders(self._path.parent)
-                _append(self._path, self._head)
-            _append(self._path, [key, rows, note])
+        if self.path is not None:
+            if not self.path.exists():
+                files.make_folders(self.path.parent)
+                _append(self.path, self._head)
+            _append(self.path, [key, rows, note])
 
     def clear(self) -> None:
         """Remove the file: what it held is in the lake, or was not worth a state."""
-        if self._path is not None and self._path.exists():
-            files.remove(self._path)
+        if self.path is not None and self.path.exists():
+            files.remove(self.path)
         self.held = {}
 
     def _read(self) -> dict[str, Kept]:
@@ -76,13 +76,13 @@ class DownloadCache:
 
     def _lines(self) -> list[Any]:
         """Return the lines that are whole, and cut off the rest: a writer was killed in the middle of it."""
-        if self._path is None or not self._path.exists():
+        if self.path is None or not self.path.exists():
             return []
         try:
-            data = self._path.read_bytes()
+            data = self.path.read_bytes()
         except OSError as error:
             what = f"cannot read: {error.strerror or error}"
-            raise DiskError(what, where=str(self._path), hint="mend permissions") from error
+            raise DiskError(what, where=str(self.path), hint="mend permissions") from error
         found, good = [], 0
         for line in data.splitlines(keepends=True):
             try:
@@ -94,7 +94,7 @@ class DownloadCache:
             found.append(value)
             good += len(line)
         if good < len(data):
-            files.truncate(self._path, good)
+            files.truncate(self.path, good)
         return found
 
 

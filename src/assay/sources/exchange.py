@@ -17,17 +17,16 @@ from assay.runs.documents import Finding
 from assay.settings.model import Universe
 from assay.sources import facts
 from assay.sources.base import NOTHING, Held, SourceRead, exchange_identity, midnight, utc_now
-from assay.sources.clients import DAY_MS, Changed, Exchange, Gone, Row, connect
+from assay.sources.clients import DAY_MS, Exchange, Row, connect
 from assay.sources.download_cache import DownloadCache, Kept
-from assay.sources.http import Exhausted, run, work_through
-from assay.sources.loading import LATER, finding, frame, gap_findings, judge, news, retries
+from assay.sources.http import Exhausted, Streak, ended, run, work_through
+from assay.sources.loading import finding, frame, gap_findings, judge, kept_so_far, news, retries
 from assay.sources.plan import FetchTask, Known, tasks, wanted
 from assay.sources.rules import RuleBook
 from assay.sources.settings import Access
 
+CANNOT = "the exchange cannot be reached"
 _SKEW = dt.timedelta(seconds=10)
-_IN_A_ROW = 3
-"""Pairs that fail one after the other, without a success between: then it is the exchange that fails."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +90,16 @@ class ExchangeSource:
 
         return run(work())
 
-    def facts(self) -> tuple[dt.datetime, RuleBook]:
-        """Ask for the pairs alone; return the instant, by the earlier of the two clocks, and their rules."""
+    def facts(self) -> tuple[dt.datetime, RuleBook, list[Finding]]:
+        """Ask for the pairs alone; return the instant, by the earlier of the two clocks, their rules, and who told."""
 
-        async def work() -> tuple[dt.datetime, RuleBook]:
+        async def work() -> tuple[dt.datetime, RuleBook, list[Finding]]:
             exchange = connect(self.exchange, self.access)
             try:
                 now, _, book = await self._look(exchange)
             finally:
                 await exchange.close()
-            return now, book
+            return now, book, finding("MIRRORED", count=exchange.mirrored)
 
         return run(work())
 
@@ -110,7 +109,7 @@ class ExchangeSource:
             told = await exchange.time()
             book = await exchange.pairs()
         except Exhausted as error:
-            raise _unreachable(self, str(error)) from error
+            raise ended(self.name, CANNOT, error) from error
         local = self.clock()
         return (local if told is None else min(told, local)), (told or local) - local, book
 
@@ -139,34 +138,26 @@ class _ExchangeReading:
         self.gone: set[str] = set()
         self.failed: set[str] = set()
         self.repaired = 0
-        self._in_a_row = 0
+        self._streak = Streak(source.name, CANNOT)
 
     # --- bars -----------------------------------------------------------------------------------------------------
 
     async def fetch(self) -> None:
         tell = partial(self.held.tell, "fetch")
-        await work_through(list(self.tasks.values()), self._one, self.source.access.concurrency, tell)
+        with kept_so_far(self.cache, len(self.tasks), "pairs"):
+            await work_through(list(self.tasks.values()), self._one, self.source.access.concurrency, tell)
 
     async def _one(self, task: FetchTask) -> None:
         try:
             await self._pages(task)
             await self._again(task)
-        except Gone:
-            self.gone.add(task.pair.symbol)
         except Exhausted as error:
-            self.failed.add(task.pair.symbol)
-            self._in_a_row += 1
-            if self._in_a_row >= _IN_A_ROW and isinstance(error, Changed):
-                raise SourceError(
-                    str(error),
-                    where=self.source.name,
-                    hint="nothing was stored from it; install a newer version of Assay",
-                    code="SOURCE_SCHEMA",
-                ) from error
-            if self._in_a_row >= _IN_A_ROW:
-                raise _unreachable(self.source, str(error)) from error
-            return
-        self._in_a_row = 0
+            gone = error.trouble.kind == "GONE"
+            (self.gone if gone else self.failed).add(task.pair.symbol)
+            if not gone:
+                self._streak.add(error)
+                return
+        self._streak.broken()
 
     async def _pages(self, task: FetchTask) -> None:
         """Fetch from where the cache ends."""
@@ -229,6 +220,7 @@ class _ExchangeReading:
             *finding("CLOCK_SKEW", count=abs(round(skew.total_seconds())) if abs(skew) > _SKEW else 0),
             *finding("RESUMED", self.resumed),
             *retries(self.exchange.asker.retries),
+            *finding("MIRRORED", count=self.exchange.mirrored),
             *changes,
             *checked.findings,
             *self._arrivals(oldest, newest),
@@ -281,11 +273,6 @@ class _ExchangeReading:
         last = self.held.keys.group_by("symbol").agg(pl.col("open_time").max().alias("last"))
         before = keys.join(last, on="symbol").filter(pl.col("open_time") < pl.col("last"))
         return before.join(self.held.keys, on=("symbol", "open_time"), how="anti").height
-
-
-def _unreachable(source: ExchangeSource, said: str) -> SourceError:
-    what = f"the exchange cannot be reached: {said}"
-    return SourceError(what, where=source.name, hint=LATER, code="SOURCE_UNREACHABLE")
 
 
 def _opened(rows: Iterable[Row]) -> Iterator[int]:

@@ -1,4 +1,7 @@
-"""How a live source asks: at what pace, how many at a time, how often, and what a refusal means.
+"""How a live source asks: one client, its pace, how many at a time, how often, and when it gives up.
+
+Connections, pools and time-outs are httpx's. What answers and errors mean stands in :mod:`assay.sources.troubles`.
+ccxt, which brings a transport of its own, is asked through the same :class:`Asker`.
 
 An exchange counts weight in windows of its own clock. No such window ever holds more than the limit if no span of that
 length does, whatever the clocks say, so that the weight sent in the last window's length is what is kept small.
@@ -8,22 +11,29 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import re
+import json
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from assay.base.domain import UTC
-from assay.base.errors import SourceError
+from assay.base.domain import format_instant
+from assay.base.errors import SourceError, UsageError
+from assay.settings.model import Patience
 from assay.sources.base import utc_now
-from assay.sources.settings import Access
+from assay.sources.troubles import Act, Met, Trouble, judge, met_by_answer
+
+if TYPE_CHECKING:
+    import httpx
 
 T = TypeVar("T")
 
+LATER = "check the network and run again"
+MOST = 32 << 20
+"""Bytes of an answer beyond which something else is being sent."""
 _MARGIN = 0.02
 """Share of a window by which requests may come closer together on their way."""
 _LONGEST_MARGIN = 0.5
@@ -31,83 +41,122 @@ _LONGEST_MARGIN = 0.5
 _LONGEST_BACKOFF = 30.0
 _SHORTEST_BAN = 120.0
 """Seconds, for a ban that does not say how long it is."""
-
-TROUBLES = {
-    "RATE_LIMITED": "answers said that requests came too fast (429); they were sent again when the exchange allowed it",
-    "BANNED": "the address was banned for a while (418); requests were sent again after it",
-    "SERVER_ERROR": "the exchange failed (5xx); requests were sent again",
-    "TIMEOUT": "answers took too long; requests were sent again",
-    "CONNECTION": "connections failed or broke in the middle of an answer; requests were sent again",
-    "MALFORMED": "answers were cut off, were not JSON or not declared so; requests were sent again",
-}
-"""What a request is repeated for; findings carry these codes with ``RETRY_`` before them."""
-
-
-class Trouble(Exception):  # noqa: N818 - never leaves this room: the request is repeated
-    """An attempt failed as another may not; ``kind`` is a key of :data:`TROUBLES`, ``after`` what Retry-After says."""
-
-    def __init__(self, kind: str, said: str, after: float | None = None) -> None:
-        super().__init__(said)
-        self.kind, self.after = kind, after
-
-
-class Malformed(Trouble):
-    """An answer that is not what it should be, such as a login page of some network."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__("MALFORMED", said)
+_IN_A_ROW = 3
 
 
 class Exhausted(Exception):  # noqa: N818 - never leaves this room: it becomes a finding or a SourceError
-    """A request that failed as often as it may be sent, or is refused."""
+    """A request that failed as often as it may be sent, or is declined: it costs its pair, file or scan."""
+
+    def __init__(self, said: str, trouble: Trouble, status: int = 0) -> None:
+        super().__init__(said)
+        self.trouble, self.status = trouble, status
 
 
-def trouble_of(status: int) -> str | None:
-    """Return the kind of trouble that a status tells, None where a repetition mends nothing."""
-    return {418: "BANNED", 429: "RATE_LIMITED"}.get(status) or ("SERVER_ERROR" if status >= 500 else None)
+# --- connections ------------------------------------------------------------------------------------------------------
 
 
-def trouble(status: int, headers: Mapping[str, str], said: str) -> Trouble | None:
-    """Return what an answer means for its request, None where a repetition mends nothing."""
-    kind = trouble_of(status)
-    return None if kind is None else Trouble(kind, said, retry_after(headers, utc_now()))
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    def json(self) -> Any:
+        """Return what it says; raise :class:`Met` where it is not JSON, or not declared so."""
+        kind = next((value for name, value in self.headers.items() if name.lower() == "content-type"), "")
+        if "json" not in kind.lower():
+            raise Met("MALFORMED", f"the answer is declared as {kind or 'nothing'}")
+        try:
+            return json.loads(self.data)
+        except (ValueError, RecursionError) as error:
+            raise Met("MALFORMED", f"the answer is not JSON: {error}") from error
+
+    def text(self) -> str:
+        """Return its beginning, for messages and for the table of troubles."""
+        return self.data[:4096].decode(errors="replace")
 
 
-def retry_after(headers: Mapping[str, str], now: dt.datetime) -> float | None:
-    """Return the seconds for which an answer asks to be left alone, None where it does not say so readably.
+class Http:
+    """The client: what it returns is an answer with status 200, everything else is a :class:`Met`.
 
     Parameters
     ----------
-    headers : mapping
-        Of the answer. ``Retry-After`` is a number of seconds, or an HTTP date, which is compared with the ``Date`` of
-        the answer: the two are by one clock.
-    now : datetime
-        This machine's clock, for an answer without a date.
+    access : Patience
+        Seconds that a whole answer may take.
+    connections : int
+        Requests in flight.
 
-    Examples
-    --------
-    >>> noon = dt.datetime(2024, 1, 1, 12, tzinfo=UTC)
-    >>> retry_after({"Retry-After": "7"}, noon)
-    7.0
-    >>> retry_after({"retry-after": "Mon, 01 Jan 2024 12:01:00 GMT"}, noon)
-    60.0
-    >>> retry_after({"retry-after": "soon"}, noon) is None
-    True
+    Raises
+    ------
+    UsageError
+        If the packages for live data are not installed.
     """
-    said = {name.lower(): value for name, value in headers.items()}
-    text = said.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    until = _http_date(text)
-    return None if until is None else max(0.0, (until - (_http_date(said.get("date", "")) or now)).total_seconds())
+
+    def __init__(self, access: Patience, connections: int = 16) -> None:
+        try:
+            import httpx
+        except ImportError as error:
+            raise extra(error) from None
+        self._timeout = access.timeout
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._client = httpx.AsyncClient(timeout=access.timeout, limits=limits)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    async def send(
+        self,
+        method: str,
+        address: str,
+        query: Mapping[str, str | int] | None = None,
+        body: Any = None,
+        most: int = MOST,
+    ) -> Answer:
+        """Send a request once."""
+        begun, headers = False, {"accept": "*/*" if body is None else "application/json"}
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream(method, address, params=query or None, json=body, headers=headers) as got,
+            ):
+                begun = True
+                answer = Answer(got.status_code, got.headers, await _read(got, most))
+        except Met:
+            raise
+        except Exception as error:
+            row = judge(text=str(error), error=error)
+            if row is None:
+                raise
+            told = "the answer broke off: " if begun else ""
+            raise Met(row.kind, f"{told}{address}: {error or type(error).__name__}") from error
+        if answer.status != 200:
+            raise met_by_answer(answer.status, answer.headers, answer.text())
+        return answer
 
 
-def _http_date(text: str) -> dt.datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+async def _read(got: httpx.Response, most: int) -> bytes:
+    parts, size = [], 0
+    async for part in got.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise Met("MALFORMED", f"the answer has more than {most:,} bytes")
+    return b"".join(parts)
+
+
+def extra(error: ImportError) -> UsageError:
+    """Return the error of a package that is not installed."""
+    return UsageError(
+        f"live data need packages that are not installed: {error.name}",
+        hint="run: pip install -r requirements-live.txt, or pip install 'assay-portfolio[live]'",
+        code="EXTRA_MISSING",
+    )
+
+
+# --- pace -------------------------------------------------------------------------------------------------------------
 
 
 class _Window:
@@ -155,15 +204,22 @@ class Limiter:
     ) -> None:
         self._share, self._clock = share, clock
         self._windows: dict[float, _Window] = {}
+        self._counts: list[_Window] = []
         self._paused_until = 0.0
         self.allow(limits)
 
-    def allow(self, limits: Mapping[float, int]) -> None:
-        """Change the limits to what the exchange announces; what was sent before counts in each window."""
+    def allow(self, limits: Mapping[float, int], requests: Mapping[float, int] | None = None) -> None:
+        """Change the limits to what the exchange announces; what was sent before counts in each window.
+
+        ``requests`` are windows that count requests, whatever their weight.
+        """
         sent = max((window.spent for window in self._windows.values()), key=len, default=())
-        self._windows = {
-            seconds: _Window(seconds, max(1, int(weight * self._share)), sent) for seconds, weight in limits.items()
-        }
+        self._windows = {seconds: self._window(seconds, weight, sent) for seconds, weight in limits.items()}
+        ones = [(at, 1) for at, _ in sent]
+        self._counts = [self._window(seconds, number, ones) for seconds, number in (requests or {}).items()]
+
+    def _window(self, seconds: float, limit: int, sent: Iterable[tuple[float, int]]) -> _Window:
+        return _Window(seconds, max(1, int(limit * self._share)), sent)
 
     async def take(self, weight: int) -> None:
         """Wait until a request of some weight may be sent, and count it."""
@@ -183,32 +239,43 @@ class Limiter:
 
     def spend(self, weight: int) -> None:
         """Count a request."""
+        now = self._clock()
         for window in self._windows.values():
-            window.spend(weight, self._clock())
+            window.spend(weight, now)
+        for window in self._counts:
+            window.spend(1, now)
 
     def wait(self, weight: int) -> float:
         """Return the seconds until a request of this weight may be sent, 0 for now."""
         now = self._clock()
         if now < self._paused_until:
             return self._paused_until - now
-        return max((window.wait(weight, now) for window in self._windows.values()), default=0.0)
+        waits = [window.wait(weight, now) for window in self._windows.values()]
+        return max([*waits, *(window.wait(1, now) for window in self._counts)], default=0.0)
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------------
 
 
 class Asker:
-    """Sends requests at the limiter's pace, each until its answer can be read.
+    """Sends requests at the limiter's pace, each until its answer can be read, and does what the table says.
 
     Parameters
     ----------
     where : str
         Who is asked, for messages.
-    access : Access
+    access : Patience
         How often, and how patiently.
     limiter : Limiter
         At what pace.
+    refused : str
+        What can be done where the host refuses this country or address.
     """
 
-    def __init__(self, where: str, access: Access, limiter: Limiter) -> None:
-        self.where, self.access, self.limiter = where, access, limiter
+    def __init__(
+        self, where: str, access: Patience, limiter: Limiter, refused: str = "check the address and the network"
+    ) -> None:
+        self.where, self.access, self.limiter, self.refused = where, access, limiter, refused
         # What was asked, for the cost of an ingestion and for findings.
         self.requests, self.weight, self.retries = 0, 0, Counter[str]()
 
@@ -219,52 +286,109 @@ class Asker:
         self.retries += other.retries
 
     async def ask(self, once: Callable[[], Awaitable[T]], weight: int = 0) -> T:
-        """Do one request, at most :attr:`Access.attempts` times.
+        """Do one request, at most :attr:`Patience.attempts` times.
 
         Parameters
         ----------
         once : callable
-            Sends it and reads the answer; raises :class:`Trouble` where another attempt may succeed.
+            Sends it and reads the answer; raises :class:`Met` where it met a trouble.
         weight : int
             What the exchange counts for it.
 
         Raises
         ------
         Exhausted
-            If no attempt succeeded.
+            If no attempt succeeded, or the exchange declines the request: its pair is given up.
         SourceError
-            If this address is banned for longer than :attr:`Access.patience`.
+            If all is given up: who is asked refuses, cannot be reached at all, or is to be left alone for longer than
+            :attr:`Patience.patience`.
         """
-        last = Trouble("CONNECTION", "nothing was sent")
-        for attempt in range(self.access.attempts):
+        for attempt in range(1, self.access.attempts + 1):
             await self.limiter.take(weight)
             self.requests += 1
             self.weight += weight
             try:
                 return await once()
-            except Trouble as failed:
-                last = failed
-            self.retries[last.kind] += 1
-            await self._rest(last, attempt)
-        raise Exhausted(f"{TROUBLES[last.kind].partition(';')[0]}: {str(last)[:200]}")
+            except Met as met:
+                if met.trouble.act in (Act.PAIR, Act.ALL):
+                    raise self._given_up(met) from met
+                self.retries[met.kind] += 1
+                await self._rest(met, attempt)
+                last = met
+        raise Exhausted(f"{last.trouble.what.partition(';')[0]}: {str(last)[:200]}", last.trouble, last.status)
 
-    async def _rest(self, met: Trouble, attempt: int) -> None:
-        """Wait before the next attempt; who is told to wait, or refused, holds all other requests back too."""
-        told, backoff = met.after, min(self.access.backoff * 2**attempt, _LONGEST_BACKOFF)
-        if met.kind == "BANNED" and (told is None or told > self.access.patience):
-            until = "" if told is None else f" for {told:g} s"
-            raise SourceError(
-                f"the exchange has banned this address{until}",
-                where=self.where,
-                hint="what was fetched is kept: try again later, the next ingest goes on from there; "
-                "look for other programs at this address that ignore 429",
-                code="SOURCE_BANNED",
-                retry_after=_SHORTEST_BAN if told is None else told,
-            )
-        if told is not None or met.kind in ("BANNED", "RATE_LIMITED"):
-            self.limiter.pause(min(2.0**attempt if told is None else max(told, backoff), self.access.patience))
-        elif attempt + 1 < self.access.attempts:
+    def _given_up(self, met: Met) -> Exception:
+        said = f"{met.trouble.what}: {met}"
+        if met.trouble.act is Act.PAIR:
+            return Exhausted(said, met.trouble, met.status)
+        hint = self.refused if met.trouble.ends == "SOURCE_REFUSED" else LATER
+        return SourceError(said, where=self.where, hint=hint, code=met.trouble.ends)
+
+    async def _rest(self, met: Met, attempt: int) -> None:
+        """Wait before the next attempt; who is told to wait holds all other requests back too."""
+        told, backoff = met.after, min(self.access.backoff * 2.0 ** (attempt - 1), _LONGEST_BACKOFF)
+        waits = met.trouble.act is Act.WAIT
+        ban = _SHORTEST_BAN if met.kind == "BANNED" and told is None else told or 0.0
+        if (waits and ban > self.access.patience) or (met.kind == "BANNED" and told is None):
+            raise self._left_alone(met, ban)
+        if told is not None or waits:
+            longest = 2.0 ** (attempt - 1) if told is None else max(told, backoff)
+            self.limiter.pause(min(longest, self.access.patience))
+        elif attempt < self.access.attempts:
             await asyncio.sleep(backoff)
+
+    def _left_alone(self, met: Met, seconds: float) -> SourceError:
+        """Return the error of who wants to be left alone for longer than we wait, with when to come again."""
+        until = format_instant((utc_now() + dt.timedelta(seconds=min(seconds, 1e8) + 1)).replace(microsecond=0))
+        said = "has banned this address" if met.kind == "BANNED" else "wants to be left alone: requests came too fast,"
+        span = f"for {seconds:g} s" if met.after is not None else "without saying for how long"
+        return SourceError(
+            f"the exchange {said} {span}",
+            where=self.where,
+            hint=f"come again at {until} or later; look for other programs at this address that ignore 429",
+            code=met.trouble.ends,
+            retry_after=seconds,
+        )
+
+
+class Streak:
+    """Counts what is given up one after the other, without a success between: several are no pair's own trouble.
+
+    Parameters
+    ----------
+    where : str
+        Who is asked.
+    what : str
+        What is said where it ends all.
+    """
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where, self.what, self._length = where, what, 0
+
+    def broken(self) -> None:
+        """Take a success."""
+        self._length = 0
+
+    def add(self, error: Exhausted | SourceError) -> None:
+        """Take a failure; raise where it ends all."""
+        self._length += 1
+        several = self._length >= _IN_A_ROW
+        if isinstance(error, SourceError):
+            if several or error.code != "SOURCE_REFUSED":
+                raise error
+        elif several:
+            raise ended(self.where, self.what, error) from error
+
+
+def ended(where: str, what: str, error: Exhausted) -> SourceError:
+    """Return the error of what ends all: nothing can be had without this request, or several in a row were given up."""
+    hint = LATER
+    if error.trouble.kind == "ODD":
+        hint = "install a newer version of Assay"
+    elif error.trouble.act is Act.WAIT:
+        hint = "come again later; look for other programs at this address that ignore 429, or lower ASSAY_LIVE__SHARE"
+    said = str(error) if error.trouble.act is Act.WAIT or error.trouble.kind == "ODD" else f"{what}: {error}"
+    return SourceError(said, where=where, hint=hint, code=error.trouble.ends)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -275,6 +399,22 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
+
+
+def all_at_once(work: Sequence[Coroutine[Any, Any, T]], client: Http) -> list[T]:
+    """Do all work through a client, which is closed then; of several errors the first in order is raised."""
+
+    async def together() -> list[T]:
+        try:
+            found = await asyncio.gather(*work, return_exceptions=True)
+        finally:
+            await client.close()
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        return [one for one in found if not isinstance(one, BaseException)]
+
+    return run(together())
 
 
 async def work_through(

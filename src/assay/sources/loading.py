@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
@@ -18,13 +19,13 @@ from assay.runs.documents import Finding
 from assay.sources.base import SourceRead
 from assay.sources.clients import DAY_MS, Row
 from assay.sources.download_cache import DownloadCache
-from assay.sources.http import TROUBLES, Asker
+from assay.sources.http import Asker
 from assay.sources.plan import gaps
-
-LATER = "what was fetched is kept: check the network and run again, the next ingest goes on from there"
+from assay.sources.troubles import PASSING
 
 MEANINGS = {
     "CLOCK_SKEW": "seconds between the exchange's clock and this machine's; the earlier one tells which bars closed",
+    "MIRRORED": "answers came from Binance's public mirror, since the exchange refuses this country (source.mirror)",
     "RESUMED": "symbols had been fetched, in whole or in part, by an ingestion that did not end; that was kept",
     "GAP_REPAIRED": "days that were missing from a first answer, or from the lake, came when asked for again",
     "GAPS": "days inside a listing that the exchange does not have; they stay missing",
@@ -59,10 +60,25 @@ def finding(code: str, names: Collection[str] = (), count: int | None = None) ->
 def retries(counted: Counter[str] | Mapping[str, int]) -> list[Finding]:
     """Return what requests were repeated for."""
     return [
-        Finding(code=f"RETRY_{kind}", what=what, count=counted[kind])
-        for kind, what in TROUBLES.items()
+        Finding(code=f"RETRY_{kind}", what=row.what, count=counted[kind])
+        for kind, row in PASSING.items()
         if counted.get(kind)
     ]
+
+
+@contextmanager
+def kept_so_far(cache: DownloadCache, wanted: int, things: str) -> Iterator[None]:
+    """Let an error that ends a reading say how much was fetched before it, and is kept for the next one."""
+    try:
+        yield
+    except SourceError as error:
+        if cache.path is None or not cache.held:
+            raise
+        kept = f"answers of {len(cache.held)} of {wanted} {things} are kept, the next ingest goes on from there"
+        hint = f"{kept}; {error.hint}"
+        raise SourceError(
+            error.what, where=error.where, hint=hint, code=error.code, retry_after=error.retry_after
+        ) from error
 
 
 def gap_findings(keys: pl.DataFrame) -> list[Finding]:

@@ -15,6 +15,8 @@ from pydantic import Field, ValidationError
 from assay.base.errors import UsageError
 from assay.settings.model import Count, Patience
 
+HOME = "https://api.binance.com"
+MIRROR = "https://data-api.binance.vision"
 ARCHIVE = "https://data.binance.vision"
 LISTING = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 
@@ -27,6 +29,10 @@ class Access(Patience):
 
     url: Annotated[str | None, Hidden] = None
     """Base address in place of the exchange's own; the paths stay."""
+    mirror: bool = False
+    """Ask Binance's public mirror of market data where the exchange refuses this country: ``source.mirror``."""
+    mirror_url: Annotated[str, Hidden] = MIRROR
+    """Where the mirror is."""
     archive_url: Annotated[str, Hidden] = ARCHIVE
     """Where the archive's files are."""
     listing_url: Annotated[str, Hidden] = LISTING
@@ -53,7 +59,12 @@ class Access(Patience):
         3
         """
         prefix = f"ASSAY_{exchange.upper()}_"
-        addresses = {"URL": "url", "ARCHIVE_URL": "archive_url", "LISTING_URL": "listing_url"}
+        addresses = {
+            "URL": "url",
+            "MIRROR_URL": "mirror_url",
+            "ARCHIVE_URL": "archive_url",
+            "LISTING_URL": "listing_url",
+        }
         found: dict[str, Any] = {
             name: environ[prefix + key].rstrip("/") for key, name in addresses.items() if environ.get(prefix + key)
         }
