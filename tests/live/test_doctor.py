@@ -149,7 +149,7 @@ def test_leftovers_of_dead_writers_are_told_and_those_of_living_ones_are_not(lak
     alive.touch()
     issue = found(lake.folder)["LEFTOVER_FILES"]
     assert issue.names == (str(dead),)
-    assert issue.command == f"rm {dead}"
+    assert issue.command == "assay clean --yes"
 
 
 def test_a_spool_is_told_unless_its_writer_is_at_work(live):

@@ -1,4 +1,4 @@
-"""Commands about the lake and what is in it: ``ingest``, ``scan``, ``ratings``, ``doctor``."""
+"""Commands about the lake and what is in it: ``ingest``, ``scan``, ``ratings``, ``doctor``, ``clean``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.base.domain import INTERVALS, UTC, check_symbol, format_instant, parse_as_of
-from assay.base.errors import DataError, UsageError
+from assay.base.errors import DataError, Exit, UsageError
 from assay.cli import output
 from assay.cli.app import (
     DEFAULT_HOME,
@@ -297,6 +297,26 @@ def doctor(
     else:
         _print_checkup(found)
     return found.exit_code
+
+
+@command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only listed.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> int:
+    """List, or remove with --yes, what is abandoned: empty lakes, runs that never began, files of dead processes."""
+    from assay.pipeline.cleaning import abandoned, remove
+
+    found = remove(home_at(home)) if yes else abandoned(home_at(home))
+    if as_json:
+        output.as_json({"removed": yes, "abandoned": [item.as_dict() for item in found]})
+        return Exit.OK
+    for item in found:
+        output.line(f"{'removed ' if yes else ''}{item.kind} {item.path} ({item.size:,} bytes)")
+    advice = "; nothing was changed, remove it by: assay clean --yes" if found and not yes else ""
+    output.line(f"{len(found)} abandoned{advice}" if not yes else f"{len(found)} removed")
+    return Exit.OK
 
 
 def _print_checkup(found: HomeCheckup) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import json
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -54,6 +53,7 @@ ROOM = 1 << 30
 """Bytes that should be free: a re-rating writes the ratings of every symbol anew."""
 FRESH = 60.0
 """Seconds within which a directory may be without a status."""
+CLEAN = "assay clean"
 VERDICTS = {Exit.OK: "HEALTHY", Exit.FAILED: "TO DO", Exit.INTEGRITY: "DAMAGED"}
 
 
@@ -172,7 +172,8 @@ def _heads(lake: LakeCheckup) -> Iterator[Issue]:
         what = f"the last line of {HEADS} is torn ({torn} bytes): a writer died, the line is no state"
         yield lake.issue("ACTION", "TORN_HEADS", what, lake.ingest())
     if not read_heads(lake.folder):
-        yield lake.issue("ACTION", "EMPTY_LAKE", "nothing was ingested", lake.ingest())
+        what = f"nothing was ingested; if nothing shall be, {CLEAN} --yes removes it"
+        yield lake.issue("ACTION", "EMPTY_LAKE", what, lake.ingest())
     record = lake.snapshot.record
     lake.facts.update(
         head=record.head,
@@ -222,7 +223,7 @@ def _files(lake: LakeCheckup, table: str, version: int) -> Iterator[Issue]:
 def _leftovers(lake: LakeCheckup) -> Iterator[Issue]:
     """Look for files that a writer would have removed, unless one is at work."""
     yield from leftovers(lake.folder)
-    if _writer_at_work(lake.folder):
+    if writer_at_work(lake.folder):
         yield lake.issue("NOTE", "WRITER_AT_WORK", "an ingestion holds the lake's lock; what it will add is not told")
         return
     spool = sorted(path.name for path in (lake.folder / "spool").glob("*") if path.is_file())
@@ -235,11 +236,16 @@ def _leftovers(lake: LakeCheckup) -> Iterator[Issue]:
 
 def leftovers(*folders: Path) -> Iterator[Issue]:
     """Look for temporary files of processes that are gone."""
-    found = [path for folder in folders if folder.is_dir() for path in folder.rglob(".*.tmp") if path.is_file()]
-    dead = sorted(str(path) for path in found if not _has_owner(path))
+    dead = tuple(str(path) for path in leftover_files(*folders))
     if dead:
         what = "temporary files are left of processes that died; they are of no use"
-        yield Issue("ACTION", "LEFTOVER_FILES", folders[0].name, what, f"rm {shlex.join(dead)}", tuple(dead))
+        yield Issue("ACTION", "LEFTOVER_FILES", folders[0].name, what, f"{CLEAN} --yes", dead)
+
+
+def leftover_files(*folders: Path) -> list[Path]:
+    """Return the temporary files below folders whose process is gone, sorted."""
+    found = [path for folder in folders if folder.is_dir() for path in folder.rglob(".*.tmp") if path.is_file()]
+    return sorted(path for path in found if not _has_owner(path))
 
 
 def _has_owner(path: Path) -> bool:
@@ -248,7 +254,7 @@ def _has_owner(path: Path) -> bool:
     return pid.isdigit() and bool(process_started(int(pid)))
 
 
-def _writer_at_work(folder: Path) -> bool:
+def writer_at_work(folder: Path) -> bool:
     """Tell whether somebody holds the lake's lock; it is tried in passing, and nobody has to wait for that."""
     try:
         with (folder / LOCK).open("rb") as stream:
@@ -484,7 +490,7 @@ def _runs(home: Home) -> Iterator[Issue]:
         resume = f"assay run {status.profile} --resume --run-id {name}"
         if status.state == "DEAD":
             what = f"its process is gone; it had come to {status.stage}"
-            yield Issue("ACTION", "RUN_DEAD", name, what, resume if (folder / MANIFEST).is_file() else "")
+            yield Issue("ACTION", "RUN_DEAD", name, what, resume if (folder / MANIFEST).is_file() else f"{CLEAN} --yes")
         elif status.state == "VALID" and name not in entered:
             yield Issue("ACTION", "RUN_NOT_ENTERED", name, "it is sealed and not in the registry", resume)
         elif status.state != "VALID" and Status.read(folder).state == "VALID":
@@ -495,10 +501,15 @@ def _runs(home: Home) -> Iterator[Issue]:
 
 
 def _orphan(folder: Path) -> Iterator[Issue]:
-    """Look at a directory without a status; a run writes it within a moment."""
-    if time.time() - folder.stat().st_mtime > FRESH:
+    """Look at a directory without a status."""
+    if is_orphan(folder):
         what = "the directory was claimed, and no run began in it"
-        yield Issue("ACTION", "RUN_ORPHANED", folder.name, what, f"rm -r {shlex.quote(str(folder))}")
+        yield Issue("ACTION", "RUN_ORPHANED", folder.name, what, f"{CLEAN} --yes")
+
+
+def is_orphan(folder: Path) -> bool:
+    """Tell whether a directory without a status will have none: a run writes it within a moment."""
+    return time.time() - folder.stat().st_mtime > FRESH
 
 
 def _registered(home: Home) -> frozenset[str]:
