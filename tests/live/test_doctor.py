@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from assay.base.domain import UTC
 from assay.cli import app
 from assay.lake import delta
-from assay.lake.head import Head
+from assay.lake.head import Head, read_heads
 from assay.lake.ingest import ingest
 from assay.lake.lake import Lake, TableChange
 from assay.lake.storage import HEADS, Folder
@@ -55,8 +55,8 @@ def live(lake, tmp_path):
     (folder / "source.json").write_text(
         json.dumps({"format": 1, "identity": "0", "kind": "binance", "name": "binance"})
     )
-    heads = (folder / HEADS).read_text().replace(json.dumps(lake.source.name), '"binance"')
-    (folder / HEADS).write_text(heads)
+    [head] = read_heads(folder)
+    (folder / HEADS).write_bytes(head.model_copy(update={"source": "binance"}).line() + b"\n")
     lake.folder, lake.storage = folder, Folder(folder)
     return lake
 

@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from assay.base import files
 from assay.base.errors import IntegrityError, UsageError
 from assay.cli import app
+from assay.lake.head import Head
+from assay.lake.roots import Roots
 from assay.prove import Link, Pair, Proof, prove
 from assay.prove.market import rank
 from assay.prove.optimality import measure
@@ -315,7 +317,10 @@ QUICK = (
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORGERIES]
 )
-def test_the_first_link_that_was_changed_is_named(signed: Signed, tmp_path: Path, name: str) -> None:
+def test_the_first_link_that_was_changed_is_named(
+    signed: Signed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(Roots, "changed", lambda *_: [])  # as if nobody had hashed the lake
     expected, forge = FORGERIES[name]
     twin = signed.copy(tmp_path / "home")
     run = twin.runs[LONG]
@@ -384,13 +389,22 @@ def test_a_broken_seal_proves_nothing(signed: Signed, tmp_path: Path) -> None:
         proved(twin, META, "hrp", held)
 
 
+def test_a_lake_with_other_bytes_proves_nothing(signed: Signed, tmp_path: Path) -> None:
+    twin = signed.copy(tmp_path / "home")
+    symbol = next(iter(coins(twin.runs[LONG])))
+    FORGERIES["an old close"][1](twin, twin.runs[LONG], symbol)
+    with pytest.raises(IntegrityError, match=f"table bars: .*{symbol}") as caught:
+        proved(twin, LONG, "hrp", symbol)
+    assert caught.value.code == "LAKE_CHANGED"
+
+
 def test_a_lake_whose_head_names_other_versions_proves_nothing(signed: Signed, tmp_path: Path) -> None:
     twin = signed.copy(tmp_path / "home")
     [heads] = twin.home.glob("lake/*/heads.jsonl")
     lines = [json.loads(line) for line in heads.read_text().splitlines()]
     for line in lines:
         line["tables"]["ratings"] = 0
-    heads.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    heads.write_bytes(b"".join(Head.model_validate(line).line() + b"\n" for line in lines))
     with pytest.raises(IntegrityError, match="other table versions"):
         proved(twin, LONG, "hrp", next(iter(coins(twin.runs[LONG]))))
 

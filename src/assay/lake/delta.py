@@ -72,11 +72,24 @@ class Content:
     """What a version of a table holds."""
 
     files: list[str]
-    """Paths, sorted."""
+    """Paths of what is asked for, sorted."""
+    names: list[str]
+    """Paths below the table's folder of all that the version holds, sorted."""
+    place: str
+    """The table's folder."""
     schema: pl.Schema
     """Columns in the order in which they were first written."""
     interval: str | None
     """Partition that the files are of."""
+
+    @property
+    def opened(self) -> list[str]:
+        """Names of the files that are asked for."""
+        return [file.removeprefix(f"{self.place}/") for file in self.files]
+
+    def uri(self, name: str) -> str:
+        """Return the path of a file by its name."""
+        return f"{self.place}/{name}"
 
     def scan(self) -> pl.LazyFrame:
         """Return a lazy frame over the files; the partition's value, which no file holds, becomes a column."""
@@ -97,15 +110,21 @@ def content(storage: Storage, version: int, interval: str | None = None) -> Cont
     inside = [(PARTITION, "=", interval)] if interval is not None else None
     try:
         table = _open(storage, version)
-        uris = table.file_uris(file_pruning_predicate=inside)
+        every = _paths(table.file_uris())
+        asked = every if inside is None else _paths(table.file_uris(file_pruning_predicate=inside))
     except DeltaError as error:
         raise IntegrityError(
             f"version {version} cannot be read: {error}",
             where=storage.uri,
             hint=RESTORE,
         ) from error
-    # The names come escaped as in a web address.
-    return Content(sorted(unquote(uri) for uri in uris), pl.Schema(table.schema()), interval)
+    names = [path.removeprefix(f"{storage.uri}/") for path in every]
+    return Content(asked, names, storage.uri, pl.Schema(table.schema()), interval)
+
+
+def _paths(uris: Iterable[str]) -> list[str]:
+    """Return paths, sorted; they come escaped as in a web address."""
+    return sorted(map(unquote, uris))
 
 
 def write(storage: Storage, rows: pl.DataFrame, *, replace: bool, upon: int | None, interval: str | None = None) -> int:

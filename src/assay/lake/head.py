@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from assay.base.domain import MIXED_EDITION, UTC
 from assay.base.errors import IntegrityError
+from assay.base.files import canonical_json, sha256
 from assay.lake.storage import HEADS, RESTORE, Storage, storage_of
 from assay.market.schema import ratings_table
 from assay.runs.documents import Document, Finding
+from assay.runs.verify import FORMAT, ZERO
 
 Instant = Annotated[dt.datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
-
-
-FORMAT = 2
-"""Of the lines that are written. Lines of format 1 do not tell it, and have the other fields."""
 
 
 class _AnyLine(BaseModel):
@@ -55,11 +54,30 @@ class Head(Document):
     """Edition of the rules by which readers of this state see the bars rated; other editions may stand beside it."""
     revision: int = 1
     """Of the program's own rules, see :data:`assay.ratings.REVISION`."""
+    roots: dict[str, str] = Field(default_factory=dict)
+    """Content of every table, see :mod:`assay.lake.roots`; none in format 1."""
+    prev: str = ZERO
+    """SHA-256 of the line before, without its newline."""
+    seal: str = ""
+    """SHA-256 of this line without this field."""
 
     @property
     def ratings(self) -> str:
         """Name of the table that holds the ratings of this state's edition."""
         return ratings_table(self.edition)
+
+    def content(self) -> dict[str, Any]:
+        """Return what a manifest repeats of it, besides numbers; nothing of a former version."""
+        return {"roots": self.roots, "state": self.seal, "fingerprint": self.fingerprint} if self.roots else {}
+
+    def line(self) -> bytes:
+        """Return the line, canonical and with its seal."""
+        told = self.model_dump(mode="json", exclude={"seal"})
+        return canonical_json(told | {"seal": sha256(canonical_json(told))})
+
+    def sealed(self) -> Self:
+        """Return the same with its seal."""
+        return self.model_copy(update={"seal": json.loads(self.line())["seal"]})
 
 
 def read_heads(folder: Path, storage: Storage | None = None) -> list[Head]:
@@ -70,10 +88,15 @@ def read_heads(folder: Path, storage: Storage | None = None) -> list[Head]:
     Raises
     ------
     IntegrityError
-        If a line is not what a writer writes.
+        If a line is not what a writer writes, or not what the line after it names.
     """
     storage = storage or storage_of(folder)
-    return [parse_head(line, number, storage) for number, line in enumerate(storage.heads(), start=1)]
+    lines = storage.heads()
+    heads = [parse_head(line, number, storage) for number, line in enumerate(lines, start=1)]
+    for number, (line, following) in enumerate(zip(lines, heads[1:], strict=False), start=1):
+        if following.format > 1 and following.prev != sha256(line):
+            raise _broken(storage, f"line {number} is not the one that line {number + 1} was written after")
+    return heads
 
 
 def parse_head(line: bytes, number: int, storage: Storage) -> Head:
@@ -84,19 +107,33 @@ def parse_head(line: bytes, number: int, storage: Storage) -> Head:
     IntegrityError
         If no writer wrote it, or a newer version of Assay did (``NEWER_FORMAT``).
     """
-    where = f"{storage.uri}/{HEADS}"
     try:
         found = _AnyLine.model_validate_json(line).format
         if found > FORMAT:
             raise IntegrityError(
                 f"line {number} has format {found}, this version of Assay reads formats up to {FORMAT}",
-                where=where,
+                where=f"{storage.uri}/{HEADS}",
                 hint="install the version of Assay that wrote it, or a newer one",
                 code="NEWER_FORMAT",
             )
         head = Head.model_validate_json(line)
     except ValidationError as error:
-        raise IntegrityError(f"line {number} is not a head of a lake", where=where, hint=RESTORE) from error
+        raise _broken(storage, f"line {number} is not a head of a lake") from error
     if head.head != number:
-        raise IntegrityError(f"line {number} holds head {head.head}", where=where, hint=RESTORE)
+        raise _broken(storage, f"line {number} holds head {head.head}")
+    if head.format > 1 and not _is_sealed(line, head):
+        raise _broken(storage, f"line {number} is not as it was written")
+    if head.format == 1 and head.roots:
+        raise _broken(storage, f"line {number} is of format 1, and has what that never had")
     return head
+
+
+def _is_sealed(line: bytes, head: Head) -> bool:
+    told: dict[str, Any] = json.loads(line)
+    told.pop("seal", None)
+    whole = canonical_json(told | {"seal": head.seal}) == line
+    return whole and head.seal == sha256(canonical_json(told)) and head.roots.keys() == head.tables.keys()
+
+
+def _broken(storage: Storage, what: str) -> IntegrityError:
+    return IntegrityError(what, where=f"{storage.uri}/{HEADS}", hint=RESTORE)

@@ -148,13 +148,16 @@ def rate_anew(lake: Lake, edition: str) -> Head:
         with lake.locked():
             lake.storage.mend()
             snapshot = lake.latest()
+            snapshot.prove()
             if _is_rated(snapshot, edition):
-                return snapshot.record
+                return _with_roots(lake, snapshot.record)
             facts = {"edition": edition, "revision": REVISION}
             if _holds(snapshot, edition):
                 return lake.commit([], upon=snapshot.head, **facts)
             rated = rate(snapshot.bars(), snapshot.interval, edition)
-            change = TableChange("ratings", rated, replace=True, interval=snapshot.interval)
+            # A former version's columns cannot stay beside these.
+            scope = snapshot.interval if _has_columns(snapshot, edition) else None
+            change = TableChange("ratings", rated, replace=True, interval=scope)
             return lake.commit([change], upon=snapshot.head, **facts)
 
     return persistently(work)
@@ -164,11 +167,13 @@ def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock, editi
     lake.storage.mend()
     head = lake.latest_head()
     snapshot = Snapshot(lake.folder, head, lake.storage) if head is not None else None
+    if snapshot is not None:
+        snapshot.prove()
     turned = snapshot is not None and snapshot.edition != edition and _may_turn(snapshot, edition)
     if turned:
         snapshot = Snapshot(lake.folder, rate_anew(lake, edition), lake.storage)
     if snapshot is not None and snapshot.record.fingerprint == source.fingerprint() and _is_rated(snapshot, edition):
-        return _report(snapshot.record, clock, changed=turned)
+        return _report(_with_roots(lake, snapshot.record), clock, changed=turned)
     if isinstance(source, ParquetSource) and lake.storage.folder is not None:
         sharded = _by_shards(lake, snapshot, source, executor, clock, edition)
         if sharded is not None:
@@ -178,6 +183,11 @@ def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock, editi
     report = _Ingestion(lake, snapshot, source, read, clock, edition).run()
     read.settle()
     return report
+
+
+def _with_roots(lake: Lake, head: Head) -> Head:
+    """Return a state that names the content of its tables: one of a former version is followed by one that does."""
+    return head if head.roots else lake.commit([], upon=head.head)
 
 
 def _held(lake: Lake, snapshot: Snapshot | None, clock: _Clock) -> Held:
@@ -388,9 +398,15 @@ def _may_turn(snapshot: Snapshot, edition: str) -> bool:
 def _holds(snapshot: Snapshot, edition: str) -> bool:
     """Tell whether the ratings of an edition, seen by readers of this state or not, are in the lake."""
     name = ratings_table(edition)
+    return name in snapshot.versions and snapshot.record.revision == REVISION and _has_columns(snapshot, edition)
+
+
+def _has_columns(snapshot: Snapshot, edition: str) -> bool:
+    """Tell whether the ratings of an edition, where there are any, have the columns of this version of the package."""
+    name = ratings_table(edition)
     version = snapshot.versions.get(name)
-    if version is None or snapshot.record.revision != REVISION:
-        return False
+    if version is None:
+        return True
     return dict(delta.content(snapshot.storage.table(name), version).schema) == dict(RATING_SCHEMA)
 
 

@@ -13,7 +13,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,14 @@ import polars as pl
 
 from assay.base import files
 from assay.base.domain import DEFAULT_EDITION
-from assay.base.errors import ConflictError
+from assay.base.errors import ConflictError, IntegrityError
 from assay.lake import delta
-from assay.lake.head import FORMAT, Head, parse_head, read_heads
+from assay.lake.head import Head, parse_head, read_heads
+from assay.lake.roots import LAKE_CHANGED, Roots, refuse
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import HEADS, LOCK, POINTER, SOURCE, Storage, conflict, settle
-from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, ORDER, QUARANTINE, ratings_table
+from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, KEYS, ORDER, QUARANTINE, ratings_table
+from assay.runs.verify import FORMAT, ZERO
 from assay.sources import lake_name, open_source
 from assay.sources.base import Source
 
@@ -159,7 +161,7 @@ class Lake:
         DiskError
             If a write did not succeed; the lake is then what it was.
         IntegrityError
-            If the storage does not hold what the last state names.
+            If the storage does not hold what the last state names (``LAKE_CHANGED`` where bytes differ).
         """
         with self.locked():
             self.storage.mend()
@@ -178,9 +180,21 @@ class Lake:
                 )
                 fields["tables"][name], fields["rows"][name] = self._apply(change, base, name)
             fields["head"] += 1
-            head = Head.model_validate(fields)
-            self.storage.add_head(head.head, head.model_dump_json().encode())
+            hashes = Roots(self.storage)
+            fields["roots"] = self._roots(hashes, fields["tables"], base)
+            fields["prev"] = files.sha256(self.storage.line(last)) if last else ZERO
+            head = Head.model_validate(fields).sealed()
+            self.storage.add_head(head.head, head.line())
+            hashes.save()  # helps only: whoever is cut off before this has lost none of the lake
             return head
+
+    def _roots(self, hashes: Roots, tables: Mapping[str, int], base: Head | None) -> dict[str, str]:
+        """Return the root of every table: of those that the state before has too, its own."""
+        held = {} if base is None else {name: made for name, made in base.roots.items() if _is_kept(name, tables, base)}
+        new = {name: version for name, version in tables.items() if name not in held}
+        for name, version in new.items():
+            held[name] = hashes.enter(name, delta.content(self.storage.table(name), version))
+        return held
 
     def record(self, table: str, rows: pl.DataFrame) -> Head:
         """Add rows to one table, such as a scan to ``candidates``, as a new state."""
@@ -209,14 +223,28 @@ class Lake:
         version = base.tables.get(name) if base else None
         if base is None or version is None:  # whatever is there was never visible
             return delta.write(table, rows, replace=True, upon=delta.current_version(table)), rows.height
+        before = delta.content(table, version)
+        if name in base.roots and not (change.replace and change.interval is None):
+            refuse(self.storage, Roots(self.storage).changed(name, before, base.roots[name], ()))
         upon = delta.rewind(table, version)
         if change.replace:
             kept = self._kept(change, base, name)
             return delta.write(table, rows, replace=True, upon=upon, interval=change.interval), rows.height + kept
         height = base.rows[name] + rows.height
-        if len(delta.content(table, version).files) < MANY_FILES:
+        if len(before.names) < MANY_FILES:
             return delta.write(table, rows, replace=False, upon=upon), height
-        return delta.write(table, self._merged(change, base, rows), replace=True, upon=upon), height
+        return self._compact(table, self._merged(change, base, rows), name, upon), height
+
+    def _compact(self, table: Storage, rows: pl.DataFrame, name: str, upon: int) -> int:
+        """Write a whole table into few files, and make sure once that they hold the same."""
+        version = delta.write(table, rows, replace=True, upon=upon)
+        keys = KEYS["ratings" if name.startswith("ratings") else name]
+        written = [delta.content(table, version, one) for one in _intervals(rows)]
+        again = pl.concat([part.scan().select(rows.columns).collect() for part in written])
+        if files.content_hash_table(again, keys) != files.content_hash_table(rows, keys):
+            what = f"table {name} is another one after its files were written together; its last state stands"
+            raise IntegrityError(what, where=table.uri, hint="free memory and disk, then run again", code=LAKE_CHANGED)
+        return version
 
     def _kept(self, change: TableChange, base: Head, name: str) -> int:
         """Count rows of other intervals, which a replacement of one interval leaves."""
@@ -251,6 +279,15 @@ def remove_empty(folder: Path) -> None:
                 path.unlink()
         if not kept:
             folder.rmdir()
+
+
+def _is_kept(name: str, tables: Mapping[str, int], base: Head) -> bool:
+    return name in tables and tables[name] == base.tables[name]
+
+
+def _intervals(rows: pl.DataFrame) -> list[str | None]:
+    """Return the partitions of a table; one, without a name, where it is not cut by interval."""
+    return rows[delta.PARTITION].unique().to_list() if delta.PARTITION in rows.columns else [None]
 
 
 def _forget_ratings(fields: dict[str, Any]) -> None:

@@ -16,10 +16,12 @@ from assay.base.domain import DAY, INTERVALS, UTC, format_instant, parse_as_of
 from assay.base.errors import DataError, IntegrityError, UsageError
 from assay.lake import delta
 from assay.lake.head import Head, parse_head
+from assay.lake.roots import LAKE_CHANGED, Change, Roots, proved, refuse
 from assay.lake.storage import RESTORE, Storage, storage_of
 from assay.market.kinds import with_facts
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 from assay.market.schema import BARS, INSTRUMENTS, ORDER, QUARANTINE
+from assay.runs.request import Request
 
 _BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
 _DAY_US = DAY // dt.timedelta(microseconds=1)
@@ -163,6 +165,42 @@ class Snapshot:
         rejected = self.quarantine().filter(pl.col("open_time") <= as_of - DAY).select("symbol", "open_time", "reason")
         return _panel(bars, ratings, first, last, as_of, instruments=instruments, quarantine=rejected)
 
+    def changes(self, *, whole: bool = False) -> list[Change]:
+        """Compare every table with the root that the state names; one of a former version names none.
+
+        Parameters
+        ----------
+        whole : bool
+            Hash every file; else those that a decision opens, and others unless they were not touched since.
+
+        Returns
+        -------
+        list of Change
+            What differs, with its symbols where that can be told; empty where nothing does.
+
+        Raises
+        ------
+        IntegrityError
+            If the log of a table cannot be read.
+        """
+        found: list[Change] = []
+        for name, wanted in sorted(self.record.roots.items()):
+            inside = self.interval if name in ("bars", self.record.ratings) else None
+            content = delta.content(self.storage.table(name), self.record.tables[name], inside)
+            opened = content.opened if name in ("bars", self.record.ratings, "instruments", "quarantine") else []
+            found += Roots(self.storage).changed(name, content, wanted, content.names if whole else opened)
+        return found
+
+    def prove(self) -> None:
+        """Refuse a lake that is not what the state names; see :meth:`changes`.
+
+        Raises
+        ------
+        IntegrityError
+            ``LAKE_CHANGED``.
+        """
+        refuse(self.storage, self.changes())
+
     def _window(
         self, since: dt.datetime | None, until: dt.datetime | None, symbols: Collection[str] | None
     ) -> list[pl.Expr]:
@@ -189,14 +227,15 @@ class Snapshot:
         asked = list(columns or content.schema)
         order = [column for column in ORDER[name] if ordered and len(content.files) > 1]
         frame = content.scan().filter(*wanted) if wanted else content.scan()
-        try:
-            rows = frame.select(list(dict.fromkeys([*asked, *order]))).collect()
-        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            raise IntegrityError(
-                f"table {name} cannot be read: {error}",
-                where=table.uri,
-                hint=RESTORE,
-            ) from error
+        with proved(self.storage, stored, content, self.record.roots.get(stored)):
+            try:
+                rows = frame.select(list(dict.fromkeys([*asked, *order]))).collect()
+            except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+                raise IntegrityError(
+                    f"table {name} cannot be read: {error}",
+                    where=table.uri,
+                    hint=RESTORE,
+                ) from error
         return rows.sort(order).select(asked) if order else rows
 
 
@@ -252,6 +291,35 @@ def pin(folder: Path, head: int | None = None, storage: Storage | None = None) -
     if not 1 <= number <= count:
         raise UsageError(f"the lake has no head {head}", where=storage.uri, hint=f"it has 1 to {count}")
     return Snapshot(folder, parse_head(storage.line(number), number, storage), storage)
+
+
+def pinned(request: Request) -> Snapshot:
+    """Return the state of the lake that a run is pinned to, once it is certain that it still is the one.
+
+    Raises
+    ------
+    IntegrityError
+        If the lake is not there, or its head is not the one that the run's manifest repeats (``LAKE_CHANGED``).
+    """
+    folder, where = request.lake_folder, f"{request.lake} head {request.head}"
+    if not folder.is_dir():
+        raise IntegrityError("the lake is not there", where=str(folder), hint="give the --home that holds it")
+    snapshot = pin(folder, request.head)
+    record = snapshot.record
+    hint = f"give the --home in which run {request.run.name} was made, or {RESTORE}"
+    if record.tables != dict(request.tables):
+        what = f"the head names other table versions than run {request.run.name}"
+        raise IntegrityError(what, where=where, hint=hint, code=LAKE_CHANGED)
+    if not request.roots:
+        return snapshot  # of a run that pinned a head of a former version
+    other = [
+        name for name in sorted({*request.roots, *record.roots}) if request.roots.get(name) != record.roots.get(name)
+    ]
+    if other or request.state != record.seal:
+        told = f"table {other[0]} is another one" if other else "the head says other things of it"
+        what = f"the lake was changed: {told} than when run {request.run.name} pinned it"
+        raise IntegrityError(what, where=where, hint=hint, code=LAKE_CHANGED)
+    return snapshot
 
 
 def resolve_as_of(snapshot: Snapshot, text: str | None) -> dt.datetime:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +27,7 @@ from assay.base import files
 from assay.base.errors import ConflictError, DiskError, IntegrityError, UsageError
 
 HEADS = "heads.jsonl"
+ROOTS = "roots"
 LOCK = ".lock"
 SOURCE = "source.json"
 POINTER = "location.json"
@@ -81,6 +82,28 @@ class Folder:
         assert number == len(self.heads()) + 1
         files.append(self.path / HEADS, line + b"\n")
         files.sync_folder(self.path)
+
+    def marks(self, names: Iterable[str]) -> dict[str, str]:
+        """Return size and what else changes when a file does, of each file that is there."""
+        found = ((name, self.path / name) for name in names)
+        return {name: _mark(path.stat()) for name, path in found if path.is_file()}
+
+    def changed(self, name: str) -> int:
+        """Return when a file was changed last, in nanoseconds since 1970."""
+        return (self.path / name).stat().st_ctime_ns
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of a file."""
+        return files.sha256_file(self.path / name)
+
+    def note(self, name: str) -> bytes | None:
+        """Return what was kept below ``roots/``, or None."""
+        path = self.path / ROOTS / name
+        return path.read_bytes() if path.is_file() else None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep a file below ``roots/``."""
+        files.write(self.path / ROOTS / name, data)
 
     def _bytes(self) -> bytes:
         path = self.path / HEADS
@@ -162,6 +185,37 @@ class Bucket:
                 if self.line(number) != line:
                     raise conflict(self.url, f"state {number} was written by another writer") from None
 
+    def marks(self, names: Iterable[str]) -> dict[str, str]:
+        """Return size and ETag, which changes when an object does, of each object that is there."""
+        with self._unreachable():
+            there = [item for batch in _obstore().list(self._store) for item in batch]
+        found = {item["path"]: f"{item['size']}:{item['e_tag']}" for item in there}
+        return {name: found[name] for name in names if name in found}
+
+    def changed(self, name: str) -> int:  # noqa: ARG002 - as of a folder
+        """Return when an object was changed last: never, for its ETag is of its bytes."""
+        return 0
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of an object."""
+        return files.sha256(self._get(name) or b"")
+
+    def note(self, name: str) -> bytes | None:
+        """Return what was kept below ``roots/``, or None."""
+        return self._get(f"{ROOTS}/{name}")
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep an object below ``roots/``."""
+        with self._unreachable():
+            _obstore().put(self._store, f"{ROOTS}/{name}", data, use_multipart=False)
+
+    def _get(self, name: str) -> bytes | None:
+        with self._unreachable():
+            try:
+                return bytes(_obstore().get(self._store, name).bytes())
+            except (_obstore().exceptions.NotFoundError, FileNotFoundError):
+                return None
+
     @cached_property
     def _store(self) -> Any:
         local = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
@@ -235,6 +289,11 @@ def settle(folder: Path, at: str | None) -> Storage:
             f"this lake is in {held.uri} already", where=str(folder), hint="leave --lake out, or use another --home"
         )
     return wanted
+
+
+def _mark(found: os.stat_result) -> str:
+    parts = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    return ":".join(map(str, parts))
 
 
 def _object(number: int) -> str:

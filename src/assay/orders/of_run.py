@@ -17,7 +17,7 @@ from assay.base import files
 from assay.base.constants import Floats
 from assay.base.domain import DAY, INTERVALS, Instrument, format_instant
 from assay.base.errors import DataError, IntegrityError, SourceError, UsageError
-from assay.lake.snapshot import Snapshot, pin
+from assay.lake.snapshot import Snapshot, pinned
 from assay.market.schema import INSTANT
 from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_prices
 from assay.orders.rebalance import REASONS, rebalance
@@ -170,7 +170,7 @@ class Origin:
         if len(lakes) != 1:
             hint = "give --prices and --instruments"
             raise UsageError(f"the sleeves read {len(lakes)} lakes", where=", ".join(sorted(lakes)), hint=hint)
-        return pin(self.home.path / lakes.pop(), max(one.head for one in asked))
+        return pinned(max(asked, key=lambda one: one.head))
 
     def costs(self) -> tuple[Costs, bool]:
         """Return the profile's costs; of sleeves that differ the dearest, and whether all are the same."""

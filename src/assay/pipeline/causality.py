@@ -21,7 +21,7 @@ from assay.backtest.walk_forward import walk_forward
 from assay.base import files
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import UsageError
-from assay.lake.snapshot import InMemorySnapshot, Snapshot, pin
+from assay.lake.snapshot import InMemorySnapshot, Snapshot, pinned
 from assay.market.panel import RATING_FIELDS, Market
 from assay.pipeline.flow import workforce
 from assay.ratings import rate
@@ -111,7 +111,7 @@ def stage_run(home: Home, folder: Path, seed: int) -> tuple[PerturbedLake, Rehea
     if not (folder / layout.WALK_DECISIONS).is_file():
         raise UsageError("the run has no walk-forward", where=folder.name, hint="resume it, or name a finished run")
     request = Request.of(home.path, folder)
-    snapshot = pin(request.lake_folder, request.head)
+    snapshot = pinned(request)
     market = snapshot.market(request.as_of, history_days(request.profile, request.as_of))
 
     def decided(known: Market) -> Decision:

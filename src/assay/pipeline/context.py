@@ -163,9 +163,9 @@ class GivenSleeve(Given[Request]):
     @cached_property
     def snapshot(self) -> Snapshot:
         """The pinned lake."""
-        from assay.lake.snapshot import pin
+        from assay.lake.snapshot import pinned
 
-        return pin(self.request.lake_folder, self.request.head)
+        return pinned(self.request)
 
     @property
     def market(self) -> Market:
@@ -222,7 +222,9 @@ def given_for(request: Job, executor: Executor | None = None) -> Given[Any]:
 def market_of(request: Request) -> Market:
     """Return the panel that a run reads."""
     from assay.backtest.decision import history_days
+    from assay.lake.snapshot import pinned
 
+    pinned(request)
     return load_market(request.lake_folder, request.head, request.as_of, history_days(request.profile, request.as_of))
 
 

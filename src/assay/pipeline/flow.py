@@ -146,6 +146,7 @@ def requests(
                 lake=foundation.lake.folder.relative_to(home.path).as_posix(),
                 head=foundation.snapshot.head,
                 tables=foundation.snapshot.versions,
+                **foundation.snapshot.record.content(),
                 edition=foundation.snapshot.edition,
                 superset=foundation.path.relative_to(home.path).as_posix(),
                 superset_sha256=sha256_file(foundation.path),

@@ -9,7 +9,7 @@ from pathlib import Path
 from assay.base.constants import Scalar
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
-from assay.lake.snapshot import Snapshot, pin
+from assay.lake.snapshot import Snapshot, pinned
 from assay.prove.links import Link, Pair
 from assay.runs.request import Request
 from assay.runs.run import Run
@@ -59,14 +59,7 @@ class Sealed(Run):
     @cached_property
     def snapshot(self) -> Snapshot:
         """The lake as it was pinned."""
-        snapshot = pin(self.request.lake_folder, self.request.head)
-        if snapshot.versions != dict(self.request.tables):
-            raise IntegrityError(
-                f"head {self.request.head} names other table versions than the manifest",
-                where=self.request.lake,
-                hint="restore the lake's folder from a copy",
-            )
-        return snapshot
+        return pinned(self.request)
 
     def table_name(self, name: str) -> str:
         """Name a table of the lake with its version."""

@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 from assay.backtest.decision import Decision, decide
 from assay.base.constants import TOLERANCE
 from assay.base.domain import format_instant
-from assay.base.errors import AssayError, IntegrityError, UsageError
-from assay.lake.snapshot import Snapshot, pin
+from assay.base.errors import AssayError, UsageError
+from assay.lake.snapshot import Snapshot, pinned
 from assay.report.compare import Weights, turnover
 from assay.report.small_book import all_holdings
 from assay.report.view import RunView, in_order
@@ -270,26 +270,13 @@ def attribution_of(home: Home, views: tuple[RunView, RunView]) -> Attribution:
             return unattributed(
                 f"the runs read different lakes ({a.lake} and {b.lake}), and a head of one means nothing in the other"
             )
-        snapshots = {request.head: _snapshot(request) for request in (a, b)}
+        snapshots = {request.head: pinned(request) for request in (a, b)}
+        for snapshot in snapshots.values():
+            snapshot.prove()
     except AssayError as error:
         return unattributed(str(error))
     with threadpool_limits(1):  # as in a run: equal inputs give equal weights
         return attribute(a, b, _decider(snapshots), views)
-
-
-def _snapshot(request: Request) -> Snapshot:
-    """Pin a run's head, and make sure that it still names the versions that the run read."""
-    folder = request.lake_folder
-    if not folder.is_dir():
-        raise IntegrityError("the lake is not there", where=str(folder), hint="give the --home that holds it")
-    snapshot = pin(folder, request.head)
-    if snapshot.versions != dict(request.tables):
-        raise IntegrityError(
-            f"head {request.head} of the lake names other table versions than run {request.run.name}",
-            where=str(folder),
-            hint="give the --home in which the run was made",
-        )
-    return snapshot
 
 
 def _decider(snapshots: dict[int, Snapshot]) -> Callable[[Request], Portfolio]:

@@ -12,7 +12,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from assay.base.errors import DataError, DiskError, Exit, IntegrityError, Ledger
 from assay.lake import delta
 from assay.lake.head import read_heads
 from assay.lake.lake import Lake
+from assay.lake.roots import LAKE_CHANGED, Roots
 from assay.lake.snapshot import Snapshot
 from assay.lake.storage import HEADS, LOCK, SOURCE, storage_of
 from assay.market.health import symbol_health
@@ -134,6 +135,8 @@ def examine(folder: Path, now: dt.datetime) -> LakeCheckup:
     for check in (_leftovers, _heads, _tables, _edition, _coverage, _universe, _health, _quarantine, _scans):
         try:
             lake.issues.extend(check(lake))
+            if any(issue.code == LAKE_CHANGED for issue in lake.issues):
+                break  # what follows would read what must not be believed
         except DataError:
             break  # an empty lake: the first check has said so
         except IntegrityError as error:
@@ -187,7 +190,8 @@ def _heads(lake: LakeCheckup) -> Iterator[Issue]:
 
 def _tables(lake: LakeCheckup) -> Iterator[Issue]:
     """Compare every table with the version that the last state names, and open each of its files."""
-    ahead = []
+    ahead: list[str] = []
+    opened: set[str] = set()
     for table, version in sorted(lake.snapshot.versions.items()):
         path = storage_of(lake.folder).table(table)
         try:
@@ -199,25 +203,41 @@ def _tables(lake: LakeCheckup) -> Iterator[Issue]:
             what = f"table {table} ends at version {last}, the head names {version}"
             yield lake.issue("INTEGRITY", "TABLE_BEHIND", what, lake.restore())
             continue
-        yield from _files(lake, table, version)
+        unreadable = yield from _files(lake, table, version)
+        opened.update(unreadable)
         if last > version:
             ahead.append(f"{table} {last} > {version}")
     if ahead:
         what = "tables are ahead of the last head: a writer died before its commit; the next write leaves that out"
         yield lake.issue("NOTE", "TABLES_AHEAD", what, "", ahead)
+    yield from _content(lake, opened)
 
 
-def _files(lake: LakeCheckup, table: str, version: int) -> Iterator[Issue]:
+def _content(lake: LakeCheckup, unreadable: Collection[str]) -> Iterator[Issue]:
+    """Hash every file of the lake: those that the last state names, and those that earlier ones do."""
+    found = dict.fromkeys([*lake.snapshot.changes(whole=True), *Roots(lake.snapshot.storage).strays()])
+    for table in sorted({change.table for change in found}):
+        changes = [change for change in found if change.table == table and change.file not in unreadable]
+        symbols = sorted({symbol for change in changes for symbol in change.symbols})
+        if changes:
+            what = f"table {table} is not what was written: {changes[0]}"
+            names = [*symbols, *(change.file for change in changes if change.file)]
+            yield lake.issue("INTEGRITY", LAKE_CHANGED, what, lake.restore(), names)
+
+
+def _files(lake: LakeCheckup, table: str, version: int) -> Generator[Issue, None, list[str]]:
+    """Name the files of a table that cannot be opened, and return them."""
     content = delta.content(storage_of(lake.folder).table(table), version)
-    bad = []
+    bad: dict[str, str] = {}
     for file in content.files:
         try:
             pl.scan_parquet(file, glob=False, hive_partitioning=False).collect_schema()
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            bad.append(f"{Path(file).name}: {str(error).splitlines()[0][:100]}")
+            bad[file.removeprefix(f"{content.place}/")] = f"{Path(file).name}: {str(error).splitlines()[0][:100]}"
     if bad:
         what = f"{len(bad)} of {len(content.files)} files of table {table} are missing or damaged"
-        yield lake.issue("INTEGRITY", "TABLE_DAMAGED", what, lake.restore(), bad)
+        yield lake.issue("INTEGRITY", "TABLE_DAMAGED", what, lake.restore(), list(bad.values()))
+    return list(bad)
 
 
 def _leftovers(lake: LakeCheckup) -> Iterator[Issue]:

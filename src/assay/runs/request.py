@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -123,6 +123,9 @@ class Request(Job):
         All scanners, since together they make the superset.
     head, tables : int, dict
         The head of the lake that the run is pinned to, and its table versions.
+    roots, state, fingerprint : dict, str, str
+        Content of each table, of the head itself and of the source, as the head names them; empty of a lake of a
+        former version.
     superset, superset_sha256 : str, str
         The superset that discovery reads, relative to the home folder, and its hash.
     provider : str
@@ -135,6 +138,9 @@ class Request(Job):
     scanners: dict[str, Scanner]
     head: Annotated[int, Field(validation_alias=AliasPath("lake", "head"))]
     tables: Annotated[dict[str, int], Field(validation_alias=AliasPath("lake", "tables"))]
+    roots: Annotated[dict[str, str], Field(validation_alias=AliasPath("lake", "roots"))] = field(default_factory=dict)
+    state: Annotated[str, Field(validation_alias=AliasPath("lake", "state"))] = ""
+    fingerprint: Annotated[str, Field(validation_alias=AliasPath("lake", "fingerprint"))] = ""
     superset: Annotated[str, Field(validation_alias=AliasPath("superset", "path"))]
     superset_sha256: Annotated[str, Field(validation_alias=AliasPath("superset", "sha256"))]
     provider: Annotated[str, Field(validation_alias=AliasPath("superset", "provider"))] = "ratings"
@@ -154,7 +160,8 @@ class Request(Job):
     def key(self) -> str:
         """Hash of what is tried: settings, data and date, without the run's name or those beside it."""
         manifest = self.manifest()
-        tried = {name: manifest[name] for name in ("scanners", "lake", "as_of")} | {"profile": self._settings()}
+        tried = {name: manifest[name] for name in ("scanners", "as_of")} | {"profile": self._settings()}
+        tried["lake"] = {name: value for name, value in manifest["lake"].items() if name != "state"}
         # A manifest of the first version names no edition, and its line in the registry has the hash without one.
         edition = {} if self.edition == MIXED_EDITION else {"edition": self.edition}
         return files.content_hash_json(tried | edition | {"provider": self.provider})
@@ -163,10 +170,14 @@ class Request(Job):
         """Return what ``config/resolved_manifest.json`` says of the request."""
         return super().manifest() | {
             "scanners": {name: scanner.model_dump(mode="json") for name, scanner in self.scanners.items()},
-            "lake": {"folder": self.lake, "head": self.head, "tables": self.tables},
+            "lake": self._lake(),
             "edition": self.edition,
             "superset": {"path": self.superset, "sha256": self.superset_sha256, "provider": self.provider},
         }
+
+    def _lake(self) -> dict[str, Any]:
+        content = {"roots": self.roots, "state": self.state, "fingerprint": self.fingerprint} if self.roots else {}
+        return {"folder": self.lake, "head": self.head, "tables": self.tables, **content}
 
 
 @dataclass(frozen=True, kw_only=True, config=_READ)
