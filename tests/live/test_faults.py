@@ -188,10 +188,10 @@ def test_the_same_wrong_bar_goes_to_quarantine_once(tmp_path):
         bar = first["open_time"][0].date().isoformat()
         exchange.world.next_day()
         exchange.world.rows["ETHUSDT"][int(first["open_time"][0].timestamp() * 1000)][2] = "0.00000001"
-        for _ in range(2):
+        for asked in (True, False):  # the hole is asked for once more, and then left alone
             lake, report = sync(tmp_path, exchange)
             exchange.world.next_day()
-            assert "QUARANTINE_INCONSISTENT_OHLC" in codes(report), bar
+            assert ("QUARANTINE_INCONSISTENT_OHLC" in codes(report)) == asked, bar
         aside = lake.latest().quarantine()
         assert aside.height == 2
         assert aside["row"].to_list() == [first["row"][0], first["row"][0] + 1]
@@ -334,7 +334,7 @@ def test_a_dead_network_is_exit_code_4(tmp_path):
     code, told = command(tmp_path, exchange, attempts=2)
     assert (code, told["error"]["code"]) == (4, "SOURCE_UNREACHABLE")
     assert lake.heads() == []
-    assert sorted(path.name for path in lake.folder.iterdir()) == [".lock"]
+    assert not lake.folder.exists()
 
 
 @pytest.mark.parametrize("kind", ["columns", "more_columns", "odd_time", "odd_number"])

@@ -22,7 +22,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from xml.etree import ElementTree
 
@@ -40,6 +39,7 @@ from assay.sources.clients import DAY_MS, PAGE, connect
 from assay.sources.download_cache import DownloadCache
 from assay.sources.http import LATER, Asker, Exhausted, Http, Limiter, Streak, ended, run, work_through
 from assay.sources.loading import finding, frame, gap_findings, judge, kept_so_far, news, retries
+from assay.sources.nowhere import Nowhere
 from assay.sources.rules import EXCHANGE
 from assay.sources.settings import Access
 from assay.sources.troubles import Met
@@ -154,6 +154,7 @@ class _ArchiveReading:
         self.unlisted: list[str] = []
         self.unasked: dict[str, list[dt.date]] = {}
         self.mirrored = 0
+        self.nowhere = Nowhere(held.folder)
         self._streak = Streak(self.access.archive_url, CANNOT)
 
     async def run(self) -> SourceRead:
@@ -302,13 +303,8 @@ class _ArchiveReading:
 
     def _nowhere(self) -> dict[str, set[dt.date]]:
         """Return the days that were asked everywhere, of which the files are as they were then."""
-        path = self._memory()
-        told = files.read_json(path) if path is not None and path.exists() else {}
-        return {
-            symbol: {dt.date.fromisoformat(day) for day, tag in told[symbol].items() if tags.get(day, "") == tag}
-            for symbol in told.keys() & self.there.keys()
-            for tags in [self._tags(symbol)]
-        }
+        noted = self.nowhere.notes.keys() & self.there.keys()
+        return {symbol: self.nowhere.days(symbol, self._tags(symbol)) for symbol in noted}
 
     def _tags(self, symbol: str) -> dict[str, str]:
         """Return, of each day that a file of a pair can hold, what changes with these files."""
@@ -330,12 +326,7 @@ class _ArchiveReading:
             told[symbol] = {
                 day: tag for day, tag in absent.items() if (symbol, dt.date.fromisoformat(day)) not in again
             }
-        path = self._memory()
-        if path is not None:
-            files.write_json(path, {symbol: days for symbol, days in told.items() if days})
-
-    def _memory(self) -> Path | None:
-        return None if self.held.folder is None else self.held.folder / "nowhere.json"
+        self.nowhere.told(told, have)
 
     # --- files ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import polars as pl
@@ -21,7 +21,8 @@ from assay.sources.clients import DAY_MS, Exchange, Row, connect
 from assay.sources.download_cache import DownloadCache, Kept
 from assay.sources.http import Exhausted, Streak, ended, run, work_through
 from assay.sources.loading import finding, frame, gap_findings, judge, kept_so_far, news, retries
-from assay.sources.plan import FetchTask, Known, tasks, wanted
+from assay.sources.nowhere import Nowhere, days_between
+from assay.sources.plan import FetchTask, Known, gaps, tasks, wanted
 from assay.sources.rules import RuleBook
 from assay.sources.settings import Access
 
@@ -129,7 +130,8 @@ class _ExchangeReading:
                 code="SOURCE_CLOCK",
             )
         self.last_open = midnight(now) - DAY
-        self.known = Known(held, self.last_open)
+        self.nowhere = Nowhere(held.folder)
+        self.known = Known(held, self.last_open, self.nowhere)
         pairs = wanted(book, source.universe.quotes, self.known.last.keys(), held.named, now.date())
         found = tasks(pairs, book, self.known, self.last_open, source.access.history)
         self.tasks = {task.pair.symbol: task for task in found}
@@ -226,7 +228,27 @@ class _ExchangeReading:
             *self._arrivals(oldest, newest),
             *self._missing_days(checked),
         ]
-        return news(checked, found, table, self.exchange.asker, self.cache)
+        told = news(checked, found, table, self.exchange.asker, self.cache)
+        vain = self._vain(checked)
+
+        def settle() -> None:
+            if vain:
+                self.nowhere.asked(vain)
+            told.settle()
+
+        return replace(told, settle=settle)
+
+    def _vain(self, checked: CheckedBars) -> list[tuple[str, dt.date]]:
+        """Return the days that the lake lacked, and that were asked for now as when its bars came: in vain."""
+        asked = {s: t for s, t in self.tasks.items() if t.last is not None and s not in self.gone | self.failed}
+        if self.held.keys is None or not asked:
+            return []
+        spans = [(symbol, task.since, task.last) for symbol, task in asked.items()]
+        table = pl.DataFrame(spans, schema={"symbol": pl.String, "since": INSTANT, "last": INSTANT}, orient="row")
+        keys = pl.concat([self.held.keys, checked.bars.select("symbol", "open_time")]).unique()
+        of = keys.join(table, on="symbol")
+        held = of.filter(pl.col("open_time").is_between("since", "last")).select("symbol", "open_time")
+        return days_between(gaps(held))
 
     def _check_news(self, newest: dict[str, dt.datetime]) -> None:
         """Refuse a reading without news where bars were due, unless the lake has others of that day already.

@@ -1,8 +1,8 @@
 """Which bars to ask for: what is due, from where on, and which days are missing in between.
 
-An answer holds a thousand days for the same price as one, so that a request for today's bar begins at the last bar that
-the lake has, which shows whether the exchange still says the same of it, or before the earliest gap of the last
-thousand days, which asks for the missing days again.
+A request for today's bar begins at the last bar that the lake has, which shows whether the exchange still says the same
+of it, or before the earliest gap of the last thousand days, which asks for the missing days once more. A gap whose days
+were asked for in vain already is asked for no more, whoever owns it: the coin, the market, or a row that was refused.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from assay.market.instruments import TRADING
 from assay.market.schema import INSTANT, INSTRUMENTS
 from assay.market.universe import excluded
 from assay.sources.base import Held
+from assay.sources.nowhere import Nowhere
 from assay.sources.rules import RuleBook
 
 _WINDOW = 999 * DAY
@@ -82,16 +83,21 @@ class Known:
     """What the lake has of each symbol, where the last bar that has closed opened at ``last_open``.
 
     ``last`` is the opening time of its last bar, ``gap`` that of the last bar before its earliest gap within the last
-    thousand days, ``status`` its trading status at the last look; ``failed`` could not be fetched the last time.
+    thousand days that was not asked for in vain, ``status`` its trading status at the last look; ``failed`` could not
+    be fetched the last time.
     """
 
-    def __init__(self, held: Held, last_open: dt.datetime) -> None:
+    def __init__(self, held: Held, last_open: dt.datetime, nowhere: Nowhere) -> None:
         keys = held.keys if held.keys is not None else pl.DataFrame(schema={"symbol": pl.String, "open_time": INSTANT})
         recent = gaps(keys.filter(pl.col("open_time") >= last_open - _WINDOW))
         table = held.instruments if held.instruments is not None else pl.DataFrame(schema=INSTRUMENTS)
         current = table.filter(pl.col("valid_to").is_null())
         self.last: dict[str, dt.datetime] = _map(keys.group_by("symbol").agg(pl.col("open_time").max()))
-        self.gap: dict[str, dt.datetime] = _map(recent.group_by("symbol").agg(pl.col("before").min()))
+        self.gap: dict[str, dt.datetime] = {}
+        for symbol, before, _, missing in recent.iter_rows():
+            noted = nowhere.days(symbol)
+            if any(before.date() + n * DAY not in noted for n in range(1, missing + 1)):
+                self.gap.setdefault(symbol, before)
         self.status: dict[str, str | None] = _map(current.select("symbol", "status"))
         self.failed = held.failed
 
