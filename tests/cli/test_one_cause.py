@@ -129,3 +129,66 @@ def test_one_stray_row_changes_nothing_of_a_run(call, days):
     done, error = run(call, spoilt)
     assert (done.exit_code, error) == (Exit.OK, None)
     assert len(BASES) == told["symbols"]
+
+
+# --- why a coin is not in a run ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """A run of a file in which coins lack days for each cause."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    coin = pl.col("symbol").str.contains
+    last = pl.col("timestamp") > LAST - 3 * DAY
+    hole = pl.col("timestamp").is_between(FIRST + 300 * DAY, FIRST + 301 * DAY)
+    kept = TABLE.filter(~hole, ~(coin("SOL") & (pl.col("timestamp") == FIRST + 350 * DAY)))
+    copies = TABLE.filter(last, coin("ETH")).with_columns(pl.col("high") * 1.01, pl.col("volume") * 0.5)
+    negative = TABLE.filter(coin("ADA"), pl.col("timestamp") == LAST).with_columns(low=pl.lit(-1.0))
+    whole = kept.filter(~(coin("ADA") & (pl.col("timestamp") == LAST)))
+    pl.concat([whole, copies, negative]).write_parquet(folder / "bars.parquet")
+    asked = ("--source", f"parquet:{folder}/bars.parquet", "--home", folder / "home", "--run-id", "one")
+    done = assay("run", LONG, *asked)
+    assert done.exit_code == Exit.OK, done.output
+    return folder / "home"
+
+
+def data(home, base):
+    return json.loads(assay("why", "one", f"BINANCE:{base}USDT", "--home", home, "--json").stdout)["data"]
+
+
+def owners(told):
+    return {hole["owner"]: (hole["days"], hole["first"]) for hole in told["missing"]}
+
+
+MARKET = {"the whole market lacks them": (2, f"{FIRST + 300 * DAY:%Y-%m-%d}")}
+
+
+def test_why_tells_of_a_coin_whose_last_rows_were_refused(spoilt):
+    told = data(spoilt, "ETH")
+    assert told["refused"] == {"DUPLICATE_CONFLICT": 6}
+    assert owners(told) == MARKET | {"rows of them were refused": (3, f"{LAST - 2 * DAY:%Y-%m-%d}")}
+    assert told["scanned"] == {LONG: f"no bar of {LAST:%Y-%m-%d}"}
+    text = assay("why", "one", "BINANCE:ETHUSDT", "--home", spoilt).stdout
+    assert "rows refused: 6 DUPLICATE_CONFLICT" in text
+    assert f"3 days missing, {LAST - 2 * DAY:%Y-%m-%d} to {LAST:%Y-%m-%d}: rows of them were refused" in text
+
+
+def test_why_tells_of_holes_by_owner(spoilt):
+    assert owners(data(spoilt, "SOL")) == MARKET | {"the coin alone lacks them": (1, f"{FIRST + 350 * DAY:%Y-%m-%d}")}
+    assert owners(data(spoilt, "BTC")) == MARKET
+    assert data(spoilt, "BTC")["bars"] == 398
+    assert data(spoilt, "ADA")["refused"] == {"NON_POSITIVE": 1}
+
+
+def test_why_says_which_condition_of_the_scan_took_a_coin(spoilt):
+    raw = json.loads((spoilt / "runs" / "one" / "data" / "portfolio_candidates_raw.json").read_text())
+    found = {one["symbol"] for one in raw["candidates"]}
+    [missed] = sorted({"BINANCE:BTCUSDT", "BINANCE:DOGEUSDT", "BINANCE:LTCUSDT", "BINANCE:UNIUSDT"} - found)[:1]
+    told = data(spoilt, missed.removeprefix("BINANCE:").removesuffix("USDT"))
+    assert told["scanned"] == {LONG: "rating, one of those that are not rated to its side"}
+
+
+def test_why_refuses_a_coin_of_which_the_lake_has_nothing(spoilt):
+    done = assay("why", "one", "BINANCE:NOBODYUSDT", "--home", spoilt)
+    assert done.exit_code == Exit.USAGE
+    assert "no bar and no refused row" in done.output

@@ -19,6 +19,7 @@ from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, com
 if TYPE_CHECKING:
     from assay.backtest.overfitting import Tried
     from assay.backtest.trials import Trial
+    from assay.report.why import CoinData
     from assay.runs.home import Home
 
 LONGEST = 150
@@ -43,11 +44,26 @@ def why(
         output.line(f"{symbol}: data {entry.status}, {entry.observations} observations; {entry.cause}")
     for drop in found.dropped:
         output.line(f"{symbol}: {drop.reason}; {drop.detail}")
+    _print_data(symbol, found.data)
     for fate in found.fates:
         alpha = "" if fate.alpha_score is None else f", alpha {fate.alpha_score:.4f}, cluster {fate.cluster_id}"
         output.line(f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}; {fate.detail}{alpha}")
     for name, weight in found.weights.items():
         output.line(f"weight in {name}: {weight:+.4f}")
+
+
+def _print_data(symbol: str, data: CoinData | None) -> None:
+    if data is None:
+        return
+    if data.refused:
+        told = ", ".join(f"{number} {reason}" for reason, number in data.refused.items())
+        output.line(f"{symbol}: rows refused: {told}")
+    for hole in data.missing:
+        output.line(f"{symbol}: {hole.days} days missing, {hole.first} to {hole.last}: {hole.owner}")
+    if data.left_out:
+        output.line(f"{symbol}: left out: {data.left_out}")
+    for name, reason in data.scanned.items():
+        output.line(f"{symbol}: not found by {name}: {reason}")
 
 
 @command("report")

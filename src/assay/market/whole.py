@@ -42,7 +42,7 @@ def read_symbols(names: Collection[str]) -> dict[str, str]:
 
 def _canonical(name: str) -> str:
     pair = _PAIR.fullmatch(name)
-    if pair is not None and (pair[3] == "/" or (pair[1] is None and pair[4] in QUOTES)):
+    if pair is not None and pair[4] in QUOTES and (pair[3] == "/" or pair[1] is None):
         symbol = Instrument(pair[1] or EXCHANGE, pair[2], pair[4]).symbol
         return symbol if symbol_fault(symbol) is None else name
     if ":" in name:

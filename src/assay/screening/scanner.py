@@ -37,6 +37,15 @@ class ScanResult:
     count: ScannerCount
     merged: list[MergedQuote]
     invalid: list[InvalidRecord]
+    taken: tuple[tuple[str, Columns], ...] = field(default=(), compare=False, repr=False)
+    """Each condition in order, and the columns that it took."""
+    symbols: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """Of the columns."""
+
+    def reason(self, symbol: str) -> str | None:
+        """Return the condition that took a symbol; None where none did, or it was not looked at."""
+        column = self.symbols.index(symbol) if symbol in self.symbols else -1
+        return next((reason for reason, gone in self.taken if column in gone), None)
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ def filter_view(view: MarketView, name: str, scanner: Scanner) -> ScanResult:
     # The symbols of a view are sorted, so that its columns break the last ties.
     order = found[np.lexsort((found, -row["value_traded"][found], -sign * rating[found]))]
     kept = order[: scanner.limit]
+    taken = (*left.taken, ("limit", order[scanner.limit :]))
     count = ScannerCount(
         scanner=name,
         universe=left.universe,
@@ -136,7 +146,7 @@ def filter_view(view: MarketView, name: str, scanner: Scanner) -> ScanResult:
         dropped=left.dropped | {"limit": int(found.size - kept.size)},
     )
     candidates = _candidates(kept, row | {"volatility_d": volatility}, view, name, scanner)
-    return ScanResult(name, candidates, count, merged, invalid)
+    return ScanResult(name, candidates, count, merged, invalid, taken, view.symbols)
 
 
 class _Remaining:
@@ -146,11 +156,13 @@ class _Remaining:
         self.alive = alive.copy()
         self.universe = int(alive.sum())
         self.dropped: dict[str, int] = {}
+        self.taken: list[tuple[str, Columns]] = []
 
     def drop(self, reason: str, mask: Bools) -> Columns:
         """Drop the living columns of a mask; return them."""
         gone = np.flatnonzero(self.alive & mask)
         self.alive[gone] = False
+        self.taken.append((reason, gone))
         self.dropped[reason] = self.dropped.get(reason, 0) + gone.size
         return gone
 
