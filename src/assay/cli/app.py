@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from assay.runs.home import Home
     from assay.settings import Catalog
     from assay.settings.model import Execution
+    from assay.sources.acceptance import Acceptance
 
 app = typer.Typer(
     name="assay",
@@ -43,6 +44,10 @@ AsOfOption = Annotated[
     str | None, typer.Option("--as-of", help="UTC date (its close counts) or instant; default: the last bar's close.")
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one setting, such as caps.atom=0.2.")]
+AcceptOption = Annotated[
+    list[str] | None, typer.Option("--accept", help="CODE:DIGEST of a refusal that is so, as the refusal prints it.")
+]
+BecauseOption = Annotated[str | None, typer.Option("--because", help="Why it is so; kept in the lake's history.")]
 RunArgument = Annotated[str, typer.Argument(help="Run id, or a path to a run directory.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one for each core, at most one a run.")]
 ExecutorOption = Annotated[
@@ -122,6 +127,13 @@ def executed(catalog: Catalog, executor: str | None, workers: int | None) -> Exe
     """Return where work is done: the settings, and the command line over them."""
     asked = {"use": executor, "workers": workers}
     return catalog.execution().model_copy(update={key: value for key, value in asked.items() if value is not None})
+
+
+def accepted(wanted: list[str] | None, because: str | None) -> Acceptance:
+    """Read what is accepted in this call, from its command line alone."""
+    from assay.sources import acceptance
+
+    return acceptance.Acceptance.asked(wanted or (), because)
 
 
 def single_threaded() -> None:

@@ -13,11 +13,14 @@ from assay.base.errors import DataError, Exit, UsageError
 from assay.cli import output
 from assay.cli.app import (
     DEFAULT_HOME,
+    AcceptOption,
     AsOfOption,
+    BecauseOption,
     HomeOption,
     JsonOption,
     SetOption,
     SourceOption,
+    accepted,
     command,
     home_at,
     read_catalog,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from assay.runs.home import Home
     from assay.screening.reconcile import Reconciliation
     from assay.settings import Catalog
+    from assay.sources.acceptance import Acceptance
 
 VOTE_WORDS = {1: "buy", 0: "neutral", -1: "sell", None: "none yet"}
 ABBREVIATIONS = frozenset({"sma", "ema", "vwma", "ma", "rsi", "cci", "adx", "ao", "macd", "di", "k", "d"})
@@ -48,6 +52,8 @@ def ingest(
     every: Annotated[
         str | None, typer.Option(help="Go on: day, hour, or 15m, 4h; works after each close, until a signal.")
     ] = None,
+    accept: AcceptOption = None,
+    because: BecauseOption = None,
     settings: SetOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
@@ -56,21 +62,31 @@ def ingest(
     place, catalog = home_at(home), read_catalog(settings)
     if facts and (scan or every):
         raise UsageError("--facts stands alone", hint="leave --scan and --every out: a whole ingestion has the facts")
+    taken = accepted(accept, because)
     if every is not None:
         from assay.cli import schedule
 
+        if taken.wanted:
+            raise UsageError("--accept is for one call, and --every makes many", hint="leave one of them out")
+
         return schedule.every(place, catalog, source, scan, every, as_json)
     if facts:
-        return refresh_facts(place, catalog, source, as_json)
-    return ingest_once(place, catalog, source, scan, as_json)
+        return refresh_facts(place, catalog, source, as_json, taken)
+    return ingest_once(place, catalog, source, scan, as_json, taken)
 
 
-def ingest_once(home: Home, catalog: Catalog, source: str, scan: bool, as_json: bool) -> int:
+def ingest_once(
+    home: Home, catalog: Catalog, source: str, scan: bool, as_json: bool, accept: Acceptance | None = None
+) -> int:
     """Run phase 1 once and print what it did; return the exit code."""
+    from assay.sources.acceptance import NOTHING_ACCEPTED
+
+    taken = accept or NOTHING_ACCEPTED
     from assay.pipeline.ingestion import bring_up
 
     with output.telling(as_json) as tell:
-        phase = bring_up(home, catalog, source, scan=scan, progress=tell)
+        phase = bring_up(home, catalog, source, scan=scan, progress=tell, accept=taken)
+    output.told_accepted(taken)
     if as_json:
         output.as_json(phase.as_dict())
     else:
@@ -81,7 +97,7 @@ def ingest_once(home: Home, catalog: Catalog, source: str, scan: bool, as_json: 
     return 0
 
 
-def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> int:
+def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool, accept: Acceptance | None = None) -> int:
     """Refresh the facts of instruments, then consolidate; print unique atoms and invalid records."""
     from assay.lake.lake import Lake
     from assay.lake.loader import refresh
@@ -89,9 +105,12 @@ def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool) -> i
     from assay.pipeline.ingestion import counts, missing_symbols
     from assay.runs.documents import as_plain
     from assay.sources import open_source
+    from assay.sources.acceptance import NOTHING_ACCEPTED
 
     lake = Lake(home.path, open_source(source, mirror=catalog.source().mirror), home.lake_at)
-    done = refresh(lake)
+    taken = accept or NOTHING_ACCEPTED
+    done = refresh(lake, taken)
+    output.told_accepted(taken)
     foundation = lay_foundation(home, catalog, source)
     superset = foundation.superset
     missing = missing_symbols(foundation.snapshot, foundation.as_of, superset)

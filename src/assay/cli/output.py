@@ -9,9 +9,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.base.errors import DiskError, Exit
+
+if TYPE_CHECKING:
+    from assay.sources.acceptance import Acceptance
 
 COUNTED = ("list", "fetch")
 """Stages that go on answer by answer; all others are over at once, and count bars."""
@@ -147,3 +150,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
+
+
+def told_accepted(taken: Acceptance) -> None:
+    """Say what was taken by acceptance, and what was not refused in this call."""
+    for one in taken.used:
+        note(f"accepted {one['code']}:{one['digest']}: {one['what']}")
+    for left in taken.unused:
+        note(f"nothing was refused as {left}: what was accepted for it was not needed")

@@ -17,13 +17,16 @@ from assay.base.errors import UsageError, redacted
 from assay.cli import output
 from assay.cli.app import (
     DEFAULT_HOME,
+    AcceptOption,
     AsOfOption,
+    BecauseOption,
     ExecutorOption,
     HomeOption,
     JsonOption,
     SetOption,
     SourceOption,
     WorkersOption,
+    accepted,
     command,
     executed,
     home_at,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from assay.runs.home import Home, RunResult
     from assay.settings import Catalog
     from assay.settings.model import Execution
+    from assay.sources.acceptance import Acceptance
 
 
 @command()
@@ -49,6 +53,8 @@ def run(
     redo_from: Annotated[
         str | None, typer.Option("--from", help="With --resume: step to begin again from, by number or name.")
     ] = None,
+    accept: AcceptOption = None,
+    because: BecauseOption = None,
     executor: ExecutorOption = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
@@ -57,14 +63,17 @@ def run(
     """Run one sleeve, or several in parallel, and print the verdicts."""
     from assay.pipeline.flow import worst
 
-    place, catalog = home_at(home), read_catalog(settings)
+    place, catalog, taken = home_at(home), read_catalog(settings), accepted(accept, because)
     if resume:
+        if taken.wanted:
+            raise UsageError("a resumed run has its state of the lake already", where="--accept", hint="leave it out")
         outcomes = [_resumed(place, catalog, profile, source, as_of, run_id, redo_from)]
     else:
         if run_id is not None and len(profile) > 1:
             raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
-        outcomes = _made(place, catalog, profile, source, as_of, run_id, executed(catalog, executor, workers))
+        outcomes = _made(place, catalog, profile, source, as_of, run_id, executed(catalog, executor, workers), taken)
     _print(outcomes, as_json)
+    output.told_accepted(taken)
     return worst(outcomes)
 
 
@@ -74,6 +83,8 @@ def flow(
     source: SourceOption = "sample",
     as_of: AsOfOption = None,
     settings: SetOption = None,
+    accept: AcceptOption = None,
+    because: BecauseOption = None,
     executor: ExecutorOption = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
@@ -83,16 +94,17 @@ def flow(
     from assay.pipeline.flow import at_once, joint_report, lay_foundation, requests, run_watched, workforce, worst
     from assay.runs.home import claim
 
-    place, catalog = home_at(home), read_catalog(settings)
+    place, catalog, taken = home_at(home), read_catalog(settings), accepted(accept, because)
     execution = executed(catalog, executor, workers)
     names = catalog.flow(name)
     _check(catalog, names)
     folder = claim(place.flows, name, None, dt.datetime.now(UTC))
     with workforce(execution.use or "pool", at_once(execution, len(names)), place) as pool:
-        foundation = lay_foundation(place, catalog, source, as_of, output.progress, pool)
+        foundation = lay_foundation(place, catalog, source, as_of, output.progress, pool, taken)
         outcomes = run_watched(pool, requests(place, catalog, foundation, names))
         report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
     _print(outcomes, as_json, None if report is None else str(report))
+    output.told_accepted(taken)
     return worst(outcomes)
 
 
@@ -110,6 +122,7 @@ def _made(
     as_of: str | None,
     run_id: str | None,
     execution: Execution,
+    taken: Acceptance,
 ) -> list[RunResult]:
     """Run several profiles by an executor, or one in this process and the parts of its walk-forward by an executor."""
     from assay.pipeline.flow import at_once, execute_watched, lay_foundation, requests, run_watched, workforce
@@ -118,7 +131,7 @@ def _made(
     one = len(names) == 1
     workers = execution.workers if one else at_once(execution, len(names))
     with workforce(execution.use or ("serial" if one else "pool"), workers, home) as pool:
-        foundation = lay_foundation(home, catalog, source, as_of, output.progress, pool)
+        foundation = lay_foundation(home, catalog, source, as_of, output.progress, pool, taken)
         wanted = requests(home, catalog, foundation, names, run_id)
         return [execute_watched(wanted[0], executor=pool)] if one else run_watched(pool, wanted)
 

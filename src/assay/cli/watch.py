@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 import typer
 
 from assay.base.domain import UTC
-from assay.base.errors import UsageError
+from assay.base.errors import AssayError, UsageError
 from assay.cli import output
 from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, command, home_at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
     from assay.page.run_list import Row, RunList
@@ -57,6 +59,20 @@ def status(
         return
     now = dt.datetime.now(UTC)
     output.line(output.table(COLUMNS, [row(entry, now) for entry in seen]))
+    for folder in sorted(place.lake.glob("*/")) if place.lake.is_dir() else ():
+        for text in _accepted(folder):
+            output.line(f"{folder.name}: {text}")
+
+
+def _accepted(folder: Path) -> list[str]:
+    """Return what decisions of a lake's last close rest on though it was refused; a damaged lake is the doctor's."""
+    from assay.lake.head import read_heads
+
+    try:
+        heads = read_heads(folder)
+    except AssayError:
+        return []
+    return [one.said for one in heads[-1].in_force(heads[-1].last_close)] if heads else []
 
 
 def watch_runs(home: Home, as_json: bool, stream: TextIO | None = None) -> NoReturn:

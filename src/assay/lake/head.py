@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from assay.base.domain import MIXED_EDITION, UTC
+from assay.base.domain import MIXED_EDITION, UTC, format_instant
 from assay.base.errors import IntegrityError
 from assay.base.files import canonical_json, sha256
 from assay.lake.storage import HEADS, RESTORE, Storage, storage_of
@@ -31,6 +31,23 @@ def _edition(value: object) -> object:
     return MIXED_EDITION if isinstance(value, int) else value
 
 
+class Accepted(Document):
+    """What a user accepted of the source though it was refused, see :mod:`assay.sources.acceptance`."""
+
+    code: str
+    digest: str
+    """Of the refused state."""
+    because: str
+    what: str
+    as_of: Instant
+    """Close of the last bar then: it is in force for decisions of this instant."""
+
+    @property
+    def said(self) -> str:
+        """In one line."""
+        return f"{self.code} of {format_instant(self.as_of)} is accepted ({self.because}): {self.what}"
+
+
 class Head(Document):
     """One line of ``heads.jsonl``: a state of the lake that readers may pin."""
 
@@ -50,6 +67,8 @@ class Head(Document):
     symbols: int
     findings: list[Finding]
     """What the reading found, for the data-quality section of reports."""
+    accepted: list[Accepted] = Field(default_factory=list)
+    """Everything that was accepted up to this state."""
     edition: Annotated[str, BeforeValidator(_edition)] = MIXED_EDITION
     """Edition of the rules by which readers of this state see the bars rated; other editions may stand beside it."""
     revision: int = 1
@@ -60,6 +79,10 @@ class Head(Document):
     """SHA-256 of the line before, without its newline."""
     seal: str = ""
     """SHA-256 of this line without this field."""
+
+    def in_force(self, as_of: dt.datetime) -> list[Accepted]:
+        """Return what was accepted and decisions of an instant rest on."""
+        return [one for one in self.accepted if one.as_of == as_of]
 
     @property
     def ratings(self) -> str:

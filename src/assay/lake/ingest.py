@@ -22,12 +22,13 @@ from assay.executors import Executor, Serial
 from assay.lake import delta, shards
 from assay.lake.compare import BarDifference, compare, rerate, tails
 from assay.lake.head import Head
-from assay.lake.lake import Lake, TableChange, persistently
+from assay.lake.lake import Lake, TableChange, accepted, persistently
 from assay.lake.snapshot import Snapshot
 from assay.market.schema import BARS, ratings_table
 from assay.ratings import RATING_SCHEMA, REVISION, rate
 from assay.runs.documents import Finding
 from assay.sources import is_live
+from assay.sources.acceptance import NOTHING_ACCEPTED, Acceptance
 from assay.sources.base import NOTHING, Held, Source, SourceRead
 from assay.sources.files import ParquetSource
 
@@ -83,6 +84,7 @@ def ingest(
     progress: Progress | None = None,
     executor: Executor | None = None,
     edition: str = DEFAULT_EDITION,
+    accept: Acceptance = NOTHING_ACCEPTED,
 ) -> IngestReport:
     """Bring the lake up to its source; a second call without news writes nothing.
 
@@ -100,6 +102,8 @@ def ingest(
         Where the shards of a large file are read and rated, see :mod:`assay.lake.shards`; here where None.
     edition : {"2026", "2021"}
         Rules by which the bars are rated; a lake that is rated by another edition is rated anew.
+    accept : Acceptance, optional
+        What the user accepts of the source though it would be refused.
 
     Raises
     ------
@@ -125,7 +129,7 @@ def ingest(
             try:
                 if lake.storage.folder is not None:
                     lake.introduce()
-                return _ingest(lake, source, executor or Serial(), clock, edition)
+                return _ingest(lake, source, executor or Serial(), clock, edition, accept)
             except BaseException:
                 lake.abandon()
                 raise
@@ -163,7 +167,9 @@ def rate_anew(lake: Lake, edition: str) -> Head:
     return persistently(work)
 
 
-def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock, edition: str) -> IngestReport:
+def _ingest(
+    lake: Lake, source: Source, executor: Executor, clock: _Clock, edition: str, accept: Acceptance
+) -> IngestReport:
     lake.storage.mend()
     head = lake.latest_head()
     snapshot = Snapshot(lake.folder, head, lake.storage) if head is not None else None
@@ -179,8 +185,8 @@ def _ingest(lake: Lake, source: Source, executor: Executor, clock: _Clock, editi
         if sharded is not None:
             return sharded
     with clock.stage("read"):
-        read = source.read(_held(lake, snapshot, clock) if is_live(source) else NOTHING)
-    report = _Ingestion(lake, snapshot, source, read, clock, edition).run()
+        read = source.read(_held(lake, snapshot, clock, accept) if is_live(source) else NOTHING)
+    report = _Ingestion(lake, snapshot, source, read, clock, edition, accept).run()
     read.settle()
     return report
 
@@ -190,7 +196,7 @@ def _with_roots(lake: Lake, head: Head) -> Head:
     return head if head.roots else lake.commit([], upon=head.head)
 
 
-def _held(lake: Lake, snapshot: Snapshot | None, clock: _Clock) -> Held:
+def _held(lake: Lake, snapshot: Snapshot | None, clock: _Clock, accept: Acceptance) -> Held:
     """Return what a live source must know of the lake, to give what is new."""
     if snapshot is None:
         return Held(lake.folder, tell=clock.tell)
@@ -202,6 +208,7 @@ def _held(lake: Lake, snapshot: Snapshot | None, clock: _Clock) -> Held:
         last_close=snapshot.last_close(),
         keys=snapshot.bars(columns=("symbol", "open_time")),
         instruments=snapshot.instruments(),
+        accept=accept,
         named=frozenset() if last is None else frozenset(last["symbol"].drop_nulls()),
         failed=frozenset(s for found in snapshot.record.findings if found.code == "SYMBOL_FAILED" for s in found.names),
         tell=clock.tell,
@@ -234,6 +241,7 @@ class _Ingestion:
     read: SourceRead
     clock: _Clock
     edition: str
+    accept: Acceptance
 
     def run(self) -> IngestReport:
         read, base, rows = self.read, self._base(), self.read.bars.height
@@ -321,6 +329,11 @@ class _Ingestion:
         ]
         return _head_facts(self.source, read.interval, first_open, last_open, [*read.findings, *news]) | {
             "edition": self.edition,
+            "accepted": accepted(
+                self.snapshot.record if self.snapshot is not None else None,
+                self.accept.used,
+                last_open + INTERVALS[read.interval],
+            ),
             "fingerprint": read.fingerprint,
             "symbols": bars["symbol"].n_unique(),
         }

@@ -9,6 +9,7 @@ whole line names.
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import shutil
 import threading
@@ -25,7 +26,7 @@ from assay.base import files
 from assay.base.domain import DEFAULT_EDITION
 from assay.base.errors import ConflictError, IntegrityError
 from assay.lake import delta
-from assay.lake.head import Head, parse_head, read_heads
+from assay.lake.head import Accepted, Head, parse_head, read_heads
 from assay.lake.roots import LAKE_CHANGED, Roots, refuse
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import HEADS, LOCK, POINTER, SOURCE, Storage, conflict, settle
@@ -206,6 +207,15 @@ class Lake:
             with self.locked():
                 remove_empty(self.folder)
 
+    def accept(self, used: Sequence[Mapping[str, str]], as_of: dt.datetime) -> Head:
+        """Note in a new state what was accepted of the source."""
+
+        def work() -> Head:
+            with self.locked():
+                return self.commit([], accepted=accepted(self.latest_head(), used, as_of))
+
+        return persistently(work)
+
     def introduce(self) -> None:
         """Note in the folder whose lake it is, and where its tables are if they are elsewhere."""
         about = {name: getattr(self.source, name) for name in ("identity", "kind", "name")}
@@ -288,6 +298,12 @@ def _is_kept(name: str, tables: Mapping[str, int], base: Head) -> bool:
 def _intervals(rows: pl.DataFrame) -> list[str | None]:
     """Return the partitions of a table; one, without a name, where it is not cut by interval."""
     return rows[delta.PARTITION].unique().to_list() if delta.PARTITION in rows.columns else [None]
+
+
+def accepted(head: Head | None, used: Sequence[Mapping[str, str]], as_of: dt.datetime) -> list[dict[str, Any]]:
+    """Return what the next state knows to be accepted: what the last one did, and what this call used."""
+    known = [] if head is None else head.accepted
+    return [one.model_dump() for one in (*known, *(Accepted(**note, as_of=as_of) for note in used))]
 
 
 def _forget_ratings(fields: dict[str, Any]) -> None:

@@ -10,9 +10,10 @@ import polars as pl
 
 from assay.base.errors import UsageError
 from assay.lake.ingest import IngestReport, ingest
-from assay.lake.lake import Lake, TableChange
+from assay.lake.lake import Lake, TableChange, accepted
 from assay.runs.documents import Finding
 from assay.sources import facts
+from assay.sources.acceptance import NOTHING_ACCEPTED, Acceptance
 from assay.sources.archive import ArchiveSource
 from assay.sources.exchange import ExchangeSource
 
@@ -73,7 +74,7 @@ class Refreshed:
     """Pairs that changed their status, are gone or cannot be read."""
 
 
-def refresh(lake: Lake) -> Refreshed:
+def refresh(lake: Lake, accept: Acceptance = NOTHING_ACCEPTED) -> Refreshed:
     """Ask for the pairs of a lake's exchange and bring its ``instruments`` up to date.
 
     Raises
@@ -95,7 +96,9 @@ def refresh(lake: Lake) -> Refreshed:
         held = snapshot.instruments()
         with_bars = set(snapshot.bars(columns=("symbol",))["symbol"].unique())
         since = facts.valid_since(now, snapshot.last_close())
-        table, findings = facts.merge(held, book, with_bars, since, lake.folder)
+        table, findings = facts.merge(held, book, with_bars, since, lake.folder, facts.Judge(source.name, accept))
         changed = held is None or not table.equals(held)
-        head = lake.commit([TableChange("instruments", table, replace=True)]).head if changed else snapshot.head
+        noted = accepted(snapshot.record, accept.used, snapshot.last_close())
+        change = TableChange("instruments", table, replace=True)
+        head = lake.commit([change], accepted=noted).head if changed else snapshot.head
     return Refreshed(head, changed, len(book.rules), (*told, *findings))

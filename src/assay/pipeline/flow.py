@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from assay.runs.request import Job, Request
     from assay.settings import Catalog
     from assay.settings.model import Execution
+    from assay.sources.acceptance import Acceptance
 
 WARM = ("assay.pipeline.runner", "assay.report.ready")
 """Modules that load all that a run needs."""
@@ -67,6 +68,7 @@ def lay_foundation(
     as_of: str | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    accept: Acceptance | None = None,
 ) -> Foundation:
     """Pin the last state of a source's lake, and make sure that the superset of the instant exists.
 
@@ -87,6 +89,7 @@ def lay_foundation(
     from assay.screening.provider import Scanning
     from assay.screening.superset import ensure_superset
     from assay.sources import is_live, open_source
+    from assay.sources.acceptance import NOTHING_ACCEPTED
 
     opened = open_source(source)
     lake = Lake(home.path, opened, home.lake_at)
@@ -101,7 +104,8 @@ def lay_foundation(
     snapshot = lake.latest()
     instant = resolve_as_of(snapshot, as_of)
     scanners = catalog.scanners()
-    snapshot, answerer = Scanning(lake, scanners, catalog.scan()).answerer(snapshot, instant)
+    scanning = Scanning(lake, scanners, catalog.scan(), accept=accept or NOTHING_ACCEPTED)
+    snapshot, answerer = scanning.answerer(snapshot, instant)
     path, superset = ensure_superset(
         lake.folder,
         lambda: snapshot.market(instant, SCAN_DAYS),

@@ -17,9 +17,10 @@ from assay.runs import documents as artifacts
 from assay.runs.home import Home
 from assay.screening.provider import Scanning
 from assay.screening.reconcile import Reconciliation, reconcile
-from assay.screening.recorded_scans import ScanBatch
+from assay.screening.recorded_scans import ScanBatch, judged
 from assay.settings.model import SCAN_DAYS
 from assay.sources import is_live, open_source
+from assay.sources.acceptance import IMPLAUSIBLE, NOTHING_ACCEPTED, Acceptance
 from assay.sources.base import utc_now
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def bring_up(
     scan: bool,
     progress: Progress | None = None,
     clock: Callable[[], dt.datetime] = utc_now,
+    accept: Acceptance = NOTHING_ACCEPTED,
 ) -> Phase:
     """Scan, load bars, audit and rate them, and consolidate the candidates.
 
@@ -113,6 +115,8 @@ def bring_up(
         Called with (stage, done, total).
     clock : callable
         The edge of time.
+    accept : Acceptance, optional
+        What the user accepts of source and screener though it would be refused.
 
     Raises
     ------
@@ -129,7 +133,7 @@ def bring_up(
             hint="leave --scan out, or give --source binance",
         )
     tell = progress or (lambda _stage, _done, _total: None)
-    scanning = Scanning(Lake(home.path, opened, home.lake_at), catalog.scanners(), catalog.scan(), clock)
+    scanning = Scanning(Lake(home.path, opened, home.lake_at), catalog.scanners(), catalog.scan(), clock, accept)
     lake = scanning.lake
     found, error = _ask(scanning, tell) if scan else (None, None)
     kept = found is not None and lake.latest_head() is not None
@@ -137,12 +141,14 @@ def bring_up(
         scanning.record(found)  # before the bars, so that a pair that only a scanner names is loaded too
     execution = catalog.execution()
     with workforce(execution.use or "serial", execution.workers, home) as executor:
-        report = load(lake, opened, progress, executor, catalog.ratings().edition)
+        report = load(lake, opened, progress, executor, catalog.ratings().edition, accept)
     if found is not None and not kept:
         scanning.record(found)  # the first state of a lake is one with bars
-    report = replace(report, head=lake.latest().head)
     if found is not None:
         error = _failure(lambda: scanning.check(lake.latest(), found.as_of))[1]  # beside the bars of the same close
+    elif accept.about(IMPLAUSIBLE) and judged(lake.latest(), lake.latest().last_close(), scanning.scanners):
+        error = _failure(lambda: scanning.check(lake.latest(), lake.latest().last_close()))[1]
+    report = replace(report, head=lake.latest().head)
     return _phase(home, catalog, scanning, report, found, error)
 
 

@@ -43,8 +43,10 @@ from assay.runs.documents import Event, load
 from assay.runs.run import Run
 from assay.screening.nobody import NO_UNIVERSE, nobody
 from assay.screening.provider import check_superset
+from assay.screening.recorded_scans import PROVIDER
 from assay.screening.superset import profile_pool
 from assay.settings.model import RISK_PROFILES, SCAN_DAYS, RiskProfile
+from assay.sources.acceptance import IMPLAUSIBLE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,6 +72,10 @@ def preflight(given: GivenSleeve) -> Iterator[Said]:
     given.snapshot.prove()
     yield {layout.MANIFEST: request.manifest() | {"environment": environment()}}
     yield event("PINNED", "lake pinned", {"head": request.head, **request.tables})
+    for one in given.snapshot.record.in_force(request.as_of):
+        if one.code == IMPLAUSIBLE and request.provider != PROVIDER:
+            continue  # the screener's answer is not what this run reads
+        yield event("ACCEPTED", one.said, one.model_dump(mode="json"))
 
 
 def discovery(given: GivenSleeve) -> Iterator[Said]:

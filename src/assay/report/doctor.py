@@ -38,7 +38,8 @@ from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status, process_started
 from assay.screening.reconcile import Reconciliation, agreements
-from assay.screening.recorded_scans import IMPLAUSIBLE, judged
+from assay.screening.recorded_scans import judged
+from assay.sources.acceptance import IMPLAUSIBLE
 
 Severity = Literal["INTEGRITY", "ACTION", "NOTE"]
 LIVE_KINDS_EXCLUDED = ("sample", "parquet")
@@ -132,7 +133,7 @@ def examine(folder: Path, now: dt.datetime) -> LakeCheckup:
         Bars are overdue by this clock.
     """
     lake = LakeCheckup(folder, now)
-    for check in (_leftovers, _heads, _tables, _edition, _coverage, _universe, _health, _quarantine, _scans):
+    for check in (_leftovers, _heads, _tables, _edition, _coverage, _universe, _health, _quarantine, _scans, _accepted):
         try:
             lake.issues.extend(check(lake))
             if any(issue.code == LAKE_CHANGED for issue in lake.issues):
@@ -418,6 +419,12 @@ def _refused_scan(lake: LakeCheckup, counting: Reconciliation) -> Iterator[Issue
         instead = f"that of {format_instant(counting.scanned_at)} stays in force" if other else "no other is recorded"
         what = f"the screener's answer of {format_instant(found.scanned_at)} cannot be true: {fault}; {instead}"
         yield lake.issue("ACTION", IMPLAUSIBLE, what, lake.ingest(" --scan"))
+
+
+def _accepted(lake: LakeCheckup) -> Iterator[Issue]:
+    """Name what a user accepted of the source, while decisions rest on it."""
+    for one in lake.snapshot.record.in_force(lake.snapshot.last_close()):
+        yield lake.issue("NOTE", "ACCEPTED", one.said)
 
 
 def _columns(folder: Path, table: str, version: int) -> dict[str, pl.DataType]:

@@ -15,7 +15,6 @@ from assay.lake.snapshot import Snapshot
 from assay.market.panel import Market
 from assay.runs.documents import Candidate, Superset
 from assay.screening.recorded_scans import (
-    IMPLAUSIBLE,
     PROVIDER,
     ScanBatch,
     judged,
@@ -27,6 +26,7 @@ from assay.screening.scanner import scan
 from assay.screening.superset import ScanProvider, consolidate, differs
 from assay.screening.tradingview import ScreenerClient, last_close
 from assay.settings.model import Scanner, ScanSettings
+from assay.sources.acceptance import IMPLAUSIBLE, NOTHING_ACCEPTED, Acceptance, offer
 from assay.sources.base import utc_now
 
 
@@ -38,6 +38,7 @@ class Scanning:
     scanners: Mapping[str, Scanner]
     settings: ScanSettings
     clock: Callable[[], dt.datetime] = utc_now
+    accept: Acceptance = NOTHING_ACCEPTED
 
     def ask(self) -> ScanBatch:
         """Ask the screener now; nothing is recorded.
@@ -83,8 +84,9 @@ class Scanning:
             self._refuse_the_past(as_of)
             snapshot = self.lake.pin(self.record(self.ask()).head)
         found = recorded(snapshot, as_of, self.scanners)
-        if found is None:
-            self.check(snapshot, as_of)
+        if found is None or self.accept.about(IMPLAUSIBLE):
+            snapshot = self.check(snapshot, as_of)
+            found = recorded(snapshot, as_of, self.scanners)
         assert found is not None
         return snapshot, found
 
@@ -92,22 +94,32 @@ class Scanning:
         """Tell whether an answer that counts is recorded of the lake's last close."""
         return recorded(snapshot, snapshot.last_close(), self.scanners) is not None
 
-    def check(self, snapshot: Snapshot, as_of: dt.datetime) -> None:
-        """Refuse the last recorded answer of an instant if it cannot be true.
+    def check(self, snapshot: Snapshot, as_of: dt.datetime) -> Snapshot:
+        """Refuse the last recorded answer of an instant if it cannot be true, unless the user accepts it.
+
+        Returns
+        -------
+        Snapshot
+            The state in which that answer counts; a new one where it was accepted.
 
         Raises
         ------
         SourceError
             ``SCREENER_IMPLAUSIBLE``; an earlier answer stays in force.
         """
-        *_, (_, fault) = judged(snapshot, as_of, self.scanners)
-        if fault is not None:
+        *_, (found, fault) = judged(snapshot, as_of, self.scanners)
+        if fault is None:
+            return snapshot
+        if not self.accept.takes(IMPLAUSIBLE, found.digest, fault):
             raise SourceError(
                 f"the screener's answer cannot be true and counts for nothing: {fault}",
                 where=f"scan of {format_instant(as_of)}",
-                hint="scan again later by: assay ingest --scan; or let our own ratings answer by scan.fallback=true",
+                hint="scan again later by: assay ingest --scan; or let our own ratings answer by scan.fallback=true; "
+                + offer(self.lake.source.name, IMPLAUSIBLE, found.digest),
                 code=IMPLAUSIBLE,
             )
+        used = [note for note in self.accept.used if note["code"] == IMPLAUSIBLE]
+        return self.lake.pin(self.lake.accept(used, as_of).head)
 
     def _refuse_the_past(self, as_of: dt.datetime) -> None:
         now = last_close(self.clock())

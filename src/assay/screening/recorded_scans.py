@@ -12,7 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,7 @@ import polars as pl
 
 from assay.base import files
 from assay.base.constants import Floats, Scalar
-from assay.base.domain import DAY, RATINGS, UTC, Direction, rating_column, symbol_fault
+from assay.base.domain import DAY, RATINGS, UTC, Direction, format_instant, rating_column, symbol_fault
 from assay.base.errors import DataError, IntegrityError
 from assay.lake.snapshot import Snapshot
 from assay.market.kinds import ListedKinds
@@ -31,9 +31,9 @@ from assay.market.universe import Metadata, market_metadata, pairs_of
 from assay.runs.documents import InvalidRecord
 from assay.screening.scanner import MarketView, ScanResult, filter_view, young
 from assay.settings.model import Scanner
+from assay.sources.acceptance import IMPLAUSIBLE, digest
 
 PROVIDER = "tradingview"
-IMPLAUSIBLE = "SCREENER_IMPLAUSIBLE"
 _FEW = 3
 """Pairs with one and the same bar, or with another bar than ours, that are no accident."""
 _MANY = 6
@@ -119,6 +119,8 @@ class ScanBatch:
     """When the first request was sent, in whole microseconds."""
     answers: tuple[ScanResponse, ...]
     """One for each scanner, by name."""
+    digest: str = field(default="", compare=False)
+    """Of what is on record of it, by which a user may accept it."""
 
 
 def question(scanner: Scanner) -> str:
@@ -166,6 +168,8 @@ def judged(
 ) -> list[tuple[ScanBatch, str | None]]:
     """Return the recorded batches of an instant, oldest first, each with why it cannot be true, or None.
 
+    What a user accepted is true.
+
     Parameters
     ----------
     snapshot : Snapshot
@@ -179,12 +183,13 @@ def judged(
     if rows is None or rows.is_empty():
         return []
     market = _closed_market(snapshot, as_of)
+    accepted = {one.digest for one in snapshot.record.accepted if one.code == IMPLAUSIBLE}
     told: list[tuple[ScanBatch, str | None]] = []
     sound: ScanBatch | None = None
     for _, part in sorted(rows.group_by("scanned_at"), key=lambda pair: pair[0]):
         found = _answering(from_frame(part), scanners)
         if found is not None:
-            fault = implausible(found, market, sound)
+            fault = None if found.digest in accepted else implausible(found, market, sound)
             told.append((found, fault))
             sound = found if fault is None else sound
     return told
@@ -288,7 +293,10 @@ def from_frame(rows: pl.DataFrame) -> ScanBatch:
         If a row is not what a scan writes, or one is missing.
     """
     answers = [_answer(part.sort("rank")) for _, part in sorted(rows.group_by("scanner"), key=lambda pair: pair[0])]
-    return ScanBatch(rows["as_of"][0].astimezone(UTC), rows["scanned_at"][0].astimezone(UTC), tuple(answers))
+    as_of = rows["as_of"][0].astimezone(UTC)
+    said = {answer.scanner: [answer.question, answer.response_sha256] for answer in answers}
+    state = digest({"as_of": format_instant(as_of), "answers": said})
+    return ScanBatch(as_of, rows["scanned_at"][0].astimezone(UTC), tuple(answers), state)
 
 
 def _answer(rows: pl.DataFrame) -> ScanResponse:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from assay.base.domain import UTC
 from assay.base.files import sha256
+from assay.sources.acceptance import NOTHING_ACCEPTED, Acceptance
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,6 +40,8 @@ class Held:
     """Symbols that the last recorded scans named."""
     failed: Collection[str] = ()
     """Symbols that could not be fetched the last time."""
+    accept: Acceptance = NOTHING_ACCEPTED
+    """What the user accepts in this call, though it would be refused."""
     tell: Callable[[str, int, int], None] = _nothing
     """Called with (stage, done, total) as a source goes on."""
 

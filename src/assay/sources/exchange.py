@@ -217,7 +217,8 @@ class _ExchangeReading:
         self._check_news(newest)
         with_bars = self.known.last.keys() | newest.keys()
         since = facts.valid_since(self.now, self.held.last_close)
-        table, changes = facts.merge(self.held.instruments, self.book, with_bars, since, self.held.folder)
+        by = facts.Judge(self.source.name, self.held.accept)
+        table, changes = facts.merge(self.held.instruments, self.book, with_bars, since, self.held.folder, by)
         found = [
             *finding("CLOCK_SKEW", count=abs(round(skew.total_seconds())) if abs(skew) > _SKEW else 0),
             *finding("RESUMED", self.resumed),

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from assay.base.errors import IntegrityError, SourceError, UsageError
 from assay.market.instruments import TRADING
 from assay.market.schema import INSTRUMENTS
 from assay.runs.documents import Finding
+from assay.sources.acceptance import NOTHING_ACCEPTED, SHRUNK, Acceptance, digest, offer
 from assay.sources.base import midnight
 from assay.sources.loading import finding
 from assay.sources.rules import RuleBook
@@ -39,6 +41,16 @@ LATER_FACTS = ("spot_allowed", "permissions")
 """Facts that an older lake does not have, and an answer may leave out."""
 _SHRUNK = 0.2
 _SHRUNK_LEAST = 5
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Which source is judged, as users write it, and what they accept of it."""
+
+    source: str = ""
+    accept: Acceptance = NOTHING_ACCEPTED
+
+
 LOOKS = "instruments_shrunk.json"
 """File of a lake: which trading pairs a refused answer lacked, and on which days."""
 _LOOKS_ENOUGH = 3
@@ -51,6 +63,7 @@ def merge(
     with_bars: Collection[str],
     since: dt.datetime,
     folder: Path | None = None,
+    judge: Judge | None = None,
 ) -> tuple[pl.DataFrame, list[Finding]]:
     """Join today's facts to the table of the lake.
 
@@ -66,6 +79,8 @@ def merge(
         From when on what is new is valid; see the module.
     folder : Path, optional
         The lake's, where refused answers are noted.
+    judge : Judge, optional
+        What the user accepts, and of which source.
 
     Returns
     -------
@@ -76,7 +91,7 @@ def merge(
     ------
     SourceError
         If more than a fifth of the trading pairs are gone at once (``INSTRUMENTS_SHRUNK``): the answer is a part. On
-        the third day on which the same ones are gone it is taken.
+        the third day on which the same ones are gone, or where the user accepts it, it is taken.
     """
     old = held if held is not None else pl.DataFrame(schema=INSTRUMENTS)
     fresh = book.frame().with_columns(valid_from=pl.lit(since).cast(INSTRUMENTS["valid_from"]))
@@ -88,7 +103,8 @@ def merge(
     gone = current.join(fresh, on="symbol", how="anti").filter(~pl.col("symbol").is_in(list(book.unreadable)))
     trading = pl.col("status").eq_missing(TRADING)
     lost = gone.filter(trading)["symbol"].sort().to_list()
-    taken = _shrinkage(lost, current.filter(trading).height, folder, since.date())
+    before = current.filter(trading)["symbol"].sort().to_list()
+    taken = _shrinkage(lost, before, folder, since.date(), judge or Judge())
     ended = pl.concat([changed.select("symbol"), gone.select("symbol")])["symbol"].to_list()
     closed = pl.col("symbol").is_in(ended) & pl.col("valid_to").is_null()
     kept = old.with_columns(
@@ -161,24 +177,29 @@ def split(symbol: str) -> Instrument | None:
         return None
 
 
-def _shrinkage(gone: list[str], before: int, folder: Path | None, day: dt.date) -> list[Finding]:
+def _shrinkage(gone: list[str], were: list[str], folder: Path | None, day: dt.date, judge: Judge) -> list[Finding]:
     """Refuse an answer that lacks many trading pairs, until it is the same on some days; then say that it was taken."""
-    path = None if folder is None else folder / LOOKS
+    path, before = None if folder is None else folder / LOOKS, len(were)
     if len(gone) <= max(_SHRUNK_LEAST, _SHRUNK * before):
         if path is not None:
             path.unlink(missing_ok=True)
         return []
     days = _looks(path, gone) | {day.isoformat()}
     if len(days) >= _LOOKS_ENOUGH:
-        return finding("INSTRUMENTS_SHRUNK", gone)
+        return finding(SHRUNK, gone)
+    state, what = digest({"gone": gone, "trading": were}), f"{len(gone)} of {before} trading pairs are gone"
+    if judge.accept.takes(SHRUNK, state, what):
+        if path is not None:
+            path.unlink(missing_ok=True)
+        return [Finding(code=SHRUNK, what=f"accepted: {what}: {judge.accept.because}", count=len(gone), names=gone)]
     if path is not None:
         files.write_json(path, {"gone": gone, "days": sorted(days)})
     raise SourceError(
         f"{len(gone)} of {before} trading pairs are missing from exchangeInfo: the answer is only a part",
         where="exchangeInfo",
         hint="nothing was stored; look at the exchange's announcements, and try again later: an answer that lacks the "
-        f"same pairs on {_LOOKS_ENOUGH} days is taken, this is day {len(days)}",
-        code="INSTRUMENTS_SHRUNK",
+        f"same pairs on {_LOOKS_ENOUGH} days is taken, this is day {len(days)}; " + offer(judge.source, SHRUNK, state),
+        code=SHRUNK,
     )
 
 
