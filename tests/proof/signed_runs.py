@@ -91,7 +91,7 @@ def _enter_again(home: Path, run: Path) -> None:
     done: list[bytes] = []
     for line in book.read_bytes().splitlines():
         value = json.loads(line)
-        if value["body"]["run_id"] == run.name:
+        if value["kind"] == "run" and value["body"]["run_id"] == run.name:
             value |= {"body": registration(story.genesis, story.seal), "time": story.seal.time}
         value["prev"] = files.sha256(done[-1]) if done else "0" * 64
         done.append(files.canonical_json(value))

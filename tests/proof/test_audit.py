@@ -60,7 +60,8 @@ def forger(signed: Signed, tmp_path_factory: pytest.TempPathFactory) -> Forger:
 
 
 def test_what_the_forger_left_alone_is_sound(forger: Forger) -> None:
-    assert forger.forge("nothing", lambda _: None, redo=True).audit.verdict == SOUND
+    audit = forger.forge("nothing", lambda _: None, redo=True).audit
+    assert audit.verdict == SOUND, audit
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -141,9 +142,7 @@ def test_runs_are_named_by_beginnings_and_latest(tmp_path: Path, signed: Signed)
     assert home.run("latest") == signed.runs[META]
     assert home.run(f"latest:{SHORT}") == signed.runs[SHORT]
     assert home.run(signed.runs[SHORT].name[:-3]) == signed.runs[SHORT]
-    assert home.sealed() == [
-        run.name for run in sorted(signed.runs.values(), key=lambda run: home.sealed().index(run.name))
-    ]
+    assert sorted(home.sealed()) == sorted(run.name for run in signed.runs.values())
     for name, says in (("binance_spot", "2 runs begin with"), ("latest:nobody", "no run"), ("", "no run")):
         done = assay("audit", name, "--home", signed.home)
         assert done.exit_code == 2

@@ -122,7 +122,8 @@ class Home:
         except IntegrityError:
             return []
         chain = read_chain(lines, self.registry.name, REGISTRY_KINDS, ordered=False)
-        ids = [str(one.body.get("run_id")) for one in chain.entries if profile in ("", one.body.get("profile"))]
+        told = [one.body for one in chain.entries if one.kind == "run"]
+        ids = [str(body.get("run_id")) for body in told if profile in ("", body.get("profile"))]
         return [one for one in ids if RUN_ID.fullmatch(one) and (self.runs / one / LEDGER).is_file()]
 
     def run_ids(self) -> list[str]:

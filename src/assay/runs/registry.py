@@ -128,6 +128,10 @@ def until(path: Path, head: str | None = None) -> list[Entry]:
         If the registry is broken, or has no such line.
     """
     lines = _load(path)[0].entries
+    for entry in lines:
+        if entry.kind == "begun" and not all(isinstance(entry.body.get(key), str) for key in ("run_id", "tried")):
+            what = "fields are missing or of the wrong type"
+            raise broken(path, Problem("LINE_BROKEN", f"{path.name} line {entry.seq + 1}", what))
     if head is None:
         return lines
     known = [place for place, entry in enumerate(lines, start=1) if entry.hash == head]
