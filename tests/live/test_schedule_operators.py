@@ -5,21 +5,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from reachable_codes import Program, Reach
 from typer.main import get_command
 
 from assay.cli import app
 from assay.settings.model import ScanSettings, Schedule, SourceSettings
-from assay.sources.loading import MEANINGS
-from assay.sources.troubles import KINDS, PASSING
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"
-SOURCES = [
-    *(path for path in (ROOT / "src/assay/sources").glob("*.py") if path.stem not in ("files", "rules")),
-    *(ROOT / "src/assay/screening").glob("[prt]*.py"),
-    ROOT / "src/assay/lake/loader.py",
-    ROOT / "src/assay/report/doctor.py",
-]
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +55,59 @@ def test_every_setting_exists(text):
         assert name in Schedule.model_fields
 
 
-NO_CODES = {
-    *("ACTION", "NOTE", "INTEGRITY", "LONG", "SHORT", "TRADING", "BREAK", "HEALTHY", "DAMAGED", "VALID", "DEAD"),
-    *("MINUTE", "HOUR", "SECOND", "REQUEST_WEIGHT", "POST"),
-}
-"""Words in capitals that are no codes of findings or errors."""
+RUNS = tuple(f"assay.runs.{name}" for name in ("verify", "ledger", "registry", "seal", "run"))
+"""What is wrong with a sealed run is the verifier's to say."""
 
 
-def test_every_code_is_explained(text):
-    written = {code for path in SOURCES for code in re.findall(r'"([A-Z][A-Z_]{3,})"', path.read_text())}
-    plain = {code for code in written if not code.startswith("ASSAY_") and not code.endswith("_URL")}
-    retried = {f"RETRY_{trouble}" for trouble in PASSING}
-    codes = (plain | set(MEANINGS) | retried) - NO_CODES - set(KINDS) - {"HANDSHAKE_FAILURE", "RAW_REQUESTS"}
-    assert len(codes) > 50
-    assert sorted(code for code in codes if not re.search(rf"\b{code}\b", text)) == []
+def explained(text):
+    """Codes in the first column of the tables about ingestion."""
+    part = text[text.index("## What an ingestion says") : text.index("## What is kept where")]
+    cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("|")]
+    return {code for cell in cells for code in re.findall(r"[A-Z][A-Z0-9_]{3,}", cell)}
+
+
+@pytest.fixture(scope="module")
+def program():
+    return Program(ROOT / "src" / "assay")
+
+
+def test_every_code_of_an_ingestion_is_explained_and_no_other(text, program):
+    """Both ways: what the command can reach in the source, and the tables of the page."""
+    found = Reach(program, [("assay.cli.lakes", "ingest")], RUNS).codes()
+    assert len(found) > 100
+    assert sorted(code for code in found if not re.search(rf"\b{code}\b", text)) == []
+    assert sorted(explained(text) - found) == []
+
+
+def test_every_code_of_the_doctor_is_explained(text, program):
+    found = Reach(program, [("assay.report.doctor", "examine_home")], RUNS).codes()
+    assert {"NO_LAKE", "SPOOL_LEFT", "MARKET_HOLE"} <= found
+    assert sorted(code for code in found if not re.search(rf"\b{code}\b", text)) == []
+
+
+def test_codes_are_found_through_helpers_tables_and_variables(tmp_path):
+    (tmp_path / "errors.py").write_text(
+        "class Failed(Exception):\n    default_code = 'BY_CLASS'\n"
+        "    def __init__(self, what, code=None):\n        self.code = code\n"
+    )
+    (tmp_path / "work.py").write_text(
+        "from assay.errors import Failed\n"
+        "_TABLE = {'a': 'BY_TABLE'}\n"
+        "def tell(code, count):\n    return code, count\n"
+        "class Reader:\n"
+        "    def read(self):\n        tell('BY_METHOD', 1)\n"
+        "    def never(self):\n        tell('NOT_REACHED', 1)\n"
+        "def unused():\n    raise Failed('x', code='NOT_CALLED')\n"
+        "def main(kind: Failed):\n"
+        "    Reader().read()\n"
+        "    if kind:\n        raise Failed('x')\n"
+        "    code = _TABLE.get(kind, 'BY_DEFAULT')\n"
+        "    one, two = 'BY_PAIR', 'NO_CODE'\n"
+        "    tell(one, two)\n"
+        "    raise Failed('SHOUTED', code='BY_IF' if kind else code)\n"
+    )
+    (tmp_path / "assay").mkdir()
+    for path in list(tmp_path.glob("*.py")):
+        path.rename(tmp_path / "assay" / path.name)
+    found = Reach(Program(tmp_path / "assay"), [("assay.work", "main")]).codes()
+    assert found == {"BY_CLASS", "BY_TABLE", "BY_METHOD", "BY_DEFAULT", "BY_PAIR", "BY_IF"}
