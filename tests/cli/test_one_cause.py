@@ -131,6 +131,19 @@ def test_one_stray_row_changes_nothing_of_a_run(call, days):
     assert len(BASES) == told["symbols"]
 
 
+def test_a_run_says_in_its_report_where_the_data_end_and_what_was_astray(call, tmp_path):
+    late = TABLE.filter(pl.col("timestamp") == LAST).with_columns(pl.col("high") * 1.01, pl.col("volume") * 0.5)
+    far = TABLE.filter(pl.col("timestamp") == LAST).head(1).with_columns(pl.col("timestamp") + 90 * DAY)
+    done, error = run(call, pl.concat([TABLE, late, far]))
+    assert (done.exit_code, error) == (Exit.OK, None)
+    [health] = (tmp_path / "home" / "runs").glob("*/data/data_health.json")
+    codes = {finding["code"]: finding for finding in json.loads(health.read_text())["findings"]}
+    assert codes["END_REFUSED"]["count"] == 24
+    assert codes["QUARANTINE_STRAY"]["names"] == ["BINANCE:BTCUSDT"]
+    [report] = (tmp_path / "home" / "runs").glob("*/reports/audit_report.md")
+    assert f"the data end with the bar of {LAST - DAY:%Y-%m-%d}, not of {LAST:%Y-%m-%d}" in report.read_text()
+
+
 # --- why a coin is not in a run ---------------------------------------------------------------------------------------
 
 

@@ -1,17 +1,21 @@
 """Pairs that look as coins do and are none, and pairs that do not trade, from the exchange's answer to the funnel."""
 
 import datetime as dt
+import json
 
 import polars as pl
 import pytest
 from exchange_world import Pair
-from live_world import LocalExchange, small, source, sync
+from live_world import LocalExchange, command, small, source, sync
+from typer.testing import CliRunner
 
 from assay.base.domain import UTC
+from assay.cli import app
 from assay.report.doctor import examine
 from assay.screening.scanner import scan
 from assay.settings.model import Scanner
 
+LONG = "binance_spot_rating_all_long"
 COIN = [["SPOT", "MARGIN", "TRD_GRP_004"]]
 ANY = [Scanner(logic="rating_all", direction=direction, min_value_traded=0.0) for direction in ("LONG", "SHORT")]
 
@@ -92,3 +96,27 @@ def test_wrapped_tokens_and_stablecoins_are_not_even_asked_for(tmp_path):
         lake, _ = sync(tmp_path, exchange, source(exchange))
         bases = {"WBTC", "U", "USDSOLD"}
         assert bases.isdisjoint(s.removeprefix("BINANCE:").removesuffix("USDT") for s in lake.latest().bars()["symbol"])
+
+
+def test_a_run_over_the_live_lake_buys_no_share_and_no_halted_pair_and_counts_them(tmp_path):
+    """Through the real commands: the funnel of the run tells each kind, and no artifact holds such a pair."""
+    pairs = [Pair(f"ZZ{i}B", "USDT", margin=False, sets=[["SPOT", "TRD_GRP_004", "TRD_GRP_261"]]) for i in range(3)]
+    halted = Pair("XRP2", "USDT", status="CANCEL_ONLY", sets=COIN)
+    with LocalExchange(world(*pairs, halted)) as exchange:
+        code, told = command(tmp_path, exchange)
+        assert (code, told["symbols"]) == (0, 10)
+    asked = ["run", LONG, "--source", "binance", "--home", str(tmp_path), "--run-id", "one", "--json"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "runs" / "one"
+    raw = json.loads((folder / "data" / "portfolio_candidates_raw.json").read_text())
+    [count] = raw["scanners"]
+    assert count["dropped"]["tokenized_share"] == 3
+    for path in ("data/portfolio_candidates_raw.json", "data/portfolio_flattened.json", "data/returns_matrix.parquet"):
+        content = (folder / path).read_bytes()
+        assert not any(name.encode() in content for name in ("ZZ0B", "ZZ1B", "ZZ2B", "XRP2"))
+    why = json.loads(
+        CliRunner().invoke(app, ["why", "one", "BINANCE:ZZ0BUSDT", "--home", str(tmp_path), "--json"]).stdout
+    )
+    assert "tokenized shares" in why["data"]["left_out"]
+    assert why["data"]["scanned"] == {LONG: "tokenized_share"}

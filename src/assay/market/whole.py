@@ -19,6 +19,11 @@ from assay.runs.documents import Finding
 EXCHANGE = BENCHMARK.partition(":")[0]
 """Whose pairs names are that tell no exchange: the one that the profiles name."""
 STRAY = "STRAY"
+TOLD_IN_RUNS = frozenset(
+    {"SYMBOLS_MIXED", "NO_EXCHANGE", "OTHER_EXCHANGE", "QUOTE_VOLUME_ZERO", "END_REFUSED", f"QUARANTINE_{STRAY}"}
+    | {"HOLE_TOO_LONG", "VANISHED"}
+)
+"""What the reading of a source found that a reader of a run must know too."""
 _PAIR = re.compile(r"(?:([^:/\s]+):)?([^:/\s_-]+)([/_-])([^:/\s_-]+)")
 _MOST_ZERO = 0.5
 """Share of the traded bars whose quote volume may be 0: beyond it the column says nothing."""

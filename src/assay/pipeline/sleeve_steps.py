@@ -29,6 +29,7 @@ from assay.gates.sign_test import StageName, run_sign_test
 from assay.gates.validation import to_markdown, validate
 from assay.gates.weights import check_l4
 from assay.market.health import data_health, missing_audit
+from assay.market.whole import TOLD_IN_RUNS
 from assay.pipeline.context import ContractCheck, Fallback, Gate, Given, GivenSleeve, Said, event
 from assay.pipeline.parallel import each_of, with_whole_middle
 from assay.report.audit_report import compose
@@ -146,7 +147,8 @@ def data_prep(given: GivenSleeve) -> Iterator[Said]:
     rejected = market.rejections()
     missing = missing_audit(market, raw.candidates, raw.merged_quotes, rejected)
     symbols = {candidate.symbol for candidate in raw.candidates}
-    health = data_health(market, matrix, symbols, missing, rejected)
+    told = [finding for finding in given.snapshot.record.findings if finding.code in TOLD_IN_RUNS]
+    health = data_health(market, matrix, symbols, missing, rejected, told)
     yield {layout.RETURNS: frame, layout.HEALTH: health}
     yield _foundation_gate(given, raw, health, set(frame.columns))
 
