@@ -48,14 +48,15 @@ def newest(own, since, limit, until):
     return [row for at, row in own if since <= at <= until][-limit:]
 
 
-def serve(exchange, answer, most):
-    """Let the exchange of ccxt answer klines by a function of (bars, since, limit, until)."""
+def serve(exchange, answer, most, deaf=False):
+    """Let the exchange of ccxt answer klines by a function of (bars, since, limit, until); deaf, it hears no limit."""
 
     def klines(request):
         own = sorted(exchange.world.rows[request.query["symbol"]].items())
         own = [(at, row) for at, row in own if at < exchange.world.now]
         since, limit = int(request.query["startTime"]), int(request.query["limit"])
-        return Response.json(answer(own, since, min(most, limit), since + limit * DAY_MS - 1))
+        page = most if deaf else min(most, limit)
+        return Response.json(answer(own, since, page, since + limit * DAY_MS - 1))
 
     exchange._routes.insert(0, ("GET", "/api/v3/klines", klines, 0))
 
@@ -92,7 +93,44 @@ def test_a_first_load_is_complete_in_one_go(tmp_path, exchange, most, way):
     assert not exchange.requests("/api/v3/klines")
 
 
-@pytest.mark.parametrize("most", [100, 300])
+@pytest.mark.parametrize("most", [100, 200, 300, 500])
+@pytest.mark.parametrize("way", [exact, window])
+def test_an_exchange_that_ignores_the_limit_gives_its_own_page_and_all_comes(tmp_path, exchange, most, way):
+    """Its page may be longer than what is left to ask for: no bar beyond it, and no bar of today."""
+    exchange.world.at("2023-07-20")  # the bar of the 21st is forming, and there is one of the 22nd
+    serve(exchange, lambda own, since, limit, _: way(own, since, limit), most, deaf=True)
+    held, report = load(tmp_path, exchange)
+    assert held.equals(truth(exchange, 297))
+    assert report.findings == ()
+    exchange.world.at("2023-07-22")
+    exchange.forget()
+    held, report = load(tmp_path, exchange)
+    assert held.equals(truth(exchange, 297))
+    assert len(exchange.requests("/api/v3/klines")) <= 4
+
+
+@pytest.mark.parametrize("most", [100, 300, 1300])
+@pytest.mark.parametrize("keep", ["last", "first"])
+def test_an_exchange_that_ignores_since_gives_one_end_of_its_history_and_the_load_ends(tmp_path, exchange, most, keep):
+    def answer(own, _since, limit, _until):
+        rows = [row for _, row in own]
+        return rows[-limit:] if keep == "last" else rows[:limit]
+
+    serve(exchange, answer, most, deaf=True)
+    if keep == "first" and most < 1000:  # nothing of the last thousand days: nothing is invented
+        lake, report = sync(tmp_path, exchange, source(exchange, "binanceus"))
+        assert {name for name, finding in codes(report).items() if finding.names} <= {"BARS_LATE", "HISTORY_CUT"}
+        held = stored(lake).drop("quote_volume")
+        assert held.equals(truth(exchange).join(held, on=["symbol", "open_time"], how="semi"))
+    else:
+        held, report = load(tmp_path, exchange)
+        wanted = truth(exchange, max(299, DAYS - most))
+        assert held.equals(wanted)
+        assert report.findings == ()
+    assert len(exchange.requests("/api/v3/klines")) < 50
+
+
+@pytest.mark.parametrize("most", [100, 200, 300, 500])
 def test_an_exchange_that_answers_with_the_last_bars_of_a_span_is_asked_for_those_before(tmp_path, exchange, most):
     serve(exchange, newest, most)
     held, report = load(tmp_path, exchange)

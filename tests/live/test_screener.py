@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -152,7 +153,8 @@ def test_a_retry_after_beyond_patience_is_not_waited_for(server):
     slept = []
     with pytest.raises(SourceError) as caught:
         screener(server, slept).ask(ALL_LONG)
-    assert caught.value.code == "SCREENER_LIMITED"
+    assert (caught.value.code, caught.value.retry_after) == ("SCREENER_LIMITED", 3600)
+    assert re.match(r"come again at \d{4}-\S+Z or later; or set scan.fallback=true", caught.value.hint)
     assert not [nap for nap in slept if nap >= 0.5]
 
 

@@ -32,7 +32,8 @@ _MOST = 64 << 20
 """Bytes of one answer beyond which something else is being sent."""
 OFFLINE = "check the network, or set scan.fallback=true to let our own ratings answer"
 CHANGED = "the screener's columns have changed: install a newer version of Assay, or set scan.provider=ratings"
-LATER = "try again later, or set scan.fallback=true to let our own ratings answer"
+OURS = "or set scan.fallback=true to let our own ratings answer"
+LATER = f"try again later, {OURS}"
 
 
 class ScreenerFault(Exception):  # noqa: N818 - never leaves the screener: it becomes a SourceError there
@@ -237,13 +238,14 @@ class ScreenerClient:
 
     async def _again(self, fault: ScreenerFault, attempt: int) -> None:
         """Wait before the next attempt, or say what was wrong with the last one."""
+        from assay.sources.http import come_again
+
         wait = max(self.settings.backoff * 2.0 ** (attempt - 1), fault.after)
         if not fault.passing or attempt >= self.settings.attempts or fault.after > self.settings.patience:
             tries = f", {attempt} attempts" if attempt > 1 else ""
             where = f"{self.settings.address}{PATH}{tries}"
-            raise SourceError(
-                fault.what, where=where, hint=fault.hint, code=fault.code, retry_after=fault.after
-            ) from fault
+            hint = fault.hint if fault.after <= self.settings.patience else f"{come_again(fault.after)}; {OURS}"
+            raise SourceError(fault.what, where=where, hint=hint, code=fault.code, retry_after=fault.after) from fault
         await self._sleep(wait)
 
     async def _pages(self, client: Http, name: str, scanner: Scanner) -> ScanResponse:

@@ -339,16 +339,21 @@ class Asker:
 
     def _left_alone(self, met: Met, seconds: float) -> SourceError:
         """Return the error of who wants to be left alone for longer than we wait, with when to come again."""
-        until = format_instant((utc_now() + dt.timedelta(seconds=min(seconds, 1e8) + 1)).replace(microsecond=0))
         said = "has banned this address" if met.kind == "BANNED" else "wants to be left alone: requests came too fast,"
         span = f"for {seconds:g} s" if met.after is not None else "without saying for how long"
         return SourceError(
             f"the exchange {said} {span}",
             where=self.where,
-            hint=f"come again at {until} or later; look for other programs at this address that ignore 429",
+            hint=f"{come_again(seconds)}; look for other programs at this address that ignore 429",
             code=met.trouble.ends,
             retry_after=seconds,
         )
+
+
+def come_again(seconds: float) -> str:
+    """Say when somebody who wants to be left alone for so long may be asked again."""
+    at = (utc_now() + dt.timedelta(seconds=min(seconds, 1e8) + 1)).replace(microsecond=0)
+    return f"come again at {format_instant(at)} or later"
 
 
 class Streak:
