@@ -77,11 +77,13 @@ def run(home, *arguments):
 def test_a_healthy_lake(lake, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in lake.folder.rglob("*") if path.is_file()}
     code, text = run(tmp_path)
-    assert (code, text.splitlines()[-1]) == (0, "HEALTHY: 0 to do, 0 findings")
+    assert (code, text.splitlines()[-1]) == (0, "HEALTHY: 0 to do, 1 findings")
     assert {path: path.stat().st_mtime_ns for path in lake.folder.rglob("*") if path.is_file()} == before
     code, text = run(tmp_path, "--json")
     told = json.loads(text)
-    assert (code, told["verdict"], told["findings"]) == (0, "HEALTHY", [])
+    assert (code, told["verdict"]) == (0, "HEALTHY")
+    [note] = told["findings"]  # so few coins are all vetoed on one side
+    assert (note["severity"], note["code"], "a run would end" in note["what"]) == ("NOTE", "NO_WINNERS", True)
     assert told["lakes"][0]["facts"]["health"] == {"OK": 6}
 
 
@@ -324,7 +326,7 @@ def test_dead_and_orphaned_runs_and_a_broken_registry(lake, tmp_path):
     (home.runs / "dead_1" / "config" / "resolved_manifest.json").write_text("{}")
     os.utime(home.runs / "orphan_1", (0, 0))
     code, text = run(tmp_path, "--json")
-    told = {entry["where"]: entry for entry in json.loads(text)["findings"]}
+    told = {entry["where"]: entry for entry in json.loads(text)["findings"] if entry["severity"] != "NOTE"}
     assert code == 1
     assert {where: entry["code"] for where, entry in told.items()} == {"dead_1": "RUN_DEAD", "orphan_1": "RUN_ORPHANED"}
     assert told["dead_1"]["command"] == "assay run dead --resume --run-id dead_1"

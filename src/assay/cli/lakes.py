@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.base.domain import INTERVALS, UTC, check_symbol, format_instant, parse_as_of
-from assay.base.errors import DataError, Exit, UsageError
+from assay.base.errors import AssayError, DataError, Exit, UsageError
 from assay.cli import output
 from assay.cli.app import (
     DEFAULT_HOME,
@@ -308,9 +308,15 @@ def doctor(
     as_json: JsonOption = False,
 ) -> int:
     """Say what is wrong with lakes, runs and registry, and what to run; nothing is changed."""
-    from assay.report.doctor import examine_home
+    from assay.pipeline.rehearsal import rehearse
+    from assay.report.doctor import Issue, examine_home
 
     found = examine_home(home_at(home), source, dt.datetime.now(UTC))
+    try:
+        catalog = read_catalog()
+        found.issues.extend(issue for lake in found.lakes for issue in rehearse(catalog, lake))
+    except AssayError as error:
+        found.issues.append(Issue("ACTION", error.code, error.where, error.what, error.hint))
     if as_json:
         output.as_json(found.as_dict())
     else:

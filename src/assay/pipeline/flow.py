@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from assay.runs.home import RunResult
     from assay.runs.request import Job, Request
     from assay.settings import Catalog
-    from assay.settings.model import Execution
+    from assay.settings.model import Execution, Profile
     from assay.sources.acceptance import Acceptance
 
 WARM = ("assay.pipeline.runner", "assay.report.ready")
@@ -132,37 +132,45 @@ def requests(
     What is asked for is written into the directory at once, so that a run that dies can be resumed. ``again`` takes
     over the directory of a run that died before that.
     """
-    from assay.runs.request import Request
-
     now = dt.datetime.now(UTC)
     resolved = [catalog.profile(name) for name in names]
-    scanners = catalog.scanners()
     claimed = [claim(home.runs, profile.name, run_id, now, again=again) for profile in resolved]
+    flow = tuple(one.name for one in claimed)
     return [
-        recorded(
-            Request(
-                home=home.path,
-                run=folder,
-                profile=profile,
-                scanners=scanners,
-                provenance=catalog.provenance(profile.name),
-                source=foundation.source,
-                lake=foundation.lake.folder.relative_to(home.path).as_posix(),
-                head=foundation.snapshot.head,
-                tables=foundation.snapshot.versions,
-                **foundation.snapshot.record.content(),
-                edition=foundation.snapshot.edition,
-                superset=foundation.path.relative_to(home.path).as_posix(),
-                superset_sha256=sha256_file(foundation.path),
-                provider=foundation.superset.provider,
-                as_of=foundation.as_of,
-                flow=tuple(one.name for one in claimed),
-                resume=again,
-            ),
-            now,
-        )
+        recorded(replace(asked(home, catalog, foundation, profile, folder, flow), resume=again), now)
         for folder, profile in zip(claimed, resolved, strict=True)
     ]
+
+
+def asked(
+    home: Home, catalog: Catalog, foundation: Foundation, profile: Profile, folder: Path, flow: tuple[str, ...]
+) -> Request:
+    """Return what is asked for of one sleeve in a claimed directory."""
+    from assay.runs.request import Request
+
+    return Request(
+        home=home.path,
+        run=folder,
+        profile=profile,
+        scanners=catalog.scanners(),
+        provenance=catalog.provenance(profile.name),
+        source=foundation.source,
+        lake=_below(home, foundation.snapshot.folder),
+        head=foundation.snapshot.head,
+        tables=foundation.snapshot.versions,
+        **foundation.snapshot.record.content(),
+        edition=foundation.snapshot.edition,
+        superset=_below(home, foundation.path),
+        superset_sha256=sha256_file(foundation.path),
+        provider=foundation.superset.provider,
+        as_of=foundation.as_of,
+        flow=flow,
+    )
+
+
+def _below(home: Home, path: Path) -> str:
+    """Return a path relative to the home folder, or as it is where it lies elsewhere."""
+    return (path.relative_to(home.path) if path.is_relative_to(home.path) else path).as_posix()
 
 
 def recorded(request: J, now: dt.datetime) -> J:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -482,6 +483,7 @@ def examine_home(home: Home, source: str | None, now: dt.datetime) -> HomeChecku
         _registry(home),
         leftovers(home.runs, home.flows, home.reports),
         _disk(home, lakes),
+        _places(home),
     ):
         found += check
     return HomeCheckup(lakes, found)
@@ -563,6 +565,14 @@ def _disk(home: Home, lakes: list[LakeCheckup]) -> Iterator[Issue]:
     if free < max(ROOM, 2 * size):
         what = f"{free / 1e9:.1f} GB are free, the largest lake has {size / 1e9:.1f} GB"
         yield Issue("ACTION", "DISK_SPACE", str(home.path), what, f"df -h {home.path}")
+
+
+def _places(home: Home) -> Iterator[Issue]:
+    """Look for places of the home into which no run can write."""
+    for path in (home.path, home.lake, home.runs, home.flows, home.reports):
+        wrong = "is no folder" if not path.is_dir() else "cannot be written" if not os.access(path, os.W_OK) else ""
+        if wrong and (path.exists() or path.is_symlink()):
+            yield Issue("ACTION", "DISK", str(path), f"it {wrong}", f"ls -ld {path}")
 
 
 def _size(folder: Path) -> int:

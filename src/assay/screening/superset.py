@@ -185,6 +185,12 @@ def superset_key(
     return files.content_hash_json(settings)
 
 
+def superset_path(folder: Path, as_of: dt.datetime, key: str) -> Path:
+    """Return where the superset of an instant lies in a lake's folder, see :func:`superset_key`."""
+    instant = as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    return folder / "superset" / f"{instant}-{key[:8]}" / FILE
+
+
 def ensure_superset(
     folder: Path,
     market_loader: Callable[[], Market],
@@ -230,8 +236,7 @@ def ensure_superset(
     """
     who = answerer or ScanProvider()
     key = superset_key(scanners, head, who.name, edition)
-    instant = as_of.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    path = folder / "superset" / f"{instant}-{key[:8]}" / FILE
+    path = superset_path(folder, as_of, key)
     if path.exists():
         return path, _read(path, key, who)
     # Not the lake's own lock: a live source may hold that for minutes, and runs must be able to start meanwhile.
