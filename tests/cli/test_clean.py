@@ -66,9 +66,18 @@ def litter(home):
     (dead / "run_status.json").write_text(
         json.dumps(status | {"run_id": "dead_1", "state": "RUNNING", "pid": 2**22 - 1})
     )
+    flow = home.flows / "flow_1"
+    flow.mkdir(parents=True)
+    old(flow)
     temporary = home.runs / "sealed" / f".x.{2**22 - 1}.tmp"
     temporary.touch()
-    return {lake: "EMPTY_LAKE", old(orphan): "RUN_ORPHANED", dead: "RUN_NEVER_BEGAN", temporary: "LEFTOVER_FILE"}
+    return {
+        lake: "EMPTY_LAKE",
+        old(orphan): "RUN_ORPHANED",
+        dead: "RUN_NEVER_BEGAN",
+        flow: "FLOW_ORPHANED",
+        temporary: "LEFTOVER_FILE",
+    }
 
 
 def test_a_home_in_use_has_nothing_abandoned(home):
@@ -110,7 +119,7 @@ def test_what_the_doctor_says_to_do_mends_it(home):
 
 def test_what_is_named_worked_on_or_waited_for_stays(home):
     expected = litter(home)
-    lake, orphan, dead, _ = expected
+    lake, orphan, dead, *_ = expected
     # A manifest names the lake, a flow the claimed run.
     manifest = home.runs / "sealed" / "config" / "resolved_manifest.json"
     told = json.loads(manifest.read_text())

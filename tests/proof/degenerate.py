@@ -127,6 +127,8 @@ def _instruments(symbols: list[str]) -> pl.DataFrame:
         "status": ["TRADING"] * len(known),
         **{name: [0.01] * len(known) for name in ("tick_size", "step_size", "min_qty", "min_notional")},
         "margin_allowed": [True] * len(known),
+        "spot_allowed": [True] * len(known),
+        "permissions": ["MARGIN SPOT"] * len(known),
         "valid_from": [FIRST] * len(known),
         "valid_to": [None] * len(known),
     }

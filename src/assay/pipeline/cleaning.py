@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status
 
-Kind = Literal["EMPTY_LAKE", "RUN_ORPHANED", "RUN_NEVER_BEGAN", "LEFTOVER_FILE"]
+Kind = Literal["EMPTY_LAKE", "RUN_ORPHANED", "RUN_NEVER_BEGAN", "FLOW_ORPHANED", "LEFTOVER_FILE"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def abandoned(home: Home) -> list[Abandoned]:
         If the registry, or a manifest, cannot be read: then nobody knows what it names.
     """
     named = _named(home)
-    found = [*_lakes(home, named), *_runs(home, named)]
+    found = [*_lakes(home, named), *_runs(home, named), *_flows(home)]
     inside = tuple(item.path for item in found)
     left = leftover_files(home.lake, home.runs, home.flows, home.reports)
     left = [path for path in left if not any(path.is_relative_to(folder) for folder in inside)]
@@ -71,6 +72,9 @@ def remove(home: Home) -> list[Abandoned]:
             with files.locked(item.path / LOCK):
                 if _is_empty(item.path):
                     remove_empty(item.path)
+        elif item.kind == "FLOW_ORPHANED":
+            with suppress(OSError):  # a flow began in it meanwhile
+                item.path.rmdir()
         elif _never_began(item.path) is not None:
             shutil.rmtree(item.path)
         if not item.path.exists():
@@ -122,6 +126,13 @@ def _runs(home: Home, named: frozenset[str]) -> Iterator[Abandoned]:
         kind = _never_began(folder)
         if kind is not None and name not in named:
             yield Abandoned(kind, folder, _size(folder))
+
+
+def _flows(home: Home) -> Iterator[Abandoned]:
+    """Yield claimed folders of flows into which nothing came."""
+    for folder in sorted(home.flows.iterdir()) if home.flows.is_dir() else ():
+        if folder.is_dir() and not any(folder.iterdir()) and is_orphan(folder):
+            yield Abandoned("FLOW_ORPHANED", folder, 0)
 
 
 def _never_began(folder: Path) -> Kind | None:
