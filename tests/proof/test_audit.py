@@ -83,7 +83,8 @@ def test_the_dear_checks_find_by_themselves(forger: Forger, monkeypatch: pytest.
         "steps": ("a gate that checked more", "the report's words", "one trial, certain", "a better year"),
     }
     for name in wanted[check]:
-        forged = forger.forge(name, FORGERIES[name], redo=False)
+        # Where the report was made anew of the forged ledger, only the ledger itself tells.
+        forged = forger.forge(name, FORGERIES[name], redo=name == "a gate that checked more")
         assert forged.audit.verdict == {"walk_forward": "AUDIT_FIGURES", "weights": "AUDIT_PROOF"}.get(
             check, "AUDIT_REPLAY"
         ), (name, forged.audit)
