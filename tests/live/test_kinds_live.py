@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from assay.base.domain import UTC
 from assay.cli import app
+from assay.lake import lake as lake_module
+from assay.lake.lake import TableChange
+from assay.market.schema import INSTRUMENTS
 from assay.report.doctor import examine
 from assay.screening.scanner import scan
 from assay.settings.model import Scanner
@@ -120,3 +123,24 @@ def test_a_run_over_the_live_lake_buys_no_share_and_no_halted_pair_and_counts_th
     )
     assert "tokenized shares" in why["data"]["left_out"]
     assert why["data"]["scanned"] == {LONG: "tokenized_share"}
+
+
+def test_a_lake_without_the_new_facts_is_read_and_learns_them_at_the_next_ingestion(tmp_path, monkeypatch):
+    """As a former version left it: the table of instruments has neither permission sets nor leave for spot orders."""
+    old = {name: dtype for name, dtype in INSTRUMENTS.items() if name not in ("spot_allowed", "permissions")}
+    made = world(Pair("ZZZB", "USDT", sets=[["SPOT", "TRD_GRP_261"]]))
+    with LocalExchange(made) as exchange:
+        lake, _ = sync(tmp_path, exchange)
+        table = lake.latest().instruments()
+        with monkeypatch.context() as patch:
+            patch.setitem(lake_module._SCHEMAS, "instruments", old)
+            lake.commit([TableChange("instruments", table.select(list(old)), replace=True)])
+        held = lake.latest().instruments()
+        assert held.schema == pl.Schema(INSTRUMENTS)
+        assert held["permissions"].null_count() == held.height
+        assert seen(lake, "2023-12-30")[1] == {}  # nothing is said of it yet
+        made.next_day()
+        lake, _ = sync(tmp_path, exchange)
+        assert lake.latest().instruments().equals(table)
+        for day in ("2023-12-31", "2023-12-30"):
+            assert seen(lake, day)[1] == {"tokenized_share": 1}
