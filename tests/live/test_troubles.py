@@ -225,6 +225,28 @@ def test_a_pair_that_is_declined_costs_itself(tmp_path, transport, body):
         assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("odd_time", "GAPS"),
+        ("odd_number", "QUARANTINE_NULL"),
+        ("impossible", "QUARANTINE_INCONSISTENT_OHLC"),
+        ("types", "BARS_LATE"),
+        ("empty", "BARS_LATE"),
+    ],
+)
+def test_an_odd_answer_costs_its_pair_or_its_row_at_ccxt_too(tmp_path, kind, code):
+    with LocalExchange(small("2023-02-01")) as exchange:
+        exchange.fail(Fault(kind, ASKED["ccxt"], "ETHUSDT", times=None))
+        lake, report = sync(tmp_path, exchange, feed("ccxt", exchange))
+        assert codes(report)[code].names == ["BINANCEUS:ETHUSDT"]
+        assert all(set(finding.names) <= {"BINANCEUS:ETHUSDT"} for finding in report.findings)
+        held, days = lake.latest().bars(), exchange.world.truth("BTCUSDT").height
+        others = held.filter(held["symbol"] != "BINANCEUS:ETHUSDT")
+        assert others.height == days * (len(COINS) - 1)
+        assert held.height - others.height == (0 if code == "BARS_LATE" else days - 1)
+
+
 @pytest.mark.parametrize("status", ["451", "403", "401", "404"])
 def test_a_screener_that_refuses_is_asked_once(status):
     with LocalExchange(small("2023-02-01")) as exchange:
