@@ -9,17 +9,20 @@ import shutil
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from forgeries import FORGERIES, Forger, random_change, replays_kept
+from forgeries import FORGERIES, Forger, document, ledger, random_change, replays_kept
 from signed_runs import LONG, META, SHORT, Signed
 from typer.testing import CliRunner
 
+from assay.backtest.trials import tally
 from assay.cli import app
 from assay.prove import audit as audits
 from assay.prove.audit import SOUND, Auditor
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
+from assay.runs.run import Run
 
 FORMER = Path(__file__).resolve().parents[1] / "audit" / "runs_of_format_1.zip"
 
@@ -42,6 +45,29 @@ def test_a_portfolio_and_its_sleeves_are_sound(signed: Signed) -> None:
     for one in (told, *told["sleeves"]):
         assert all(check["state"] == "ok" and check["checked"] > 0 for check in one["checks"])
     assert json.loads((signed.home / "reports/audit" / f"{signed.runs[META].name}.json").read_text())["sound"]
+
+
+def test_a_run_that_denies_its_flow_has_fewer_trials_and_is_not_sound(tmp_path: Path) -> None:
+    quick = ("--set", "walk_forward.days=60")
+    assert assay("flow", "binance-spot-rating-all-ls", "--home", tmp_path, *quick).exit_code == 0
+    home = Home(tmp_path)
+    first = min(home.run_ids())
+    run = home.run(first)
+    assert Auditor(home).audit(run).verdict == SOUND
+
+    def alone(line: dict[str, Any]) -> None:
+        if line["kind"] == "event" and line["body"]["code"] == layout.TRIED:
+            line["body"]["values"] = tally(home.registry, Run(run))
+
+    def change(folder: Path) -> None:
+        document(layout.MANIFEST, lambda value: value.update(flow=[first]))(folder)
+        ledger(alone)(folder)
+
+    before = json.loads((run / layout.TRIALS).read_text())["trials"]
+    with replays_kept():
+        forged = Forger(tmp_path, run).forge("alone", change, redo=True)
+    assert before == 2
+    assert forged.audit.verdict == "AUDIT_TRIALS", forged.audit
 
 
 def test_a_run_in_cash_has_no_weight_to_prove(tmp_path: Path) -> None:

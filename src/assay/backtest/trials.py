@@ -206,6 +206,18 @@ def tally(registry: Path, run: Run) -> dict[str, Any]:
     }
 
 
+def denied(registry: Path, run: Run) -> list[str]:
+    """Return runs that say they were made together with a run whose own manifest does not say so, or says it of more.
+
+    Whoever leaves out the others of his flow has fewer trials.
+    """
+    mine = set(_together(run))
+    others = {str(line.body["run_id"]) for line in until(registry) if line.kind == "begun"} - {run.folder.name}
+    asked = {name: _asked(run.beside(name).folder) for name in sorted(others)}
+    theirs = {name: set(found[0]["flow"]) for name, found in asked.items() if found is not None}
+    return [name for name, flow in theirs.items() if (run.folder.name in flow or name in mine) and flow != mine]
+
+
 def _together(run: Run) -> tuple[str, ...]:
     return run.manifest.flow or (run.folder.name,)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from assay.backtest.trials import CANON, tally
+from assay.backtest.trials import CANON, denied, tally
 from assay.base import files
 from assay.base.domain import parse_as_of
 from assay.base.environment import environment
@@ -274,6 +274,9 @@ class Looks:
         told = [entry.body for entry in run.current if entry.body.get("code") == layout.TRIED]
         if len(told) != 1:
             raise _refusal("AUDIT_TRIALS", f"the ledger counts trials {len(told)} times", layout.LEDGER)
+        if others := denied(self.home.registry, run):
+            what = f"{others[0]} and this run do not name the same runs as made together"
+            raise _refusal("AUDIT_TRIALS", what, layout.MANIFEST)
         said, found = told[0]["values"], tally(self.home.registry, run)
         for name in {**said, **found}:
             if said.get(name) != found.get(name):
