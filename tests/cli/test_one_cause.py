@@ -136,6 +136,8 @@ def test_a_run_says_in_its_report_where_the_data_end_and_what_was_astray(call, t
     far = TABLE.filter(pl.col("timestamp") == LAST).head(1).with_columns(pl.col("timestamp") + 90 * DAY)
     done, error = run(call, pl.concat([TABLE, late, far]))
     assert (done.exit_code, error) == (Exit.OK, None)
+    assert "finding END_REFUSED" in done.stderr
+    assert done.stderr.index("finding QUARANTINE_STRAY") < done.stderr.index("Step 1")
     [health] = (tmp_path / "home" / "runs").glob("*/data/data_health.json")
     codes = {finding["code"]: finding for finding in json.loads(health.read_text())["findings"]}
     assert codes["END_REFUSED"]["count"] == 24

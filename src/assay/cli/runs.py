@@ -36,6 +36,7 @@ from assay.cli.app import (
 )
 
 if TYPE_CHECKING:
+    from assay.pipeline.flow import Foundation
     from assay.runs.home import Home, RunResult
     from assay.settings import Catalog
     from assay.settings.model import Execution
@@ -101,11 +102,21 @@ def flow(
     folder = claim(place.flows, name, None, dt.datetime.now(UTC))
     with workforce(execution.use or "pool", at_once(execution, len(names)), place) as pool:
         foundation = lay_foundation(place, catalog, source, as_of, output.progress, pool, taken)
+        _note_findings(foundation)
         outcomes = run_watched(pool, requests(place, catalog, foundation, names))
         report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
     _print(outcomes, as_json, None if report is None else str(report))
     output.told_accepted(taken)
     return worst(outcomes)
+
+
+def _note_findings(foundation: Foundation) -> None:
+    """Say before anything is run what the reading of the source found that decides what a run sees."""
+    from assay.market.whole import TOLD_IN_RUNS
+
+    for found in foundation.snapshot.record.findings:
+        if found.code in TOLD_IN_RUNS:
+            output.note(f"finding {found.code}: {found.what} ({found.count}){output.names(found.names)}")
 
 
 def _check(catalog: Catalog, names: Sequence[str]) -> None:
@@ -132,6 +143,7 @@ def _made(
     workers = execution.workers if one else at_once(execution, len(names))
     with workforce(execution.use or ("serial" if one else "pool"), workers, home) as pool:
         foundation = lay_foundation(home, catalog, source, as_of, output.progress, pool, taken)
+        _note_findings(foundation)
         wanted = requests(home, catalog, foundation, names, run_id)
         return [execute_watched(wanted[0], executor=pool)] if one else run_watched(pool, wanted)
 
