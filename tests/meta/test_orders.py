@@ -1099,9 +1099,15 @@ def portfolio(sealed, folder, *runs):
     return folder
 
 
+def pinned_to(head):
+    """What a manifest says of the head that it is pinned to."""
+    told = {"head": head.head, "tables": head.tables} | head.content()
+    return {f"lake__{name}": value for name, value in told.items()}
+
+
 def test_a_lake_that_has_the_rules_serves_them_to_runs_that_are_pinned_to_it(sealed, account, book, tmp_path):
-    head = Lake(sealed.path, "sample").record("instruments", book.frame()).head
-    after = Origin.of(sealed, sleeve(sealed, tmp_path / "after", lake__head=head))
+    head = Lake(sealed.path, "sample").record("instruments", book.frame())
+    after = Origin.of(sealed, sleeve(sealed, tmp_path / "after", **pinned_to(head)))
     found, told = of_run._rules(after, None)
     assert found.rules.keys() == book.rules.keys()
     assert told == {"from": "the run's pinned lake"}
@@ -1118,8 +1124,8 @@ def test_rules_of_another_exchange_are_refused_where_the_lake_knows_better(seale
         ]
         return answered(*entries, time=1000 * int(dt.datetime(2023, 10, day, tzinfo=UTC).timestamp()))
 
-    head = Lake(sealed.path, "sample").record("instruments", parse_exchange_info(info("0.1")).frame()).head
-    origin = Origin.of(sealed, sleeve(sealed, tmp_path / "pinned", lake__head=head))
+    head = Lake(sealed.path, "sample").record("instruments", parse_exchange_info(info("0.1")).frame())
+    origin = Origin.of(sealed, sleeve(sealed, tmp_path / "pinned", **pinned_to(head)))
     path = tmp_path / "info.json"
     for step, refused in (("0.1", False), ("0.01", True)):
         path.write_text(json.dumps(info(step, day=20)))

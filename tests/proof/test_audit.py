@@ -152,7 +152,7 @@ def test_a_run_of_the_first_version_is_of_an_older_format(tmp_path: Path) -> Non
     done = assay("audit", "former", "--home", tmp_path)
     assert done.exit_code == 1
     assert "former: OLDER_FORMAT" in done.stdout
-    assert "audit it with the version that made it" in done.stdout
+    assert "assay-portfolio 0.1.0 of commit 883582d can judge it" in done.stdout
 
 
 def test_an_unsealed_run_is_not_sound(signed: Signed, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from assay.base import files
 from assay.base.domain import check_symbol
-from assay.base.errors import Exit, UsageError
+from assay.base.errors import Exit, RunFailed, UsageError
 from assay.cli import output
 from assay.cli.app import (
     DEFAULT_HOME,
@@ -98,11 +98,21 @@ def validate(
 ) -> int:
     """Check all artifacts of a run against each other again; exit 0 only if every check is ok."""
     from assay.runs.documents import as_plain
+    from assay.runs.run import Run
 
     if (run is None) != every:
         raise UsageError("which run?", hint="name one run, or say --all")
     place = home_at(home)
-    results = [_validate(place, name) for name in ([run] if run is not None else place.run_ids())]
+    results, older = [], []
+    for name in [run] if run is not None else place.run_ids():
+        try:
+            Run(place.run(name)).check_format()
+        except RunFailed as error:
+            if not every:
+                raise
+            older.append(f"{name}: {error.code}: {error.what}")
+            continue
+        results.append(_validate(place, name))
     if as_json:
         plain = [as_plain(result) for result in results]
         output.as_json(plain if every else plain[0])
@@ -111,7 +121,9 @@ def validate(
             rows = [[c.code, "ok" if c.ok else "FAIL", c.checked, c.what] for c in result.checks]
             output.line(output.table(["check", "ok", "checked", "what"], rows))
             output.line(f"{result.run_id}: {'VALID' if result.ok else 'INVALID'}")
-    return Exit.OK if results and all(result.ok for result in results) else Exit.FAILED
+    for told in older:
+        output.note(told)
+    return Exit.OK if results and not older and all(result.ok for result in results) else Exit.FAILED
 
 
 def _validate(home: Home, run: str) -> AtomicValidation:

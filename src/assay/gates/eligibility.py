@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.base.domain import DAY, format_instant, parse_as_of
-from assay.base.errors import AssayError
+from assay.base.errors import AssayError, RunFailed
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.documents import AtomicValidation, Pin, Refusal, SleeveDirection, SleeveFacts
 from assay.runs.request import pin
@@ -140,6 +140,10 @@ def _check_verdict(run: Run, validate: Validate | None) -> int:
     state = str(run[STATUS].get("state"))
     if state != "VALID":
         raise Refused(SLEEVE_INVALID, f"{run.folder.name} ended {state}")
+    try:
+        run.check_format()
+    except RunFailed as error:
+        raise Refused(SLEEVE_INVALID, f"{run.folder.name}: {error.code}: {error.what}") from None
     if validate is None:
         return 1
     again = validate(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,8 @@ class Origin:
     def of(cls, home: Home, folder: Path) -> Origin:
         """Open a run and the sleeves below it; IntegrityError if a manifest is incomplete."""
         run = Run(folder)
+        for one in (run, *_leaves(home, run)):
+            one.check_format()
         return cls(home, run, tuple(_leaves(home, run)))
 
     @property
@@ -170,7 +172,7 @@ class Origin:
         if len(lakes) != 1:
             hint = "give --prices and --instruments"
             raise UsageError(f"the sleeves read {len(lakes)} lakes", where=", ".join(sorted(lakes)), hint=hint)
-        return pinned(max(asked, key=lambda one: one.head))
+        return pinned(replace(max(asked, key=lambda one: one.head), home=self.home.path))
 
     def costs(self) -> tuple[Costs, bool]:
         """Return the profile's costs; of sleeves that differ the dearest, and whether all are the same."""

@@ -27,6 +27,7 @@ from assay.pipeline.flow import workforce
 from assay.ratings import rate
 from assay.runs import artifacts as layout
 from assay.runs.request import Request
+from assay.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -110,6 +111,7 @@ def stage_run(home: Home, folder: Path, seed: int) -> tuple[PerturbedLake, Rehea
     """
     if not (folder / layout.WALK_DECISIONS).is_file():
         raise UsageError("the run has no walk-forward", where=folder.name, hint="resume it, or name a finished run")
+    Run(folder).check_format()
     request = Request.of(home.path, folder)
     snapshot = pinned(request)
     market = snapshot.market(request.as_of, history_days(request.profile, request.as_of))

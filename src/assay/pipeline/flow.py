@@ -199,9 +199,11 @@ def resumption(
         If there is no such run.
     """
     from assay.runs.request import Request
+    from assay.runs.run import Run
 
     folder = home.run(run_id)
     if (folder / MANIFEST).is_file():
+        Run(folder).check_format()
         return replace(Request.of(home.path, folder), resume=True)
     foundation = lay_foundation(home, catalog, source, as_of, progress)
     [request] = requests(home, catalog, foundation, [profile], run_id, again=True)

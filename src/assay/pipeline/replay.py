@@ -103,6 +103,7 @@ def replay(home: Home, run: Path, workers: int = 1) -> Replay:
 def _once(task: tuple[Path, Path]) -> Replay:
     home, folder = Home(task[0]), task[1]
     run = Run(folder, home.runs)
+    run.check_format()
     recorded = _recorded(folder, 1)
     with tempfile.TemporaryDirectory(prefix="assay-replay-") as scratch:
         again, copy = Path(scratch) / "again" / folder.name, Path(scratch) / "copy" / folder.name

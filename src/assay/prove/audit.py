@@ -31,12 +31,11 @@ from assay.runs import artifacts as layout
 from assay.runs.home import Home
 from assay.runs.request import Job
 from assay.runs.run import Run
-from assay.runs.verify import FORMAT, verify
+from assay.runs.verify import verify
 from assay.settings import load
 from assay.settings.resolve import dotted
 
 SOUND = "SOUND"
-OLDER_FORMAT = "OLDER_FORMAT"
 State = Literal["ok", "FAIL", "not reached"]
 WRONG = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, pl.exceptions.PolarsError)
 """What reading figures raises that no writer of ours wrote."""
@@ -182,11 +181,7 @@ class Looks:
             first = verdict.problems[0]
             hint = f"see all of it with: assay verify {self.folder.name}"
             raise IntegrityError(first.what, where=f"{self.folder.name} {first.where}", hint=hint, code=first.code)
-        told = Run(self.folder)[layout.MANIFEST].get("format", 1)
-        if told != FORMAT:
-            what = f"the run is of format {told}; this version makes and can judge format {FORMAT}"
-            hint = "audit it with the version that made it, or run it again"
-            raise GateError(what, where=self.folder.name, hint=hint, code=OLDER_FORMAT)
+        Run(self.folder).check_format()
         return sum(verdict.checked.values())
 
     def settings(self) -> int:

@@ -49,6 +49,7 @@ class Sealed(Run):
                 hint=f"see all of it with: assay verify {folder.name}",
                 code=first.code,
             )
+        self.check_format()
         self.head, self.signed_by = verdict.head, verdict.signed_by
 
     @property

@@ -26,6 +26,7 @@ from assay.report.small_book import all_holdings
 from assay.report.view import RunView, in_order
 from assay.runs.home import Home
 from assay.runs.request import Request
+from assay.runs.run import Run
 from assay.settings.model import Profile, Scanner
 from assay.settings.resolve import dotted
 
@@ -265,6 +266,8 @@ def attribution_of(home: Home, views: tuple[RunView, RunView]) -> Attribution:
         The two runs.
     """
     try:
+        for view in views:
+            Run(view.folder).check_format()
         a, b = (Request.of(home.path, view.folder) for view in views)
         if a.lake != b.lake:
             return unattributed(

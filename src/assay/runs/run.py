@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import polars as pl
 
-from assay.base.errors import IntegrityError
+from assay.base.errors import IntegrityError, RunFailed
 from assay.base.files import LARGEST_JSON, parse_json, read, sha256
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
@@ -16,12 +16,17 @@ from assay.runs.artifacts import Artifact, Kind
 from assay.runs.documents import Document, Pin, Winner
 from assay.runs.ledger import broken, read_ledger
 from assay.runs.request import MetaRequest, Request
-from assay.runs.verify import Entry, Story
+from assay.runs.verify import FORMAT, Entry, Story
 
 T = TypeVar("T")
 
 STAND_ASIDE = "STAND_ASIDE"
 """Event of a run whose scan found nobody and whose profile allows that."""
+
+
+OLDER_FORMAT = "OLDER_FORMAT"
+MAKERS = {1: "assay-portfolio 0.1.0 of commit 883582d"}
+"""Who makes and judges runs of a former format."""
 
 
 class Run:
@@ -116,6 +121,21 @@ class Run:
     def of_portfolio(self) -> MetaRequest:
         """The manifest of a portfolio."""
         return MetaRequest.recorded(self.runs.parent, self.folder, self[layout.MANIFEST])
+
+    def check_format(self) -> None:
+        """Refuse a run of a former version, which was made by other rules, where these rules would judge it.
+
+        Raises
+        ------
+        RunFailed
+            ``OLDER_FORMAT``: the run may be sound, and this version cannot tell.
+        """
+        manifest = self.get(layout.MANIFEST)
+        told = FORMAT if manifest is None else manifest.get("format", 1)
+        if told in MAKERS:
+            what = f"the run is of format {told}, made by former rules; this version judges format {FORMAT}"
+            hint = f"{MAKERS[told]} can judge it; here verify, status, report and compare take it; or run it again"
+            raise RunFailed(what, where=self.folder.name, hint=hint, code=OLDER_FORMAT)
 
     @property
     def accepted(self) -> list[Pin]:
