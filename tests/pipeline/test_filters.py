@@ -1,5 +1,7 @@
 """What a contract's filter names is gone from everything that follows, through the real steps."""
 
+import datetime as dt
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,15 +11,20 @@ from assay.backtest import decision
 from assay.backtest.decision import Deciding, decide
 from assay.base.errors import ContractError
 from assay.gates.rules import weight_faults
+from assay.lake.lake import TableChange
 from assay.pipeline import context
 from assay.pipeline import sleeve_steps as steps
 from assay.pipeline.context import ContractCheck, market_of
+from assay.pipeline.flow import lay_foundation, requests
+from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
 from assay.risk.caps import Polytope
 from assay.runs import artifacts as layout
+from assay.runs.home import Home
 from assay.runs.run import Run
+from assay.settings import load
 
-from .conftest import LONG
+from .conftest import AS_OF, LONG
 
 UNTIL_WEIGHTS = STEPS[:10]
 
@@ -96,7 +103,7 @@ def test_a_fatal_fault_of_the_scores_ends_the_decision(sandbox, monkeypatch):
 
 
 def broken_row(monkeypatch, symbol, market_too, **values):
-    """Let the lake say of one coin what cannot be, on the last day."""
+    """Let the lake say of one coin what cannot be, on the last day; of a vote where no values are given."""
     rows, load = steps._features, context.load_market
 
     def features(*given):
@@ -110,8 +117,10 @@ def broken_row(monkeypatch, symbol, market_too, **values):
         fields = {name: column.copy() for name, column in honest.fields.items()}
         for name, value in values.items():
             fields[name][-1, honest.column(symbol)] = value
+        flags = honest.unsound.copy()
+        flags[-1, honest.column(symbol)] = not values
         kept = {name: getattr(honest, name) for name in honest.__dataclass_fields__}
-        return type(honest)(**kept | {"fields": fields})
+        return type(honest)(**kept | {"fields": fields, "unsound": flags})
 
     monkeypatch.setattr(steps, "_features", features)
     monkeypatch.setattr(steps, "check_superset", lambda *given: None)  # the fault comes after the scan
@@ -137,10 +146,54 @@ def test_a_dropped_row_that_the_decision_would_not_veto_ends_the_run(sandbox, mo
     assert outcome.error["code"] == "L1_RATING_RANGE"
 
 
-def test_a_vote_that_no_decision_reads_ends_the_run(sandbox, monkeypatch, victim):
+def test_a_vote_that_no_decision_reads_is_a_filter_as_well(sandbox, monkeypatch, victim):
+    broken_row(monkeypatch, victim.symbol, True)
+    folder, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
+    assert outcome.error is None
+    told, run = contract(folder, "L1"), Run(folder)
+    assert (told["action"], told["details"]["violations"][0]["code"]) == ("filtered", "L1_VOTE")
+    [fate] = [one for one in run[layout.SELECTION].fates if one.symbol == victim.symbol]
+    assert (fate.reason, "break L1" in fate.detail) == ("VETO_TOXIC", True)
+    assert victim.symbol not in pl.read_parquet(folder / layout.SYNTHETIC).columns
+
+
+def test_a_dropped_vote_that_the_decision_does_not_know_of_ends_the_run(sandbox, monkeypatch, victim):
     broken_row(monkeypatch, victim.symbol, False)
     _, outcome = sandbox.run(LONG, steps=UNTIL_WEIGHTS)
     assert outcome.error["code"] == "L1_VOTE"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("vote_rsi", 2), ("vote_sma_200", -2), ("stoch_d", 101.0), ("plus_di", -1.0), ("adx", 200.0)],
+)
+def test_a_lake_with_a_row_that_is_no_rating_gives_decisions_without_that_coin(tmp_path, finished, column, value):
+    """In a lake of its own, on the last day and on one that the walk-forward decides on."""
+    home = Home(tmp_path)
+    foundation = lay_foundation(home, load(), "sample", AS_OF)
+    lake, rows = foundation.lake, foundation.snapshot.ratings()
+    honest = pl.read_parquet(finished[LONG] / layout.WALK_DECISIONS)
+    winners = [winner.symbol for winner in Run(finished[LONG])[layout.WINNERS].winners]
+    held = pl.read_parquet(finished[LONG] / layout.WALK_WEIGHTS).filter(pl.col("symbol").is_in(winners)).sort("as_of")
+    decided, coin, one_day = held["as_of"][-1], held["symbol"][-1], dt.timedelta(days=1)  # held then, and wanted now
+    days = [dt.datetime.fromisoformat(AS_OF).replace(tzinfo=dt.UTC), decided - one_day]
+    spoilt = (pl.col("symbol") == coin) & pl.col("open_time").is_in(days)
+    other = pl.when(spoilt).then(value).otherwise(column).cast(rows.schema[column]).alias(column)
+    lake.commit([TableChange("ratings", rows.with_columns(other), replace=True)])
+    [request] = requests(home, load(), lay_foundation(home, load(), "sample", AS_OF), [LONG])
+    outcome = execute(request)
+    assert outcome.state == "VALID", outcome.error
+    run = Run(request.run)
+    assert contract(request.run, "L1")["details"]["dropped"] == [f"{coin} {days[0]:%Y-%m-%dT%H:%M:%SZ}"]
+    assert coin not in {winner.symbol for winner in run[layout.WINNERS].winners}
+    table = pl.read_parquet(request.run / layout.WALK_DECISIONS)
+    told = dict(table.select("as_of", "dropped").iter_rows())
+    assert told[decided] == f"L1 {coin}"
+    assert set(told) == set(honest["as_of"].to_list())
+    assert honest["contract_drops"].to_list() == [0] * honest.height
+    assert sum(value is not None for value in told.values()) == 1
+    assert table["contract_drops"].to_list() == [int(value is not None) for value in told.values()]
+    assert f"contracts dropped from 1 decision: L1 {coin} (1)" in (request.run / layout.REPORT).read_text()
 
 
 def wild(monkeypatch, symbol, value):

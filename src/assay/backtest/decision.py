@@ -31,6 +31,7 @@ from assay.settings.model import SCAN_DAYS, Profile, Scanner
 
 Allocations = Mapping[str, Allocation]
 """By risk profile."""
+UNRATED = "TOXIC: its ratings of the last day break L1"
 NO_CANDIDATES = "NO_CANDIDATES"
 NO_WINNERS = "NO_WINNERS"
 
@@ -65,6 +66,8 @@ class Decision:
     state: RiskState | None = None
     guarded_on_atoms: Allocations | None = None
     unguarded_on_atoms: Allocations | None = None
+    dropped: Sequence[str] = ()
+    """What contracts dropped, each with its layer: coins by L0 and L1, atoms by L2."""
 
     @property
     def reason(self) -> str | None:
@@ -101,6 +104,8 @@ class Decision:
     def summary(self) -> Mapping[str, Scalar]:
         """Counts of the decision."""
         told: dict[str, Scalar] = {"candidates": len(self.discovery.candidates), "reason": self.reason}
+        if self.selection is not None:
+            told |= {"contract_drops": len(self.dropped), "dropped": "; ".join(self.dropped) or None}
         if self.selection is not None:
             told |= {
                 "winners": len(self.selection.winner_indices),
@@ -268,7 +273,15 @@ class Deciding:
         as_of, found = self.market.as_of, self.discovery
         if not found.candidates:
             return Decision(as_of, found)
-        return Decision(as_of, found, self.selection, self.state, self.guarded, self.unguarded)
+        return Decision(as_of, found, self.selection, self.state, self.guarded, self.unguarded, self.dropped)
+
+    @property
+    def dropped(self) -> list[str]:
+        """What contracts dropped, each with its layer."""
+        gone = sorted(set(self.cut.symbols) - set(self.returns.symbols))
+        unrated = [symbol for symbol, why in self.ill.items() if why == UNRATED]
+        layers = (("L0", gone), ("L1", unrated), ("L2", self.unsound))
+        return [f"{layer} {name}" for layer, names in layers for name in names]
 
 
 def discover(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) -> Discovery:
@@ -304,17 +317,19 @@ def ill_health(market: Market, symbols: set[str]) -> dict[str, str]:
     known = [symbol for symbol in sorted(symbols) if symbol in market.index]
     ill = [symbol for symbol in known if bad[market.index[symbol]]]
     unrated = [symbol for symbol in known if broken[market.index[symbol]]]
-    told = dict.fromkeys(unrated, "TOXIC: its ratings of the last day break L1")
+    told = dict.fromkeys(unrated, UNRATED)
     audited = symbol_health(market, ill, rejected, flags)
     return told | {entry.symbol: f"{entry.status}: {entry.cause}" for entry in audited}
 
 
 def broken_ratings(market: Market) -> Bools:
-    """Columns whose ratings of the last day cannot be: the rules of L1, for as much as a decision reads."""
+    """Columns whose ratings of the last day cannot be: the rules of L1."""
     every, averages, others, adx = (market[name][-1] for name in RATING_FIELDS)
     faults: Bools = (np.abs([every, averages, others]) > 1.0).any(axis=0) | (np.abs(adx - 50.0) > 50.0 + TOLERANCE)
     faults |= np.abs(every - (averages + others) / 2.0) > RATING_TOLERANCE
     faults |= np.isnan(every) != np.isnan(averages + others)
+    if market.unsound is not None:  # a vote or an oscillator that no decision reads says that the row is none
+        faults |= market.unsound[-1]
     return faults
 
 

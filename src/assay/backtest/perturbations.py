@@ -30,6 +30,7 @@ from assay.base.constants import LISTING_ENDS_AFTER, Bools, Floats, Ints
 from assay.base.domain import DAY, UTC
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.schema import BAR_VALUES, KEYS, ORDER, QUARANTINE
+from assay.ratings.soundness import UNSOUND
 
 Kind = Literal["noise", "open", "deletion", "listings"]
 KINDS: tuple[Kind, ...] = ("noise", "open", "deletion", "listings")
@@ -38,6 +39,8 @@ Tables = Mapping[str, pl.DataFrame]
 
 NEW_COINS = 12
 """New names at each end of the alphabet, and as many new quotes of coins that are there."""
+SELDOM = 0.02
+"""Share of later rows of ratings that are no ratings."""
 LONGEST_GAP = 7
 FOR_GOOD = 100_000
 """Days of the gap of a coin that does not come back."""
@@ -179,7 +182,9 @@ def listing_gaps(count: int, rng: np.random.Generator) -> Ints:
 def _noisy_ratings(later: pl.DataFrame, bars: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     rows = later.join(bars, on=["symbol", "open_time"], how="semi", maintain_order="left")
     floats = [name for name, kind in rows.schema.items() if kind.is_float()]
-    return rows.with_columns(pl.Series(name, other_ratings(name, (rows.height,), rng)) for name in floats)
+    noise = [pl.Series(name, other_ratings(name, (rows.height,), rng)) for name in floats]
+    broken = [pl.Series(UNSOUND, rng.random(rows.height) < SELDOM)] if UNSOUND in rows.columns else []
+    return rows.with_columns(*noise, *broken)
 
 
 def other_ratings(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -389,6 +394,9 @@ def perturb_market(
                 for name, values in market.fields.items()
             },
             listing=_joined(market.listing[:begin], listing, columns[order], old, -1),
+            unsound=None
+            if market.unsound is None
+            else _joined(market.unsound[:begin], rng.random(listing.shape) < SELDOM, columns[order], old, False),
             instruments=_other_facts(market.instruments, as_of, rng),
             quarantine=_accusing(market.quarantine, names, as_of),
         ),

@@ -91,6 +91,7 @@ def survivors(market: Market, benchmark: str) -> Market:
         symbols=tuple(market.symbols[at] for at in columns.tolist()),
         fields={name: np.ascontiguousarray(values[:, columns]) for name, values in market.fields.items()},
         listing=np.ascontiguousarray(market.listing[:, columns]),
+        unsound=None if market.unsound is None else market.unsound[:, columns],
     )
 
 

@@ -9,20 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 import pandera.polars as pa
 import polars as pl
 
-from assay.base.constants import RATING_TOLERANCE
 from assay.base.domain import INTERVALS, RATINGS, format_instant
 from assay.gates.contract import INSTANT, Contract, ContractResult, neighbours_equal
 from assay.gates.rules import FILTERS, Violation, score_faults
+from assay.ratings.soundness import BOUNDED, row_faults
 
-OSCILLATOR_TOLERANCE = 1e-9
-"""Oscillators are ratios times 100 and may miss a bound by their last bits."""
 N_VOTES = 26
-OSCILLATORS = ("rsi", "adx", "plus_di", "minus_di", "stoch_k", "stoch_d", "stoch_rsi_k", "stoch_rsi_d")
 
 _L1_COLUMNS: Mapping[str, pa.Column] = {
     "symbol": pa.Column(pl.String, nullable=False),
     "open_time": pa.Column(INSTANT, nullable=False),
-    **{name: pa.Column(pl.Float64, nullable=True) for name in (*RATINGS, *OSCILLATORS)},
+    **{name: pa.Column(pl.Float64, nullable=True) for name in (*RATINGS, *BOUNDED)},
 }
 
 
@@ -43,7 +40,7 @@ def check_l1(frame: pl.DataFrame, as_of: dt.datetime, interval: str = "1d") -> C
     interval : str
         Length of the bars.
     """
-    values = (len(RATINGS) + len(OSCILLATORS) + N_VOTES) * _height(frame)
+    values = (len(RATINGS) + len(BOUNDED) + N_VOTES) * _height(frame)
     return _L1.check(frame, values, lambda own: [*_l1_faults(own), *_future_faults(own, as_of, interval)])
 
 
@@ -54,22 +51,8 @@ def _height(frame: pl.DataFrame) -> int:
 
 def _l1_faults(frame: pl.DataFrame) -> Iterator[Violation]:
     yield from _rows("L1_DUPLICATE_KEY", "stands more than once", neighbours_equal(frame, ["symbol", "open_time"]))
-    every, averages, others = (pl.col(name) for name in RATINGS)
-    low, high = -OSCILLATOR_TOLERANCE, 100.0 + OSCILLATOR_TOLERANCE
-    # A NaN compares as greater than every number. A null, what is not known, is a fault only where a part is known.
-    mean = (every - pl.mean_horizontal(averages, others)).abs() > RATING_TOLERANCE
-    parted = every.is_null() != (averages.is_null() & others.is_null())
-    for code, what, fault in (
-        ("L1_RATING_RANGE", "a rating is outside [-1, 1]", _outside(RATINGS, -1.0, 1.0)),
-        ("L1_VOTE", "a vote is not -1, 0 or 1", _outside(_votes(frame), -1, 1)),
-        ("L1_OSCILLATOR_RANGE", "an oscillator is outside [0, 100]", _outside(OSCILLATORS, low, high)),
-        ("L1_MEAN", "recommend_all is not the mean of the groups", mean.fill_null(False) | parted),
-    ):
+    for code, (what, fault) in row_faults(_votes(frame)).items():
         yield from _rows(code, what, frame.filter(fault.fill_null(False)))
-
-
-def _outside(names: Iterable[str], low: float, high: float) -> pl.Expr:
-    return pl.any_horizontal(~pl.col(name).is_between(low, high) for name in names)
 
 
 def _future_faults(frame: pl.DataFrame, as_of: dt.datetime, interval: str) -> Iterator[Violation]:

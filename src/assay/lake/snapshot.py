@@ -21,6 +21,8 @@ from assay.lake.storage import RESTORE, Storage, storage_of
 from assay.market.kinds import with_facts
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 from assay.market.schema import BARS, INSTRUMENTS, ORDER, QUARANTINE
+from assay.ratings import RATING_SCHEMA
+from assay.ratings.soundness import UNSOUND, unsound
 from assay.runs.request import Request
 
 _BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
@@ -96,9 +98,14 @@ class Snapshot:
         until: dt.datetime | None = None,
         symbols: Collection[str] | None = None,
         columns: Sequence[str] | None = None,
+        *,
+        judged: bool = False,
     ) -> pl.DataFrame:
-        """Return ratings of the bars that :meth:`bars` returns and that had volume, sorted by (open_time, symbol)."""
-        found = self._rows("ratings", self._window(since, until, symbols), columns)
+        """Return ratings of the bars that :meth:`bars` returns and that had volume, sorted by (open_time, symbol).
+
+        Judged ones have a column that says which break a rule of L1, see :mod:`assay.ratings.soundness`.
+        """
+        found = self._rows("ratings", self._window(since, until, symbols), columns, judged=judged)
         if found is None:
             raise DataError("the lake has no ratings", where=str(self.folder), hint="run: assay ingest")
         return found
@@ -157,7 +164,8 @@ class Snapshot:
                 f"no bar has closed by {format_instant(as_of)}", where=self.record.source, hint="choose a later date"
             )
         keys = ("symbol", "open_time")
-        ratings = self._rows("ratings", self._window(since, as_of, None), (*keys, *RATING_FIELDS), ordered=False)
+        rated, window = (*keys, *RATING_FIELDS), self._window(since, as_of, None)
+        ratings = self._rows("ratings", window, rated, ordered=False, judged=True)
         instruments = self.instruments()
         if instruments is not None:
             instruments = instruments.filter(pl.col("valid_from") <= as_of)
@@ -214,9 +222,15 @@ class Snapshot:
         return wanted
 
     def _rows(
-        self, name: str, wanted: Sequence[pl.Expr], columns: Sequence[str] | None, *, ordered: bool = True
+        self,
+        name: str,
+        wanted: Sequence[pl.Expr],
+        columns: Sequence[str] | None,
+        *,
+        ordered: bool = True,
+        judged: bool = False,
     ) -> pl.DataFrame | None:
-        """Read rows of a table; None where this state has no such table."""
+        """Read rows of a table, judged ones with a column that says which are unsound; None where there is no table."""
         stored = self.record.ratings if name == "ratings" else name
         version = self.record.tables.get(stored)
         if version is None:
@@ -226,17 +240,19 @@ class Snapshot:
         content = delta.content(table, version, interval)
         asked = list(columns or content.schema)
         order = [column for column in ORDER[name] if ordered and len(content.files) > 1]
+        # A table of a former version may lack columns; what is not there cannot be judged.
+        told = [unsound()] if judged and content.schema.keys() >= RATING_SCHEMA.keys() else []
         frame = content.scan().filter(*wanted) if wanted else content.scan()
         with proved(self.storage, stored, content, self.record.roots.get(stored)):
             try:
-                rows = frame.select(list(dict.fromkeys([*asked, *order]))).collect()
+                rows = frame.select(*dict.fromkeys([*asked, *order]), *told).collect()
             except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
                 raise IntegrityError(
                     f"table {name} cannot be read: {error}",
                     where=table.uri,
                     hint=RESTORE,
                 ) from error
-        return rows.sort(order).select(asked) if order else rows
+        return rows.sort(order).select(*asked, *([UNSOUND] if told else [])) if order else rows
 
 
 @dataclass(frozen=True)
@@ -254,14 +270,21 @@ class InMemorySnapshot(Snapshot):
         return cls(snapshot.folder, record, snapshot.storage, tables)
 
     def _rows(
-        self, name: str, wanted: Sequence[pl.Expr], columns: Sequence[str] | None, *, ordered: bool = True
+        self,
+        name: str,
+        wanted: Sequence[pl.Expr],
+        columns: Sequence[str] | None,
+        *,
+        ordered: bool = True,
+        judged: bool = False,
     ) -> pl.DataFrame | None:
         frame = self.tables.get(name)
         if frame is None:
             return None
         rows = frame.filter(*wanted) if wanted else frame
         rows = rows.sort(ORDER[name]) if ordered else rows
-        return rows.select(columns) if columns else rows
+        told = [UNSOUND] if judged and UNSOUND in rows.columns else []
+        return rows.select(*columns, *told) if columns else rows
 
 
 def pin(folder: Path, head: int | None = None, storage: Storage | None = None) -> Snapshot:
@@ -378,13 +401,18 @@ def _panel(
     traded = pl.coalesce("quote_volume", pl.col("close") * pl.col("volume")).alias("value_traded")
     listing = np.full(shape, -1, dtype=np.int32)
     listing.reshape(-1)[scatter(BAR_FIELDS, bars.with_columns(traded))] = bars["listing"].to_numpy()
+    broken = None
     if ratings is not None:
-        scatter(RATING_FIELDS, ratings)
+        places = scatter(RATING_FIELDS, ratings)
+        if UNSOUND in ratings.columns:
+            broken = np.zeros(shape, dtype=np.bool_)
+            broken.reshape(-1)[places] = ratings[UNSOUND].to_numpy()
     return Market(
         days=np.arange(first, last + 1).astype("datetime64[D]"),
         symbols=tuple(symbols.to_list()),
         fields=dict(zip(names, block, strict=True)),
         listing=listing,
         as_of=as_of,
+        unsound=broken,
         **tables,
     )

@@ -122,6 +122,7 @@ def closes_of(market: Market, columns: npt.NDArray[np.intp]) -> Market:
         symbols=tuple(market.symbols[i] for i in columns),
         fields={"close": market["close"][:, columns]},
         listing=market.listing[:, columns],
+        unsound=None,
     )
 
 

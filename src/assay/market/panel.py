@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from assay.base.constants import Days, Floats
+from assay.base.constants import Bools, Days, Floats
 from assay.base.domain import BENCHMARK, DAY, RATINGS, UTC
 from assay.base.errors import DataError
 from assay.market.holes import Owners, owners, refused_days
@@ -46,6 +46,8 @@ class Market:
         table, so that every fact is UNKNOWN.
     quarantine : DataFrame or None
         ``symbol``, ``open_time`` and ``reason`` of rows that were refused.
+    unsound : (n_days, n_symbols) bool array or None
+        Where the row of ratings breaks a rule of L1, in whatever column; None where nobody looked.
     """
 
     days: Days
@@ -55,6 +57,7 @@ class Market:
     as_of: dt.datetime
     instruments: pl.DataFrame | None = None
     quarantine: pl.DataFrame | None = None
+    unsound: Bools | None = None
 
     def __getitem__(self, name: str) -> Floats:
         """Return one field as a (n_days, n_symbols) array."""
@@ -102,6 +105,7 @@ class Market:
             listing=self.listing[cut],
             as_of=as_of,
             instruments=instruments,
+            unsound=None if self.unsound is None else self.unsound[cut],
         )
 
     def refused(self) -> pl.DataFrame:

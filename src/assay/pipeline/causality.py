@@ -45,7 +45,7 @@ def read_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
     """
     found = {
         "bars": snapshot.bars(),
-        "ratings": snapshot.ratings(columns=RATED),
+        "ratings": snapshot.ratings(columns=RATED, judged=True),
         "quarantine": snapshot.quarantine(),
         "instruments": snapshot.instruments(),
         "candidates": snapshot.candidates(),

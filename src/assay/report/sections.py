@@ -31,6 +31,7 @@ from assay.report.markdown import (
     fill,
     finite,
     integer,
+    names,
     number,
     percent,
     plain,
@@ -408,7 +409,16 @@ def decisions(view: RunView) -> str:
     )
     reasons = Counter(taken["reason"].drop_nulls()) if "reason" in taken.columns else Counter()
     aside = ", ".join(f"{reason} {integer(n)}" for reason, n in sorted(reasons.items()))
-    return f"{text}; in cash for a reason: {aside}" if aside else text
+    text += f"; in cash for a reason: {aside}" if aside else ""
+    return f"{text}; contracts dropped {_dropped(taken)}" if "dropped" in taken.columns else text
+
+
+def _dropped(taken: pl.DataFrame) -> str:
+    """Say what contracts dropped from decisions: in how many of them, and each coin or atom with its count."""
+    told = taken["dropped"].drop_nulls()
+    counted = Counter(name for dropped in told for name in dropped.split("; "))
+    each = names([f"{name} ({integer(n)})" for name, n in sorted(counted.items())])
+    return f"from {count(told.len(), 'decision')}: {each}" if counted else "nothing"
 
 
 def forced_exits(view: RunView) -> list[list[object]]:

@@ -39,7 +39,7 @@ RETURN_COLUMNS: Columns = {
     "ret": pl.Float64(),
 }
 DECISION_COLUMNS: Columns = {"held": pl.Int64(), "loss_makers": pl.Int64()}
-SUMMARY_COLUMNS: Columns = {"winners": pl.Int64(), "relaxed": pl.Int64(), "reason": pl.String()}
+SUMMARY_COLUMNS: Columns = {"winners": pl.Int64(), "relaxed": pl.Int64(), "reason": pl.String(), "dropped": pl.String()}
 """Columns of decisions that are there only where any of them tells it."""
 _BAD_STATES = frozenset({"failed", "interrupted", "error", "timeout"})
 
