@@ -47,7 +47,7 @@ def shown(home: Path) -> list[tuple[object, ...]]:
     (row,) = runs.rows()
     told = json.loads(CliRunner().invoke(app, ["status", "--home", str(home), "--json"]).stdout)
     status = asdict(Status.shown(home / "runs" / row.run_id))
-    assert told == [status]
+    assert told == json.loads(json.dumps([status]))  # tuples are lists there
     code = (status["error"] or {}).get("code", "")
     found = (status["run_id"], status["profile"], status["state"], status["step"], status["stage"], code)
     assert found == (row.run_id, row.profile, row.state, row.step, row.stage, row.code)
