@@ -130,9 +130,10 @@ def executed(folder: Path, sleeves: int, setting: str, workers: int, fast: bool)
 
 
 def registry(folder: Path, runs: int) -> Iterator[Job]:
-    """What the registry costs one run of a home with so many runs: trials when it starts, its line when it ends."""
+    """What the registry costs one run of a home with so many runs: its trials, its line as it begins and as it ends."""
+    from assay.backtest.trials import counted
     from assay.runs.ledger import chain_line
-    from assay.runs.registry import Registration, append, head, trials
+    from assay.runs.registry import Begun, Registration, append, begin, head
     from assay.runs.verify import REGISTRY_KINDS, parse_line
     from assay.settings.model import RISK_PROFILES
 
@@ -154,9 +155,11 @@ def registry(folder: Path, runs: int) -> Iterator[Job]:
     numbers = iter(range(runs, 10 * runs + 1_000))
 
     def work() -> Any:
-        found = trials(path)
+        run = registration(next(numbers))
+        found = counted(path, folder)
         before = head(path)
-        return found, before, append(path, registration(next(numbers)))
+        begin(path, [Begun(run.run_id, run.profile, run.manifest)])
+        return found, before, append(path, run)
 
     def check(answer: Any) -> None:
         found, before, after = answer

@@ -15,9 +15,10 @@ from assay.lake.lake import Lake
 from assay.settings import load
 
 CANON = [f"binance_spot_rating_{kind}_{side}" for kind in ("all", "ma") for side in ("long", "short")]
-SCANNED = {"2022-06-30": (23, 172), "2023-06-30": (114, 69), "2024-06-28": (19, 248)}
+SCANNED = {"2022-06-30": (23, 172), "2023-06-30": (114, 69), "2024-06-28": (19, 246)}
 """Coins at the two scanners of the combined rating before their limit; the ratings of all 910 coins with a year of bars
-equal the plain rules of tests/ratings on these dates."""
+equal the plain rules of tests/ratings on these dates. WBETHUSDT and WBTCUSDT, called down on the last, are no coins of
+their own."""
 
 
 @pytest.fixture(scope="module")
