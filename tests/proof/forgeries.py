@@ -55,7 +55,7 @@ class Forger:
         self.home, self.run = Home(home), run
         self.registry = self.home.registry.read_bytes()
         self.original = run.with_name(f".{run.name}")
-        shutil.copytree(run, self.original)
+        shutil.copytree(run, self.original, dirs_exist_ok=True)
         self.hashes = self._hashes()
 
     def forge(self, what: str, change: Change, redo: bool) -> Forged:

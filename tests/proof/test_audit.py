@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from forgeries import FORGERIES, Forger, document, ledger, random_change, replays_kept
 from signed_runs import LONG, META, SHORT, Signed
@@ -66,8 +67,11 @@ def test_a_run_that_denies_its_flow_has_fewer_trials_and_is_not_sound(tmp_path: 
     before = json.loads((run / layout.TRIALS).read_text())["trials"]
     with replays_kept():
         forged = Forger(tmp_path, run).forge("alone", change, redo=True)
+        stranger = Forger(tmp_path, run).forge(
+            "a stranger", document(layout.MANIFEST, lambda value: value["flow"].append("nobody")), redo=True
+        )
     assert before == 2
-    assert forged.audit.verdict == "AUDIT_TRIALS", forged.audit
+    assert forged.audit.verdict == stranger.audit.verdict == "AUDIT_TRIALS", forged.audit
 
 
 def test_a_run_in_cash_has_no_weight_to_prove(tmp_path: Path) -> None:
@@ -153,6 +157,16 @@ def test_a_run_of_the_first_version_is_of_an_older_format(tmp_path: Path) -> Non
     assert done.exit_code == 1
     assert "former: OLDER_FORMAT" in done.stdout
     assert "assay-portfolio 0.1.0 of commit 883582d can judge it" in done.stdout
+
+
+def test_a_lake_whose_bytes_are_others_is_named_before_anything_is_done_again(signed: Signed, tmp_path: Path) -> None:
+    twin = signed.copy(tmp_path / "home")
+    path = next(iter(sorted(twin.home.glob("lake/*/bars/**/*.parquet"))))
+    bars = pl.read_parquet(path, hive_partitioning=False)
+    bars.with_columns(pl.col("volume") * 2.0).write_parquet(path)
+    audit = Auditor(Home(twin.home)).audit(twin.runs[LONG])
+    assert (audit.verdict, audit.exit_code) == ("LAKE_CHANGED", 3)
+    assert [check.name for check in audit.checks if check.state == "FAIL"] == ["lake"]
 
 
 def test_an_unsealed_run_is_not_sound(signed: Signed, tmp_path: Path) -> None:

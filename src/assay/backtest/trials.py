@@ -207,15 +207,16 @@ def tally(registry: Path, run: Run) -> dict[str, Any]:
 
 
 def denied(registry: Path, run: Run) -> list[str]:
-    """Return runs that say they were made together with a run whose own manifest does not say so, or says it of more.
+    """Return runs of which a run and they do not say alike that they were made together, or that never began.
 
     Whoever leaves out the others of his flow has fewer trials.
     """
-    mine = set(_together(run))
-    others = {str(line.body["run_id"]) for line in until(registry) if line.kind == "begun"} - {run.folder.name}
+    mine, own = set(_together(run)), run.folder.name
+    others = {str(line.body["run_id"]) for line in until(registry) if line.kind == "begun"} - {own}
     asked = {name: _asked(run.beside(name).folder) for name in sorted(others)}
     theirs = {name: set(found[0]["flow"]) for name, found in asked.items() if found is not None}
-    return [name for name, flow in theirs.items() if (run.folder.name in flow or name in mine) and flow != mine]
+    unequal = [name for name, flow in theirs.items() if (own in flow or name in mine) and flow != mine]
+    return [*sorted(mine - others - {own}), *unequal]
 
 
 def _together(run: Run) -> tuple[str, ...]:

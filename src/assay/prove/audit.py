@@ -21,6 +21,7 @@ from assay.base.domain import parse_as_of
 from assay.base.environment import environment
 from assay.base.errors import AssayError, Exit, GateError, IntegrityError
 from assay.gates.validation import validate
+from assay.lake.roots import refuse
 from assay.pipeline.replay import replay
 from assay.pipeline.sleeve_steps import performance
 from assay.prove import Prover
@@ -147,7 +148,7 @@ class Auditor:
 CHECKS = {
     "bytes": "ledger, seal, registry and every file",
     "settings": "manifest against seal, canon and environment",
-    "lake": "the lake that was pinned",
+    "lake": "the lake that was pinned, all of its bytes",
     "sleeves": "audits of a portfolio's sleeves",
     "artifacts": "every artifact against every other",
     "trials": "what had been tried, counted again from the registry",
@@ -229,7 +230,7 @@ class Looks:
         return len(values)
 
     def lake(self) -> int:
-        """Hold the pinned lake against the manifest."""
+        """Hold the pinned lake against the manifest, and its bytes against the roots that were pinned."""
         run = self.run
         if run.kind == "meta":
             return 1 + len(run.of_portfolio.pins)
@@ -248,7 +249,8 @@ class Looks:
             if told != found:
                 what = f"{name}: the manifest says {told}, the lake {found}"
                 raise IntegrityError(what, where=request.lake, hint="restore the lake's folder from a copy")
-        return len(pairs)
+        refuse(snapshot.storage, snapshot.changes(whole=True))
+        return len(pairs) + len(snapshot.record.roots)
 
     def sleeves(self) -> Iterator[Path]:
         """Yield the sleeves that a portfolio accepted."""
