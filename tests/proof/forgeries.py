@@ -257,6 +257,9 @@ FORGERIES: dict[str, Change] = {
     "another Python": document(layout.MANIFEST, lambda v: v["environment"].update(python="9.9")),
     "another edition": document(layout.MANIFEST, lambda v: v.update(edition="2021")),
     "another provider": document(layout.MANIFEST, lambda v: v["superset"].update(provider="tradingview")),
+    "weakened rules that are none": document(
+        layout.MANIFEST, lambda v: v.update(weakened=["caps.atom 1 (canon 0.25)"])
+    ),
     "more in the manifest": document(layout.MANIFEST, lambda v: v.update(audited_by="someone")),
     "NAV x 3": table(layout.WALK_RETURNS, lambda f: f.with_columns(pl.col("nav") * 3.0)),
     "0.4 % a day": table(layout.WALK_RETURNS, grown),

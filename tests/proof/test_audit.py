@@ -150,6 +150,14 @@ def test_a_portfolio_of_a_forged_sleeve_is_not_sound(signed: Signed, tmp_path: P
     assert audit.checks[-1].state == "not reached"
 
 
+def test_a_portfolio_says_of_its_sleeves_rules_what_they_say(signed: Signed, tmp_path: Path) -> None:
+    twin = signed.copy(tmp_path / "home")
+    change = document(layout.MANIFEST, lambda v: v.update(weakened=["x: y"], weakened_sleeves=["x: y"]))
+    forged = Forger(twin.home, twin.runs[META]).forge("weakened sleeves", change, redo=False)
+    assert forged.audit.verdict == "AUDIT_ORIGIN", forged.audit
+    assert "weakened" in forged.audit.error["what"]
+
+
 def test_a_run_of_the_first_version_is_of_an_older_format(tmp_path: Path) -> None:
     with zipfile.ZipFile(FORMER) as archive:
         archive.extractall(tmp_path / "runs")

@@ -15,8 +15,8 @@ from assay.gates.eligibility import Terms
 from assay.pipeline.flow import at_once, execute_watched, lay_foundation, recorded, requests, run_watched, workforce
 from assay.runs import artifacts as layout
 from assay.runs.documents import Pin, Refusal
-from assay.runs.home import Home, Status, claim, weakened_in
-from assay.runs.request import MetaRequest, pin
+from assay.runs.home import Home, Status, claim
+from assay.runs.request import MetaRequest, pin, weakened_by_sleeves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,9 +164,7 @@ def make(
         provenance=catalog.provenance(profile.name, "meta"),
         pins=pins,
         passed_over=tuple(refusal.model_dump() for refusal in passed),
-        weakened_sleeves=tuple(
-            f"{one.sleeve}: {text}" for one in pins if one.run_id for text in weakened_in(home.runs / one.run_id)
-        ),
+        weakened_sleeves=weakened_by_sleeves(home.runs, pins),
         source=ground.source,
         lake=ground.lake,
         as_of=ground.as_of,

@@ -30,7 +30,7 @@ from assay.prove.sealed import Sealed
 from assay.prove.walk import WalkLinks
 from assay.runs import artifacts as layout
 from assay.runs.home import Home
-from assay.runs.request import Job
+from assay.runs.request import Job, weakened_by_sleeves
 from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings import load
@@ -233,7 +233,10 @@ class Looks:
         """Hold the pinned lake against the manifest, and its bytes against the roots that were pinned."""
         run = self.run
         if run.kind == "meta":
-            return 1 + len(run.of_portfolio.pins)
+            request_of, runs = run.of_portfolio, self.home.runs
+            if request_of.weakened_sleeves != weakened_by_sleeves(runs, request_of.pins):
+                raise _refusal("AUDIT_ORIGIN", "its sleeves name other weakened rules than it does", layout.MANIFEST)
+            return 2 + len(request_of.pins)
         request, snapshot = run.request, run.snapshot
         superset = self.home.path / request.superset
         manifest = run[layout.MANIFEST]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,6 +16,7 @@ from assay.base.domain import MIXED_EDITION, format_instant
 from assay.base.errors import IntegrityError, LedgerError
 from assay.runs.artifacts import LEDGER, MANIFEST
 from assay.runs.documents import Pin, validated
+from assay.runs.home import weakened_in
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
 from assay.runs.verify import FORMAT, newer
@@ -225,6 +227,11 @@ class MetaRequest(Job):
             "passed_over": list(self.passed_over),
             "weakened_sleeves": list(self.weakened_sleeves),
         }
+
+
+def weakened_by_sleeves(runs: Path, pins: Iterable[Pin]) -> tuple[str, ...]:
+    """Return what the manifests of pinned sleeves name as weaker than the canon, each with its sleeve."""
+    return tuple(f"{one.sleeve}: {text}" for one in pins if one.run_id for text in weakened_in(runs / one.run_id))
 
 
 def pin(runs: Path, sleeve: str, run_id: str) -> Pin:
