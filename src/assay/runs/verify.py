@@ -547,7 +547,7 @@ def verify(
         return verdict
     if check_signature is not None:
         _judge_signature(story, check_signature, verdict)  # before the registry, which does not repeat signatures
-    _judge_registry(book, story, verdict)
+    _judge_registry(book, chain, verdict)
     if chain.fault is None and story.seal is None:
         _judge_unsealed(chain, registered, verdict)
     elif chain.fault is None and story.seal is not None and story.genesis is not None:
@@ -611,14 +611,24 @@ def _judge_seal(expected: Body, seal: Entry, registered: list[Entry], verdict: V
         verdict.add("REGISTRY_RUN", where, f"{end} and {line} disagree about {', '.join(wrong)}")
 
 
-def _judge_registry(book: Chain, story: Story, verdict: Verdict) -> None:
+def _judge_registry(book: Chain, ledger: Chain, verdict: Verdict) -> None:
     fault = _torn(book, REGISTRY)
     if fault is not None and (verdict.sealed or fault.code != "REGISTRY_MISSING"):
         verdict.problems.append(fault)
-    anchor = story.genesis.body.get("registry", ZERO) if story.genesis is not None else ZERO
-    if anchor not in [ZERO, *(entry.hash for entry in book.entries)]:
-        what = f"when this run began the registry ended with {anchor}; it has no such line now"
-        verdict.add("REGISTRY_CUT", REGISTRY, what)
+    known = {ZERO, *(entry.hash for entry in book.entries)}
+    for entry, anchor in _anchors(ledger):
+        if anchor not in known:
+            what = f"at line {entry.seq + 1} of {LEDGER} the registry ended with {anchor}; it has no such line now"
+            verdict.add("REGISTRY_CUT", REGISTRY, what)
+
+
+def _anchors(ledger: Chain) -> Iterator[tuple[Entry, Any]]:
+    """Yield the heads of the registry that a ledger names: when the run began, and when trials were counted."""
+    for entry in ledger.entries:
+        values = entry.body.get("values") if entry.body.get("code") == "TRIALS" else None
+        told = entry.body if entry.kind == "genesis" else values if entry.kind == "event" else None
+        if isinstance(told, dict):
+            yield entry, told.get("registry", ZERO)
 
 
 def _judge_signature(story: Story, check: SignatureCheck, verdict: Verdict) -> None:

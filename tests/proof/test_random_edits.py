@@ -1,0 +1,33 @@
+"""No edit of a run, its superset or its lake passes unseen, but where the documents say that it may."""
+
+import re
+from pathlib import Path
+
+import pytest
+from random_edits import EXEMPT, attempt, make_home
+
+DOCS = Path(__file__).parents[2] / "docs" / "reliability.md"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return make_home(tmp_path_factory.mktemp("edits"))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_of_a_thousand_random_edits_none_passes(home, seed):
+    edits = attempt(home, 1000, seed)
+    assert edits.missed == []
+    assert edits.found.total() > 700
+    assert min(edits.found[name] for name in ("flip", "value", "rehashed", "table", "swap", "remove", "add")) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_of_a_hundred_thousand_random_edits_none_passes(home, seed):
+    assert attempt(home, 10_000, seed).missed == []
+
+
+def test_the_documents_say_where_an_edit_may_pass():
+    section = DOCS.read_text().split("### Random edits")[1].split("\n### ")[0]
+    assert tuple(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)) == EXEMPT
