@@ -1,10 +1,11 @@
 """No edit of a run, its superset or its lake passes unseen, but where the documents say that it may."""
 
+import random
 import re
 from pathlib import Path
 
 import pytest
-from random_edits import EXEMPT, attempt, make_home
+from random_edits import EXEMPT, Edits, attempt, make_home, rehashed
 
 DOCS = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -26,6 +27,17 @@ def test_of_a_thousand_random_edits_none_passes(home, seed):
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_of_a_hundred_thousand_random_edits_none_passes(home, seed):
     assert attempt(home, 10_000, seed).missed == []
+
+
+def test_a_registry_whose_first_line_was_changed_and_chained_anew_is_refused(home):
+    edits, path = Edits(home, random.Random(7)), home / "runs" / "registry.jsonl"
+    first = edits.files[path].splitlines()[0]
+    tried = 0
+    while tried < 10:
+        if rehashed(edits, path) and path.read_bytes().splitlines()[0] != first:
+            assert "REGISTRY_CUT" in edits.fault_of_run()
+            tried += 1
+    path.write_bytes(edits.files[path])
 
 
 def test_the_documents_say_where_an_edit_may_pass():
