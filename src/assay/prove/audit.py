@@ -38,7 +38,7 @@ from assay.settings.resolve import dotted
 
 SOUND = "SOUND"
 State = Literal["ok", "FAIL", "not reached"]
-WRONG = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, pl.exceptions.PolarsError)
+WRONG = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, pl.exceptions.PolarsError)
 """What reading figures raises that no writer of ours wrote."""
 Progress = Callable[[str, str], None]
 """Told a run and the check that begins."""
