@@ -20,7 +20,7 @@ def test_page_of_a_portfolio(portfolio):
         found
         == [
             *("figure-weights-sleeves", "figure-weights-coins", "figure-correlation", "figure-equity"),
-            *("figure-drawdown", "figure-rolling-beta", "figure-monthly", "figure-turnover", "figure-run-times"),
+            *("figure-drawdown", "figure-rolling-beta", "figure-monthly", "figure-turnover"),
         ]
         or "figure-rolling-beta" not in found
     )

@@ -24,7 +24,6 @@ FIGURES = {
     "Optimization and flattening": ["weights-coins", "weights-atoms"],
     "Performance": ["equity", "drawdown", "monthly", "turnover"],
     "Capital preservation": ["loss-makers"],
-    "Run times": ["run-times"],
 }
 HOSTILE = [
     "BINANCE:<script>alert(1)</script>USDT".replace("/", "\u2044"),
@@ -168,11 +167,6 @@ def test_funnel_names_every_loss(page):
     }
 
 
-def test_run_times_are_the_ledgers(page):
-    rows = table(page.one("figure", id="figure-run-times"), "step")
-    assert [row["time"] for row in rows] == ["0.250 s"] * 14
-
-
 def test_nothing_is_loaded_from_anywhere(text, page):
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", text.replace("'none'", ""))
     policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
@@ -254,8 +248,8 @@ def test_a_failed_run_shows_what_is_there(tmp_path):
     put(folder, "audit.jsonl", ledger.data())
     page = read(render_page(folder))
     assert page.one("p", **{"class": "verdict bad"}).text.startswith("FAILED")
-    assert [figure.attributes["id"] for figure in page.all("figure")] == ["figure-run-times"]
-    for title in list(FIGURES)[:-1]:
+    assert page.all("figure") == []
+    for title in FIGURES:
         assert "No figure: not reached" in section(page, title).text
 
 

@@ -18,7 +18,7 @@ from assay.report.compare import BookChange, Comparison
 from assay.report.comparison import to_markdown
 from assay.report.figures import bars, lines, maps
 from assay.report.figures.figure import Figure, colours
-from assay.report.figures.of_run import RunFigures, run_times
+from assay.report.figures.of_run import RunFigures
 from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of, weights_by_size
 from assay.report.findings import verdict
 from assay.report.markdown import count, integer, percent, ratio, visible
@@ -27,7 +27,7 @@ from assay.report.prose import Passage, passages
 from assay.report.sections import Labelled, risk_profiles, sentence, span
 from assay.report.small_book import holdings
 from assay.report.templating import Banner, Block, Kind, document, environment
-from assay.report.view import LedgerView, RunView, open_run, shared_returns
+from assay.report.view import RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
 from assay.runs.home import told, weakened_by
 from assay.runs.run import Run
@@ -111,7 +111,6 @@ def _run_pictures(figures: RunFigures) -> Pictures:
         "Optimization and flattening": [figures.weights("coins"), figures.weights("atoms")],
         "Performance": figures.performance(),
         "Capital preservation": [figures.loss_makers()],
-        "Run times": [figures.run_times()],
     }
 
 
@@ -163,7 +162,6 @@ def _meta_pictures(run: Run) -> Pictures:
         "Allocation by coin": [_coin_weights(run)],
         "Correlation of sleeves": [_meta_correlation(run)],
         "Performance": figures.performance(),
-        "Events": [run_times(LedgerView(run.folder / layout.LEDGER))],
     }
 
 
