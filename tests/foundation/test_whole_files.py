@@ -140,6 +140,16 @@ def test_a_row_far_from_all_others_moves_neither_begin_nor_end(when: dt.datetime
     assert told(checked)[f"QUARANTINE_{reason}"].names == ["BINANCE:BTCUSDT"]
 
 
+@pytest.mark.parametrize(("coins", "astray"), [(5, 1), (9, 1), (10, 1), (20, 2), (30, 3)])
+def test_a_tenth_of_the_coins_and_one_of_few_are_astray_and_one_more_is_not(coins: int, astray: int) -> None:
+    """The boundary itself, where 1 - 0.9 is a little less than a tenth."""
+    table = made(30, tuple(f"C{number:02}" for number in range(coins)))
+    last = table.filter(pl.col("timestamp") == pl.col("timestamp").max())
+    for more, refused_rows in ((0, astray), (1, 0)):
+        far = last.head(astray + more).with_columns(pl.col("timestamp") + 366 * DAY)
+        assert judge(pl.concat([table, far])).rejected.height == refused_rows
+
+
 def test_what_most_coins_have_after_a_long_hole_is_not_astray() -> None:
     checked = judge(with_row(LAST + 40 * DAY, coins=12))
     assert checked.rejected.is_empty()

@@ -7,7 +7,7 @@ import threading
 import pytest
 from exchange_server import Fault, Limits
 from exchange_world import Pair
-from live_world import LocalExchange, World, codes, small, source, stored, sync
+from live_world import COINS, LocalExchange, World, codes, small, source, stored, sync
 
 from assay.base.errors import SourceError
 from assay.base.files import content_hash
@@ -207,6 +207,19 @@ def test_trading_pairs_that_are_gone_on_three_days_alike_are_so(tmp_path):
         _, report = sync(tmp_path, exchange)
         assert "INSTRUMENTS_SHRUNK" not in codes(report)
         assert not (lake.folder / LOOKS).exists()
+
+
+@pytest.mark.parametrize(("coins", "gone", "refused"), [(6, 3, True), (6, 2, False), (5, 3, True), (2, 1, False)])
+def test_half_of_few_pairs_is_no_accident(tmp_path, coins, gone, refused):
+    world = small(coins=COINS[:coins])
+    with LocalExchange(world) as exchange:
+        sync(tmp_path, exchange)
+        world.hidden |= set(COINS[coins - gone : coins])
+        world.next_day()
+        if refused:
+            assert "day 1" in shrunk(tmp_path, exchange)
+        else:
+            assert codes(sync(tmp_path, exchange)[1])["PAIR_GONE"].count == gone
 
 
 def test_answers_that_lack_other_pairs_each_day_are_never_taken(tmp_path):

@@ -20,7 +20,9 @@ from assay.screening.tradingview import ScreenerClient
 from assay.settings import load
 from assay.settings.model import Screener
 from assay.sources.http import Limiter
-from assay.sources.troubles import KINDS, TROUBLES, Act, judge
+from assay.sources.loading import frame
+from assay.sources.loading import judge as judge_rows
+from assay.sources.troubles import KINDS, TROUBLES, Act, judge, met_by_answer, retry_after
 
 ASKED = {"binance": "/api/v3/klines", "archive": "/data/spot", "ccxt": "/api/v3/klines"}
 """Where each transport asks for bars."""
@@ -121,6 +123,57 @@ def test_a_cause_far_below_is_found_and_a_fault_of_ours_is_none_of_the_table():
     failed.__cause__ = socket.gaierror(-3, "Temporary failure in name resolution")
     assert judge(error=failed).kind == "DNS"
     assert judge(error=KeyError("x")) is None
+
+
+AT = "Mon, 01 Jan 2024 12:00:00 GMT"
+THIRTY_YEARS = 999_999_999.0
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("0", 0.0),
+        ("-5", None),
+        ("inf", None),
+        ("99999999999", None),
+        ("Mon, 01 Jan 2020 12:00:00 GMT", 0.0),
+        ("Monday, 01-Jan-24 12:00:30 GMT", 30.0),
+        ("Mon, 01 Jan 9999 23:59:59 -1200", THIRTY_YEARS),
+        ("Mon, 01 Jan 99999999999999999999 12:00:00 GMT", None),
+        ("Mon, 01 Jan 2024 99999999999999999999:00:00 GMT", None),
+    ],
+)
+def test_whatever_retry_after_says_is_a_time_to_come_or_nothing(said, seconds):
+    """What is added to a clock stays a date, and a date that cannot be is none."""
+    found = retry_after({"Retry-After": said, "Date": AT}, dt.datetime.now(dt.UTC))
+    assert found == seconds
+    assert dt.datetime.now(dt.UTC) + dt.timedelta(seconds=found or 0)
+
+
+def test_a_date_of_the_answer_that_cannot_be_is_none():
+    headers = {"Retry-After": "Mon, 01 Jan 2024 12:00:30 GMT", "Date": f"Mon, 01 Jan {'9' * 20} 12:00:00 GMT"}
+    assert retry_after(headers, NOON) == 30.0
+
+
+NOON = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"Date": AT}, 3600.0), ({"Date": AT, "Retry-After": "60"}, 60.0), ({"Date": AT, "Retry-After": "soon"}, 3600.0)],
+)
+def test_a_ban_whose_end_only_the_words_name_lasts_until_then(headers, seconds):
+    until = round(NOON.timestamp() + 3600) * 1000
+    met = met_by_answer(
+        418, headers, f'{{"code":-1003,"msg":"Way too much; IP banned until {until}. Use websockets."}}'
+    )
+    assert (met.kind, met.after) == ("BANNED", seconds)
+    assert met_by_answer(418, headers | {"Retry-After": ""}, "banned until tomorrow").after is None
+
+
+@pytest.mark.parametrize("number", ["1e999", "Infinity", "-Infinity", "NaN", "null", "9" * 5000, "[-1003]", "true"])
+def test_a_code_that_is_no_number_is_none_of_the_exchange(number):
+    assert judge(400, f'{{"code": {number}, "msg": "x"}}').kind == "DECLINED"
 
 
 def test_windows_of_requests_hold_beside_those_of_weight():
@@ -245,6 +298,29 @@ def test_an_odd_answer_costs_its_pair_or_its_row_at_ccxt_too(tmp_path, kind, cod
         others = held.filter(held["symbol"] != "BINANCEUS:ETHUSDT")
         assert others.height == days * (len(COINS) - 1)
         assert held.height - others.height == (0 if code == "BARS_LATE" else days - 1)
+
+
+@pytest.mark.parametrize("factor", [1000, 10**18])
+def test_one_pair_whose_stamps_are_no_milliseconds_costs_that_pair(tmp_path, factor):
+    """Beside them the others' would be of several units, or of no number that a table has."""
+    with LocalExchange(small("2023-02-01")) as exchange:
+        rows = exchange.world.klines
+
+        def klines(name, *span):
+            odd = [[row[0] * factor, *row[1:6], row[0] * factor + 1, *row[7:]] for row in rows(name, *span)]
+            return odd if name == "ETHUSDT" else rows(name, *span)
+
+        exchange.world.klines = klines
+        lake, report = sync(tmp_path, exchange, feed("binance", exchange))
+        assert codes(report)["SYMBOL_FAILED"].names == ["BINANCE:ETHUSDT"]
+        assert lake.latest().bars()["symbol"].n_unique() == len(COINS) - 1
+
+
+def test_a_number_that_no_table_holds_costs_its_row():
+    rows = [[at * 86_400_000, 1, 2, 0.5, 1.5, 10**400 if at == 19800 else 10, None] for at in (19799, 19800, 19801)]
+    checked = judge_rows(frame({"X:ODDUSDT": rows, "X:BTCUSDT": rows[:1]}), "x", "ccxt:x", NOON + dt.timedelta(99))
+    assert checked.rejected["reason"].to_list() == ["NAN"]
+    assert checked.bars.height == 3
 
 
 @pytest.mark.parametrize("status", ["451", "403", "401", "404"])

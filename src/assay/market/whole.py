@@ -150,7 +150,8 @@ def strays(bars: pl.DataFrame) -> pl.DataFrame:
     )
     told = told.join(days.group_by("stretch").len("days"), on="stretch")
     most = told.sort("rows", descending=True).row(0, named=True)
-    few = (pl.col("coins") <= (1 - MOST_LACK) * most["coins"]) & (pl.col("days") <= LONGEST_HOLE)
+    # One is few of any number, and a tenth is not: 1 - 0.9 is a little less than a tenth.
+    few = (pl.col("coins") <= max(1.0, round((1 - MOST_LACK) * most["coins"], 9))) & (pl.col("days") <= LONGEST_HOLE)
     odd = told.filter(few & (pl.col("stretch") != most["stretch"]))
     if most["coins"] < LEAST_COINS or odd.is_empty():
         return bars.clear()

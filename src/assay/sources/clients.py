@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from assay.base.domain import UTC, Instrument
+from assay.base.domain import LATEST, UTC, Instrument
 from assay.base.errors import UsageError
 from assay.sources.http import Asker, Http, Limiter, extra
 from assay.sources.rules import RuleBook, parse_exchange_info, rule_book
@@ -29,6 +29,7 @@ PAGE = 1000
 DAY_MS = 86_400_000
 _WEIGHTS = {"time": 1, "info": 20, "klines": 2}
 _COLUMNS = 12
+_LATEST_MS = round(LATEST.timestamp() * 1000)
 _UNITS = {"S": 1.0, "M": 60.0, "H": 3600.0, "D": 86400.0}
 _FIRST_LIMITS = {60.0: 1000}
 """Weight that may be sent until the exchange has told its limits."""
@@ -159,7 +160,7 @@ class Binance:
         """Take what was used from headers, whose names end with the window's length."""
         for name, value in headers.items():
             found = re.fullmatch(r"x-mbx-used-weight-(\d+)([smhd])", name.lower())
-            if found and value.isdigit():
+            if found and value.isdecimal():
                 self.asker.limiter.told(int(value), _seconds(*found.groups()))
 
 
@@ -191,13 +192,14 @@ def _klines(answer: Any, name: str) -> list[Row]:
 
 
 def _is_kline(row: Any) -> bool:
-    """Tell whether a row has twelve columns, of which the first and the seventh are the bar's begin and end."""
+    """Tell whether a row has twelve columns, of which the first and the seventh are the bar's begin and end, in ms."""
     return (
         isinstance(row, list)
         and len(row) == _COLUMNS
         and isinstance(row[0], int)
         and isinstance(row[6], int)
         and row[0] <= row[6] < row[0] + DAY_MS
+        and row[0] < _LATEST_MS
         and all(isinstance(value, str) for value in (*row[1:6], row[7]))
     )
 

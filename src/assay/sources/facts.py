@@ -41,6 +41,8 @@ LATER_FACTS = ("spot_allowed", "permissions")
 """Facts that an older lake does not have, and an answer may leave out."""
 _SHRUNK = 0.2
 _SHRUNK_LEAST = 5
+_HALF_LEAST = 3
+"""Pairs that are no accident where they are half of all."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def merge(
     Raises
     ------
     SourceError
-        If more than a fifth of the trading pairs are gone at once (``INSTRUMENTS_SHRUNK``): the answer is a part. On
-        the third day on which the same ones are gone, or where the user accepts it, it is taken.
+        If more than a fifth of the trading pairs, or of few the half, are gone at once (``INSTRUMENTS_SHRUNK``): the
+        answer is a part. On the third day on which the same ones are gone, or where the user accepts it, it is taken.
     """
     old = held if held is not None else pl.DataFrame(schema=INSTRUMENTS)
     fresh = book.frame().with_columns(valid_from=pl.lit(since).cast(INSTRUMENTS["valid_from"]))
@@ -180,7 +182,8 @@ def split(symbol: str) -> Instrument | None:
 def _shrinkage(gone: list[str], were: list[str], folder: Path | None, day: dt.date, judge: Judge) -> list[Finding]:
     """Refuse an answer that lacks many trading pairs, until it is the same on some days; then say that it was taken."""
     path, before = None if folder is None else folder / LOOKS, len(were)
-    if len(gone) <= max(_SHRUNK_LEAST, _SHRUNK * before):
+    half = len(gone) >= _HALF_LEAST and 2 * len(gone) >= before
+    if not half and len(gone) <= max(_SHRUNK_LEAST, _SHRUNK * before):
         if path is not None:
             path.unlink(missing_ok=True)
         return []

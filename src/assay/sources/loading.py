@@ -110,7 +110,7 @@ def _typed(name: str, values: Sequence[Any]) -> pl.Series:
     try:
         text = bool(values) and isinstance(values[0], str)
         return pl.Series(name, values, dtype=pl.String if text else pl.Float64).cast(pl.Float64)
-    except (TypeError, pl.exceptions.PolarsError):
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
         return pl.Series(name, [_number(value) for value in values], dtype=pl.Float64)
 
 
@@ -118,7 +118,7 @@ def _number(value: Any) -> float | None:
     """Return a value as a number; what is none is refused with its row, as NaN."""
     try:
         return None if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 

@@ -66,6 +66,9 @@ _COUNTRY = r"restricted location|b\. Eligibility|block access from your country|
 _CERTIFICATE = r"CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|HANDSHAKE_FAILURE|UNSUPPORTED_PROTOCOL"
 _PASSING = r"try (it )?again|maintenance|temporar|too busy|overload|unavailable|later\b"
 
+_LONGEST = 999_999_999.0
+"""Seconds, some thirty years: who names a later time is not asked again before it, and it is still a date."""
+
 _SENT_AGAIN = "; requests were sent again"
 TROUBLES = (
     _row("GONE", Act.PAIR, "the exchange does not know the pair", [-1121, "ccxt.BadSymbol"]),
@@ -194,7 +197,17 @@ def met_by_answer(status: int, headers: Mapping[str, str], text: str, error: Bas
     """Return what an answer means for its request; ``error`` is what a library made of it."""
     row = judge(status, text, error) or KINDS["DECLINED"]
     said = f"HTTP {status}: {_short(text)}" if status else _short(text)
-    return Met(row.kind, said, retry_after(headers, utc_now()), status, headers)
+    after = retry_after(headers, utc_now())
+    return Met(row.kind, said, _banned_for(headers, text) if after is None else after, status, headers)
+
+
+def _banned_for(headers: Mapping[str, str], text: str) -> float | None:
+    """Return the seconds of a ban that only the words name, ``IP banned until 1701914400000``, None without one."""
+    found = re.search(r"banned until (\d{13})\b", text)
+    if found is None:
+        return None
+    sent = _http_date({name.lower(): value for name, value in headers.items()}.get("date", "")) or utc_now()
+    return min(max(0.0, int(found[1]) / 1000 - sent.timestamp()), _LONGEST)
 
 
 def _code(text: str) -> int:
@@ -203,7 +216,7 @@ def _code(text: str) -> int:
     try:
         code = json.loads(found[0]).get("code", 0) if found else 0
         return int(code)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return 0
 
 
@@ -248,12 +261,14 @@ def retry_after(headers: Mapping[str, str], now: dt.datetime) -> float | None:
     if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
         return float(text)
     until = _http_date(text)
-    return None if until is None else max(0.0, (until - (_http_date(said.get("date", "")) or now)).total_seconds())
+    if until is None:
+        return None
+    return min(max(0.0, (until - (_http_date(said.get("date", "")) or now)).total_seconds()), _LONGEST)
 
 
 def _http_date(text: str) -> dt.datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
