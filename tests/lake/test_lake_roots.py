@@ -212,6 +212,8 @@ def test_any_other_line_of_the_heads_is_refused(lake):
         [first, second | {"last_close": "2021-11-18T00:00:00Z"}],
         [first, second | {"roots": {}}],
         [first | {"format": 1}, second],
+        [first, second | {"format": 0}],
+        [first, second | {"format": False}],
     ):
         path.write_bytes(b"".join(canonical_json(line) + b"\n" for line in forged))
         with pytest.raises(IntegrityError):

@@ -144,7 +144,7 @@ def parse_head(line: bytes, number: int, storage: Storage) -> Head:
         raise _broken(storage, f"line {number} is not a head of a lake") from error
     if head.head != number:
         raise _broken(storage, f"line {number} holds head {head.head}")
-    if head.format > 1 and not _is_sealed(line, head):
+    if head.format != 1 and not _is_sealed(line, head):
         raise _broken(storage, f"line {number} is not as it was written")
     if head.format == 1 and head.roots:
         raise _broken(storage, f"line {number} is of format 1, and has what that never had")
