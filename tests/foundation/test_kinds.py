@@ -14,6 +14,7 @@ import pytest
 from foundation_markets import market
 
 from assay.base.domain import UTC, Instrument
+from assay.base.errors import SourceError
 from assay.market.kinds import NOT_TRADING, ListedKinds, with_facts
 from assay.market.panel import Market
 from assay.market.schema import INSTRUMENTS
@@ -197,11 +198,42 @@ def test_a_lake_of_a_former_version_learns_kinds_without_a_new_row_for_each_pair
     assert told(table, "ABC") == [(None, WORDS, False), ("TRADING", WORDS, True)]
 
 
-@pytest.mark.parametrize("odd", [{"SPOT": 1}, ["SPOT"], "SPOT", 7])
+@pytest.mark.parametrize(
+    "odd", [{"SPOT": 1}, ["SPOT"], "SPOT", 7, [[["SPOT", "MARGIN"]]], [["SPOT", None]], [["SPOT TRD_GRP_004"]], [[""]]]
+)
 def test_odd_permission_sets_cost_that_pair(odd: Any) -> None:
     found = book(entry("ABC", permissionSets=odd), entry("DEF"), entry("GHI"))
     assert list(found.unreadable) == ["BINANCE:ABCUSDT"]
     assert len(found.rules) == 3
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": None},
+        {"status": 1},
+        {"isSpotTradingAllowed": "false"},
+        {"isMarginTradingAllowed": 1},
+        {"filters": [*entry("ABC")["filters"], {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": "1e400"}]},
+    ],
+)
+def test_a_fact_of_another_type_costs_that_pair_and_no_table(odd: Any) -> None:
+    found = book(entry("ABC", **odd), entry("DEF"), entry("GHI"))
+    assert list(found.unreadable) == ["BINANCE:ABCUSDT"]
+    assert found.frame().height == 3
+
+
+@pytest.mark.parametrize("odd", [{"margin": "yes"}, {"precision": {"price": float("nan")}}, {"limits": {"cost": [1]}}])
+def test_an_odd_fact_of_ccxt_costs_that_pair(odd: Any) -> None:
+    plain = {"quote": "USDT", "spot": True, "active": True}
+    found = rule_book("okx", {"ABC/USDT": plain | {"base": "ABC"} | odd, "DEF/USDT": plain | {"base": "DEF"}})
+    assert list(found.unreadable) == ["OKX:ABC/USDT"]
+    assert found.frame().height == 1
+
+
+def test_a_time_of_an_answer_that_no_clock_has_is_refused_by_name() -> None:
+    with pytest.raises(SourceError, match="no instant"):
+        parse_exchange_info({"serverTime": 10**400, "symbols": [entry("BTC")]})
 
 
 def test_sets_that_a_ccxt_exchange_hands_on_are_read() -> None:

@@ -272,6 +272,20 @@ def test_days_that_were_refused_are_to_do_and_those_with_a_bar_are_not(tmp_path,
         assert (issue.severity, issue.names) == ("ACTION", ("BINANCE:ADAUSDT: 2 days",))
 
 
+@pytest.mark.parametrize("days", [1, 3])
+def test_rows_that_were_refused_at_the_end_of_all_coins_are_to_do(tmp_path, days):
+    """No day of the lake is missing then: what is refused lies behind its last one."""
+    path = few_coins(tmp_path / "bars.parquet").removeprefix("parquet:")
+    table = pl.read_parquet(path)
+    last = table["timestamp"].unique().sort()[-days:]
+    late = table.filter(pl.col("timestamp").is_in(last.implode()))
+    pl.concat([table, late.with_columns(pl.col("high") * 1.01, pl.col("volume") / 2)]).write_parquet(path)
+    lake = Lake(tmp_path, f"parquet:{path}")
+    ingest(lake)
+    issue = found(lake.folder)["REFUSED_DAYS"]
+    assert (issue.severity, len(issue.names), issue.names[0]) == ("ACTION", 6, f"BINANCE:ADAUSDT: {days} days")
+
+
 def scan_of(lake, changes, scanned_at=NOW, as_of=CLOSE):
     """A round in which the screener says of BTC what the lake says, but for some changes."""
     since = as_of - dt.timedelta(days=1)

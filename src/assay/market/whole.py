@@ -5,6 +5,7 @@ Each is refused, put aside or named before anything is stored or rated, with the
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Collection
 from typing import Any
@@ -159,10 +160,15 @@ def strays(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.filter(pl.col("open_time").is_in(times.to_list()))
 
 
+def refused_behind(rejected: pl.DataFrame, last: dt.datetime) -> pl.DataFrame:
+    """Return the refused rows behind the last bar, which would have been the data's end."""
+    return rejected.filter((pl.col("open_time") > last) & ~pl.col("reason").is_in(_NOT_LATER))
+
+
 def check_end(bars: pl.DataFrame, rejected: pl.DataFrame) -> list[Finding]:
     """Say where the data end earlier than their rows do, since the last ones were refused."""
     last: Any = bars["open_time"].max()
-    later = rejected.filter((pl.col("open_time") > last) & ~pl.col("reason").is_in(_NOT_LATER))
+    later = refused_behind(rejected, last)
     if later.is_empty():
         return []
     names = later["symbol"].drop_nulls().unique().sort().to_list()

@@ -34,6 +34,7 @@ from assay.market.holes import MARKET, REFUSED
 from assay.market.kinds import UNKNOWN_GROUP, ListedKinds
 from assay.market.panel import Market
 from assay.market.universe import compiled_on
+from assay.market.whole import refused_behind
 from assay.ratings import RATING_SCHEMA, REVISION
 from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
@@ -370,6 +371,14 @@ def _holes(lake: LakeCheckup, market: Market) -> Iterator[Issue]:
     names = [f"{market.symbols[i]}: {refused[i]} days" for i in refused.nonzero()[0]]
     if names:
         what = f"{refused.sum()} days of {len(names)} coins are missing because their rows were refused"
+        yield lake.issue("ACTION", "REFUSED_DAYS", what, f"mend these rows, then: {lake.ingest()}", names)
+    behind = refused_behind(lake.snapshot.quarantine(), lake.snapshot.last_close() - DAY).drop_nulls("symbol")
+    if not behind.is_empty():
+        days = behind.group_by("symbol").agg(pl.col("open_time").n_unique()).sort("symbol")
+        what = (
+            f"rows of {days.height} coins behind the last bar were refused, so that the data end earlier than they do"
+        )
+        names = [f"{symbol}: {count} days" for symbol, count in days.iter_rows()]
         yield lake.issue("ACTION", "REFUSED_DAYS", what, f"mend these rows, then: {lake.ingest()}", names)
 
 

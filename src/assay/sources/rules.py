@@ -10,6 +10,8 @@ import datetime as dt
 import gzip
 import io
 import json
+import math
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -209,7 +211,7 @@ def _server_time(stamp: Any, where: str) -> dt.datetime:
     """Read milliseconds, or microseconds as clients may ask for since 2025; the sane ranges of the two never meet."""
     if isinstance(stamp, int) and not isinstance(stamp, bool):
         for per_second in (10**3, 10**6):
-            if EARLIEST.timestamp() <= stamp / per_second < LATEST.timestamp():
+            if EARLIEST.timestamp() * per_second <= stamp < LATEST.timestamp() * per_second:
                 return dt.datetime.fromtimestamp(stamp // per_second, UTC) + dt.timedelta(
                     microseconds=stamp % per_second * (10**6 // per_second)
                 )
@@ -229,9 +231,9 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
     lot, price = filters["LOT_SIZE"], filters["PRICE_FILTER"]
     return TradingRules(
         instrument=instrument,
-        status=str(entry["status"]),
-        spot_allowed=entry.get("isSpotTradingAllowed"),
-        margin_allowed=entry.get("isMarginTradingAllowed"),
+        status=_status(entry),
+        spot_allowed=_yes_or_no(entry, "isSpotTradingAllowed"),
+        margin_allowed=_yes_or_no(entry, "isMarginTradingAllowed"),
         tick_size=_number(price, "tickSize"),
         min_price=_number(price, "minPrice"),
         max_price=_number(price, "maxPrice"),
@@ -248,6 +250,19 @@ def _rules(entry: Mapping[str, Any]) -> TradingRules:
     )
 
 
+def _status(entry: Mapping[str, Any]) -> str:
+    if not isinstance(entry["status"], str):
+        raise ValueError(f"its status is {entry['status']!r}")
+    return entry["status"]
+
+
+def _yes_or_no(entry: Mapping[str, Any], name: str) -> bool | None:
+    said = entry.get(name)
+    if said is not None and not isinstance(said, bool):
+        raise ValueError(f"{name} is {said!r}, neither true nor false")
+    return said
+
+
 def _permissions(entry: Mapping[str, Any]) -> str | None:
     """Read ``permissionSets``, or the single set of older answers; empty ones tell nothing.
 
@@ -255,9 +270,13 @@ def _permissions(entry: Mapping[str, Any]) -> str | None:
     'MARGIN SPOT & TRD_GRP_004'
     """
     sets = entry.get("permissionSets") or [entry.get("permissions") or []]
-    if not isinstance(sets, list) or not all(isinstance(one, list) for one in sets):
+    if not isinstance(sets, list) or not all(isinstance(one, list) and _are_names(one) for one in sets):
         raise ValueError("its permission sets are no lists of names")
-    return " & ".join(" ".join(sorted(map(str, one))) for one in sets if one) or None
+    return " & ".join(" ".join(sorted(one)) for one in sets if one) or None
+
+
+def _are_names(one: list[Any]) -> bool:
+    return all(isinstance(name, str) and re.fullmatch(r"[^\s&]+", name) for name in one)
 
 
 def _notional(filters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -280,7 +299,7 @@ def _number(source: Mapping[str, Any], name: str) -> Decimal:
     if name not in source:
         raise ValueError(f"{source.get('filterType')} has no {name}")
     number = Decimal(str(source[name]))
-    if not number.is_finite() or number < 0:
+    if not math.isfinite(number) or number < 0:
         raise ValueError(f"{name} is {source[name]}")
     return number
 
@@ -376,7 +395,7 @@ def _of_market(pair: Instrument, market: Mapping[str, Any]) -> TradingRules:
         instrument=pair,
         status=TRADING if active or active is None else "BREAK",
         spot_allowed=None,
-        margin_allowed=market.get("margin"),
+        margin_allowed=_yes_or_no(market, "margin"),
         permissions=_permissions(told) if isinstance(told := market.get("info"), dict) else None,
         tick_size=_decimal(precision.get("price")),
         step_size=_decimal(precision.get("amount")),
@@ -386,4 +405,7 @@ def _of_market(pair: Instrument, market: Mapping[str, Any]) -> TradingRules:
 
 
 def _decimal(value: Any) -> Decimal:
-    return OFF if value is None else Decimal(repr(value) if isinstance(value, float) else str(value))
+    number = OFF if value is None else Decimal(repr(value) if isinstance(value, float) else str(value))
+    if not math.isfinite(number):
+        raise ValueError("a number is not finite")
+    return number
