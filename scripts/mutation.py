@@ -43,6 +43,7 @@ TESTS = {
     "ratings/frames.py": ["tests/ratings/test_ratings_frames.py", "tests/ratings"],
     "ratings/indicators.py": ["tests/ratings/test_ratings_oracles.py", "tests/ratings"],
     "ratings/kernels.py": ["tests/ratings/test_ratings_oracles.py", "tests/ratings"],
+    "ratings/soundness.py": ["tests/contracts/test_contract_scores.py", "tests/pipeline/test_filters.py"],
     "ratings/table.py": ["tests/ratings/test_ratings_table.py", "tests/ratings"],
     "ratings/tape.py": ["tests/ratings/test_ratings_table.py", "tests/ratings"],
     "ratings/update.py": ["tests/ratings/test_ratings_update.py", "tests/ratings"],

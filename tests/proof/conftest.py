@@ -11,7 +11,7 @@ from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
 from assay.pipeline.runner import execute
 from assay.runs import signing
 from assay.runs.home import Home, claim
-from assay.runs.request import MetaRequest, pin
+from assay.runs.request import MetaRequest, pin, weakened_by_sleeves
 from assay.settings import load
 from assay.settings.model import MetaProfile
 from assay.settings.resolve import dotted
@@ -39,12 +39,14 @@ def signed(tmp_path_factory) -> Signed:
             outcomes = run_all(executor, wanted)
         assert [one.state for one in outcomes] == ["VALID", "VALID"], outcomes
         profile = MetaProfile(name=META, sleeves=(LONG, SHORT))
+        pins = tuple(pin(home.runs, one.profile, one.run_id) for one in outcomes)
         request = MetaRequest(
             home=home.path,
             run=claim(home.runs, META, None, dt.datetime.now(dt.UTC)),
             profile=profile,
             provenance=dict.fromkeys(dotted(profile.model_dump(mode="json")), "default"),
-            pins=tuple(pin(home.runs, one.profile, one.run_id) for one in outcomes),
+            pins=pins,
+            weakened_sleeves=weakened_by_sleeves(home.runs, pins),
             passed_over=(),
             source="sample",
             lake=foundation.lake.folder.relative_to(home.path).as_posix(),

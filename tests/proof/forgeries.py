@@ -239,16 +239,16 @@ def events(line: dict[str, Any]) -> None:
 
 
 def untried(line: dict[str, Any]) -> None:
-    """Let the ledger count one trial."""
+    """Let the ledger count other trials than were begun."""
     if line["kind"] == "event" and line["body"]["code"] == layout.TRIED:
-        line["body"]["values"] |= {"n": 1, "records": [], "sharpes": 0, "sharpe_mean": None, "sharpe_variance": None}
+        line["body"]["values"] |= {"n": 3, "records": [], "sharpes": 0, "sharpe_mean": None, "sharpe_variance": None}
 
 
 FORGERIES: dict[str, Change] = {
     "the report's words": text(layout.REPORT, "No fatal fault", "No fault at all"),
     "the page's words": text(layout.PAGE, "Audit report", "Audit-Report"),
     "the index": text(layout.INDEX, "the audit report", "the Audit report"),
-    "fewer trials": ledger(untried),
+    "other trials": ledger(untried),
     "one trial, certain": document(layout.TRIALS, deflated),
     "another's fee": document(layout.MANIFEST, lambda v: v["provenance"].update({"costs.fee": "auditor"})),
     "a fee that is not the canon's": document(layout.MANIFEST, lambda v: v["profile"]["costs"].update(fee=0.0)),

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from assay import executors
 from assay.base import files
 from assay.base.constants import TOLERANCE
-from assay.base.errors import AssayError, IntegrityError
+from assay.base.errors import AssayError, IntegrityError, LedgerError
 from assay.pipeline.context import Step, given_for
 from assay.pipeline.flow import WARM
 from assay.pipeline.runner import Attempt, execute
@@ -128,9 +128,13 @@ def _once(task: tuple[Path, Path]) -> Replay:
 
 
 def _said(run: Run, steps: Sequence[Step]) -> list[Any]:
-    """Return what a ledger says that steps found, in their last attempts."""
+    """Return what a ledger says that steps found, in their last attempts; of a broken one, how it is broken."""
     numbers = {step.number for step in steps}
-    found = [entry for entry in run.current if entry.kind in SAID and entry.body.get("step") in numbers]
+    try:
+        current = run.current
+    except LedgerError as error:  # a step done again opened what the lines before it do not know
+        return [error.what]
+    found = [entry for entry in current if entry.kind in SAID and entry.body.get("step") in numbers]
     return [[entry.kind, entry.body] for entry in found if entry.body.get("code") not in OF_NO_STEP]
 
 
@@ -144,10 +148,10 @@ def _done_again(run: Run, request: Job, step: Step) -> list[str]:
         if ((row.step(run.kind) if row else None) or 0) < step.number:
             files.write(request.run / path, run.load(path))
     lines = files.read(run.folder / layout.LEDGER).splitlines(keepends=True)
-    files.write(request.run / layout.LEDGER, b"".join(lines[: begun[-1] + 1] if begun else lines))
+    files.write(request.run / layout.LEDGER, b"".join(lines[: begun[-1]] if begun else lines))
     files.write_json(request.run / layout.STATUS, {})  # the index names it
     with threadpool_limits(1), Ledger.open(request.run / layout.LEDGER) as ledger:
-        attempt = Attempt(step, given_for(request), ledger, begun=bool(begun))
+        attempt = Attempt(step, given_for(request), ledger)
         with suppress(AssayError):  # what it refuses to write is missed by name
             attempt.perform()
     return sorted(attempt.written)

@@ -199,15 +199,12 @@ class Attempt:
     ledger: Ledger
     written: dict[str, str] = field(default_factory=dict)
     """Relative path to SHA-256 of what was written."""
-    begun: bool = False
-    """Its intent is the ledger's last line."""
 
     def perform(self) -> None:
         """Do the step; what it opens must be what the intent names, for resumption decides by that."""
         step, ledger, given = self.step, self.ledger, self.given
         inputs = hashes(given.request.run, step.reads)
-        if not self.begun:
-            ledger.intent(step.number, step.name, inputs)
+        ledger.intent(step.number, step.name, inputs)
         given.open_anew()
         limits = given.request.profile.limits
         try:
