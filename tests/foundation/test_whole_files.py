@@ -112,6 +112,15 @@ def test_a_file_in_which_nothing_was_traded_is_refused() -> None:
     assert refused(TABLE.with_columns(volume=pl.lit(0.0))).code == "VOLUME_ZERO"
 
 
+def test_names_of_contracts_are_no_pairs() -> None:
+    """``BINANCE:BTCUSDT:USDT`` ends in a known quote, and would be a coin of the name ``BTCUSDT:``."""
+    contracts = TABLE.with_columns(pl.col("symbol") + ":USDT")
+    checked = judge(pl.concat([TABLE, contracts]))
+    assert checked.bars.equals(judge(TABLE).bars)
+    assert told(checked)["QUARANTINE_SYMBOL"].count == TABLE.height
+    assert "TWO COLONS" in refused(contracts).what.upper()
+
+
 # --- rows far off ---------------------------------------------------------------------------------------------------
 
 

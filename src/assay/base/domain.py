@@ -176,6 +176,8 @@ def symbol_fault(symbol: str) -> str | None:
         return "no characters"
     if "/" in symbol or "\\" in symbol:
         return "a slash"
+    if symbol.count(":") > 1:
+        return "two colons, as a contract's"
     if any(character.isspace() for character in symbol):
         return "white space"
     if any(unicodedata.category(character) in {"Cc", "Cf", "Cs"} for character in symbol):

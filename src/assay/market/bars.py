@@ -26,7 +26,7 @@ OPTIONAL = ("quote_volume",)
 
 REASONS = {
     "NULL": "a required value is missing",
-    "SYMBOL": "the symbol holds a slash, a control character or white space, or nothing",
+    "SYMBOL": "the symbol holds a slash, two colons, a control character or white space, or nothing",
     "LOOK_ALIKE": "another symbol is the same name in Unicode's normal form, and came first",
     "BAD_TIMESTAMP": "the time stamp lies outside 2009 to 2100, or between two microseconds",
     "NAN": "a value is not a number",
