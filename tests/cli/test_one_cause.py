@@ -106,6 +106,7 @@ BASE = pl.col("symbol").str.replace("BINANCE:(.*)USDT", "$1")
         ({"quote_volume": pl.lit(0.0)}, "QUOTE_VOLUME_ZERO"),
         ({"volume": pl.lit(0.0)}, "VOLUME_ZERO"),
         ({"symbol": "fruit " + BASE}, "SYMBOLS_UNREADABLE"),
+        ({"symbol": pl.col("symbol").str.to_lowercase()}, "SYMBOLS_UNREADABLE"),
         ({"timestamp": pl.lit(0)}, "TIMESTAMP_UNIT"),
     ],
 )

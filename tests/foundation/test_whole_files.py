@@ -84,6 +84,34 @@ def test_a_name_that_tells_no_pair_is_named_and_a_file_of_them_refused() -> None
     assert "BTC/USDT" in error.hint
 
 
+SMALL = {
+    "binance:btcusdt": str.lower,
+    "btcusdt": lambda symbol: base(symbol).lower() + "usdt",
+    "btc/usdt": lambda symbol: base(symbol).lower() + "/usdt",
+    "BINANCE:btcusdt": lambda symbol: f"BINANCE:{base(symbol).lower()}usdt",
+    "binance:BTCUSDT": lambda symbol: f"binance:{base(symbol)}USDT",
+    "kraken:btc/usdt": lambda symbol: f"kraken:{base(symbol).lower()}/usdt",
+}
+"""How BTC is written, and every coin like it."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_names_in_small_letters_are_refused_and_of_some_the_unreadable_are_named(name: str) -> None:
+    error = refused(renamed(SMALL[name]))
+    assert error.code == "SYMBOLS_UNREADABLE"
+    for shown in ("ADA", "ATOM", "BTC"):
+        assert repr(SMALL[name](f"BINANCE:{shown}USDT")) in error.what
+    assert "a pair is written in capitals" in error.what
+    assert "BINANCE:BTCUSDT" in error.hint
+    some = told(judge(renamed(lambda symbol: SMALL[name](symbol) if "BTC" in symbol else symbol)))
+    assert some["NO_EXCHANGE"].names == [name]
+    assert "OTHER_EXCHANGE" not in some
+
+
+def test_a_base_may_have_small_letters() -> None:
+    assert judge(TABLE.with_columns(pl.col("symbol").str.replace(":", ":k"))).findings == ()
+
+
 # --- volumes --------------------------------------------------------------------------------------------------------
 
 

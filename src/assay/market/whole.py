@@ -26,6 +26,7 @@ TOLD_IN_RUNS = frozenset(
 )
 """What the reading of a source found that a reader of a run must know too."""
 _PAIR = re.compile(r"(?:([^:/\s]+):)?([^:/\s_-]+)([/_-])([^:/\s_-]+)")
+_A_PAIR = "a pair is written in capitals and ends in a known quote"
 _MOST_ZERO = 0.5
 """Share of the traded bars whose quote volume may be 0: beyond it the column says nothing."""
 _NOT_LATER = ("FORMING", "FUTURE", STRAY)
@@ -59,6 +60,17 @@ def _canonical(name: str) -> str:
         return name
 
 
+def _may_be_pair(symbol: str) -> bool:
+    """Say whether a name has an exchange, and both it and a quote in capitals; a base may have small letters."""
+    exchange, colon, _ = symbol.partition(":")
+    if symbol == symbol.upper():
+        return bool(colon)
+    try:
+        return Instrument.parse(symbol).exchange == exchange.upper()
+    except UsageError:
+        return False
+
+
 def check_names(names: Collection[str], where: str) -> tuple[dict[str, str], list[Finding]]:
     """Read the names of a file; see :func:`read_symbols`.
 
@@ -71,9 +83,9 @@ def check_names(names: Collection[str], where: str) -> tuple[dict[str, str], lis
     known: dict[str, list[str]] = {}
     for name in sorted(names):
         known.setdefault(read.get(name, name), []).append(name)
-    bare = sorted(name for name in names if ":" not in read.get(name, name))
-    if bare and len(bare) == len(names):
-        what = f"no symbol can be read as a pair, such as {bare[0]!r}: none ends in a known quote"
+    bad = sorted(name for name in names if not _may_be_pair(read.get(name, name)))
+    if bad and len(bad) == len(names):
+        what = f"no symbol can be read as a pair, such as {', '.join(map(repr, bad[:3]))}: {_A_PAIR}"
         hint = "write symbols as BINANCE:BTCUSDT, BTCUSDT or BTC/USDT"
         raise SourceError(what, where=where, hint=hint, code="SYMBOLS_UNREADABLE")
     found = []
@@ -84,16 +96,14 @@ def check_names(names: Collection[str], where: str) -> tuple[dict[str, str], lis
     if mixed:
         what = "coins come under several names; their rows were put together"
         found.append(Finding(code="SYMBOLS_MIXED", what=what, count=len(mixed), names=mixed))
-    foreign = sorted(
-        name for name in names if ":" in (own := read.get(name, name)) and own.partition(":")[0] != EXCHANGE
-    )
+    foreign = sorted(name for name in set(names).difference(bad) if read.get(name, name).partition(":")[0] != EXCHANGE)
     if foreign:
         exchanges = ", ".join(sorted({name.partition(":")[0] for name in foreign}))
         what = f"symbols are of {exchanges}: scanners look at them only where their universe.exchange names it"
         found.append(Finding(code="OTHER_EXCHANGE", what=what, count=len(foreign), names=foreign))
-    if bare:
-        what = "symbols name no exchange and end in no known quote, so that no scanner looks at them"
-        found.append(Finding(code="NO_EXCHANGE", what=what, count=len(bare), names=bare))
+    if bad:
+        what = f"symbols cannot be read as a pair, so that no scanner looks at them: {_A_PAIR}"
+        found.append(Finding(code="NO_EXCHANGE", what=what, count=len(bad), names=bad))
     return read, found
 
 
