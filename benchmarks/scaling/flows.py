@@ -51,7 +51,7 @@ def digest(run: Path) -> str:
 
 def valid(outcomes: Sequence[Any]) -> None:
     """Raise where a sleeve did not end valid."""
-    bad = [f"{outcome.run_id}: {outcome.verdict}" for outcome in outcomes if outcome.verdict != "VALID"]
+    bad = [f"{outcome.run_id}: {outcome.verdict}" for outcome in outcomes if outcome.state != "VALID"]
     if bad:
         raise MeasureError("; ".join(bad[:3]))
 

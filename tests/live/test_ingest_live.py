@@ -10,11 +10,11 @@ from exchange_world import Pair
 from live_world import COINS, LocalExchange, World, codes, small, source, stored, sync
 
 from assay.base.errors import SourceError
-from assay.base.files import content_hash
+from assay.base.files import content_hash, content_hash_json, read_json
 from assay.lake.loader import refresh
 from assay.pipeline.flow import lay_foundation, requests, run_all, workforce
 from assay.ratings import rate
-from assay.runs.artifacts import TABLE_KEYS
+from assay.runs.artifacts import RAW, TABLE_KEYS
 from assay.runs.home import Home
 from assay.settings import load
 from assay.sources.facts import LOOKS
@@ -139,7 +139,11 @@ def hashes(run):
     """Content hashes of all artifacts of steps 2 to 13."""
     files = [path for path in sorted((run / "data").rglob("*")) if path.is_file()]
     names = [path.relative_to(run).as_posix() for path in files]
-    return {name: content_hash(path, TABLE_KEYS.get(name, ())) for name, path in zip(names, files, strict=True)}
+    found = {name: content_hash(path, TABLE_KEYS.get(name, ())) for name, path in zip(names, files, strict=True)}
+    # A superset names the head that it was scanned from, and so does its hash; what was scanned must be the same.
+    raw = read_json(run / RAW)
+    assert raw.pop("superset_sha256")
+    return found | {RAW: content_hash_json(raw)}
 
 
 def test_progress_counts_what_is_fetched(tmp_path):
