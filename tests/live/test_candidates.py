@@ -167,9 +167,9 @@ def scanning(filled, tmp_path):
 
 
 @pytest.fixture
-def server(filled):
+def server():
     with Server() as made:
-        made.screen = book(*true_rows(Lake(*filled).latest()))
+        made.screen = book(pair("BTC", rating=0.3, close=41580.33, volume=3e4), pair("ETH", rating=-0.4, volume=2e6))
         screener_api.register(made)
         yield made
 
@@ -191,17 +191,17 @@ def test_the_live_instant_is_asked_once_and_recorded(scanning, server):
 
 def test_a_recorded_scan_answers_without_a_network(scanning):
     offline = scanning("scan.screener.address=http://127.0.0.1:9", now=AFTER + dt.timedelta(days=900))
-    said = true_answers(offline.lake.latest())
-    offline.record(with_rows(said, lambda answer: [row for row in answer.rows if "ETH" not in row[0]]))
+    offline.record(round_of([pair("BTC")], names=sorted(load().scanners())))
     snapshot, answerer = offline.answerer(offline.lake.latest(), CLOSE)
     found = answerer.scan(snapshot.market(CLOSE, 500), LONG, load().scanners()[LONG])
-    assert names(found) == ["BNBUSDT", "TRXUSDT"]  # our own ratings have ETH too
+    assert names(found) == ["BTCUSDT"]
 
 
 def test_the_last_of_several_rounds_counts_and_another_question_is_no_answer(scanning):
     made = scanning()
-    for minutes in (0, 1):
-        made.record(true_answers(made.lake.latest(), scanned_at=AFTER + dt.timedelta(minutes=minutes)))
+    everyone = sorted(load().scanners())
+    made.record(round_of([pair("ETH")], names=everyone))
+    made.record(round_of([pair("BTC")], scanned_at=AFTER + dt.timedelta(minutes=1), names=everyone))
     found = recorded(made.lake.latest(), CLOSE, load().scanners())
     assert found is not None
     assert found.scanned_at == AFTER + dt.timedelta(minutes=1)
@@ -263,8 +263,8 @@ def forty(tmp_path_factory):
     return lake
 
 
-def true_rows(snapshot, day=0):
-    """The lake's own bars and ratings, or those of some days before, as a screener's records."""
+def true_answers(snapshot, day=0, scanned_at=AFTER):
+    """What a screener answers that has the lake's own bars and ratings, or those of some days before."""
     closed_at = CLOSE - dt.timedelta(days=day)
     since = closed_at - dt.timedelta(days=1)
     rows = []
@@ -273,12 +273,6 @@ def true_rows(snapshot, day=0):
         rows.append(
             pair(base, rating=bar["recommend_all"], ma=bar["recommend_ma"], close=bar["close"], volume=bar["volume"])
         )
-    return rows
-
-
-def true_answers(snapshot, day=0, scanned_at=AFTER):
-    """What a screener answers that has the lake's own bars and ratings, or those of some days before."""
-    rows = true_rows(snapshot, day)
     answers = []
     for name, scanner in sorted(load().scanners().items()):
         column = "Recommend.MA[1]|1D" if scanner.logic == "rating_ma" else "Recommend.All[1]|1D"
@@ -322,23 +316,6 @@ def test_an_answer_that_the_lake_contradicts_is_none(forty, case):
     assert why in implausible(wrong(sound), market)
 
 
-def test_one_coin_is_no_answer_of_a_lake_that_rates_few_long_and_few_short(filled):
-    """No scanner has enough pairs due to be judged alone, and all of them together have; half of them may be gone."""
-    snapshot = Lake(*filled).latest()
-    market, sound = snapshot.market(CLOSE, 1), true_answers(snapshot)
-    assert all(0 < len(answer.rows) < 6 for answer in sound.answers)
-    assert implausible(sound, market) is None
-
-    def of(*coins):
-        kept = {f"BINANCE:{coin}USDT" for coin in coins}
-        return with_rows(sound, lambda answer: [row for row in answer.rows if row[0] in kept])
-
-    for few, missing in ((["BTC"], 5), (["ADA", "TRX"], 4)):
-        why = f"{missing} of 6 pairs that are rated long or short here are missing"
-        assert implausible(of(*few), market) == why
-    assert implausible(of("ADA", "BTC", "TRX"), market) is None
-
-
 @pytest.mark.parametrize("days", [1, 2, 30])
 def test_an_answer_of_another_days_bars_is_none(forty, days):
     fault = implausible(true_answers(forty.latest(), days), forty.latest().market(CLOSE, 1))
@@ -374,7 +351,7 @@ def test_a_scan_of_a_close_that_the_lake_does_not_have_is_judged_by_an_earlier_o
 def test_the_good_scan_of_a_close_stays_in_force(scanning):
     made = scanning(now=AFTER + dt.timedelta(days=900))
     everyone = sorted(load().scanners())
-    good = true_answers(made.lake.latest())
+    good = round_of([pair("BTC"), pair("ETH")], names=everyone)
     made.record(good)
     made.record(round_of([], scanned_at=AFTER + dt.timedelta(minutes=1), names=everyone))
     assert recorded(made.lake.latest(), CLOSE, load().scanners()).scanned_at == good.scanned_at

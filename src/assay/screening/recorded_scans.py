@@ -252,8 +252,6 @@ def _contradicted(found: ScanBatch, market: Market, said: Mapping[str, Mapping[s
     everyone = frozenset().union(*due.values())
     if everyone.isdisjoint(said):
         return f"it has none of the {len(everyone)} pairs that are rated long or short here" if everyone else None
-    if fault := _gone(everyone, said.keys(), "are rated long or short here"):
-        return fault
     for answer in found.answers:
         here = {symbol for symbol, _ in answer.rows}
         if fault := _gone(due[answer.scanner], here, f"{answer.scanner} finds here"):
