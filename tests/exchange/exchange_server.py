@@ -195,10 +195,15 @@ class Server:
         self.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         ready.set()
         await self._stop.wait()
+        # What is being accepted is not open yet: once the server is closed nobody closes its socket, which is collected
+        # within some later test.
+        for accepting in listening.sockets:
+            self._loop.remove_reader(accepting.fileno())
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in list(self._open):
+                task.cancel()
+            await asyncio.wait(others, timeout=0.1)
         listening.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

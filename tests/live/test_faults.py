@@ -206,8 +206,6 @@ def filled(tmp_path_factory):
     return home
 
 
-# A connection that the made exchange leaves behind is collected at any moment, under load within this test.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ENDS)
 def test_what_does_not_pass_ends_with_a_name_and_exit_code_4_and_the_lake_as_it_was(tmp_path, filled, name):
     fault, reason = ENDS[name]
