@@ -135,29 +135,23 @@ def counted(registry: Path, runs: Path) -> dict[str, Any]:
     return count([known for known in told if known]) | {"n": len(sets)}
 
 
-def begin(registry: Path, run: Run) -> str:
+def begin(registry: Path, run: Run) -> None:
     """Enter a run, and those that are made together with it, before it looks at its walk-forward.
-
-    Returns
-    -------
-    str
-        Hash of the line up to which trials count for all of them.
 
     Raises
     ------
     LedgerError
         If the registry is broken.
     """
-    asked = {name: _asked(run.beside(name).folder) for name in _together(run) if name != run.folder.name}
+    there = {line.body["run_id"] for line in until(registry) if line.kind == "begun"}
+    missing = set(_together(run)) - there  # the first of a flow enters all: the others need not read its manifests
+    asked = {name: _asked(run.beside(name).folder) for name in missing - {run.folder.name}}
     manifests = {name: found[0] for name, found in asked.items() if found is not None}
-    manifests[run.folder.name] = run.manifest.manifest()
-    return enter(
-        registry,
-        [
-            Begun(name, manifest["profile"]["name"], _set(run.runs, manifest))
-            for name, manifest in sorted(manifests.items())
-        ],
-    )
+    if run.folder.name in missing:
+        manifests[run.folder.name] = run.manifest.manifest()
+    begun = [Begun(name, made["profile"]["name"], _set(run.runs, made)) for name, made in sorted(manifests.items())]
+    if begun:
+        enter(registry, begun)
 
 
 def tally(registry: Path, run: Run) -> dict[str, Any]:
