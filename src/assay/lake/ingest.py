@@ -130,7 +130,7 @@ def ingest(
                 if lake.storage.folder is not None:
                     lake.introduce()
                 return _ingest(lake, source, executor or Serial(), clock, edition, accept)
-            except BaseException:
+            except BaseException:  # whatever ends a first load, an interrupt too, leaves no empty lake
                 lake.abandon()
                 raise
 

@@ -126,7 +126,7 @@ class Http:
                 answer = Answer(got.status_code, got.headers, await _read(got, most))
         except Met:
             raise
-        except Exception as error:
+        except Exception as error:  # what the table does not know goes on upwards
             row = judge(text=str(error), error=error)
             if row is None:
                 raise
