@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from forgeries import FORGERIES, Forger, document, ledger, random_change, replays_kept
-from signed_runs import LONG, META, SHORT, Signed
+from signed_runs import LONG, META, SHORT, Signed, change_json
 from typer.testing import CliRunner
 
 from assay.backtest.trials import tally
@@ -118,6 +118,44 @@ def test_the_dear_checks_find_by_themselves(forger: Forger, monkeypatch: pytest.
         assert forged.audit.verdict == {"walk_forward": "AUDIT_FIGURES", "weights": "AUDIT_PROOF"}.get(
             check, "AUDIT_REPLAY"
         ), (name, forged.audit)
+
+
+def _places(value: Any, depth: int = 2) -> list[tuple[str, ...]]:
+    """Keys of a document and of what is in it, so deep."""
+    if depth == 0 or not isinstance(value, dict):
+        return []
+    return [(key, *rest) for key, below in value.items() for rest in [(), *_places(below, depth - 1)]]
+
+
+def _put_null(value: Any, place: tuple[str, ...]) -> None:
+    for key in place[:-1]:
+        value = value[key]
+    value[place[-1]] = None
+
+
+@pytest.mark.parametrize(
+    ("check", "files"),
+    [
+        ("settings", (layout.MANIFEST, layout.WALK_STATISTICS)),
+        ("walk_forward", (layout.WALK_STATISTICS, layout.WALK_SURVIVORSHIP)),
+    ],
+)
+def test_a_null_where_figures_were_is_answered_with_a_verdict(
+    signed: Signed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str, files: tuple[str, ...]
+) -> None:
+    """A check by itself, whatever those before it would have said: never a fault of the program."""
+    twin = signed.copy(tmp_path / "home")
+    run = twin.runs[LONG]
+    monkeypatch.setattr(audits, "CHECKS", {check: audits.CHECKS[check]})
+    verdicts: Counter[str] = Counter()
+    for path in (run / name for name in files):
+        honest = path.read_bytes()
+        for place in _places(json.loads(honest)):
+            change_json(path, lambda value, place=place: _put_null(value, place))
+            verdicts[Auditor(Home(twin.home)).audit(run).verdict] += 1
+            path.write_bytes(honest)
+    assert Auditor(Home(twin.home)).audit(run).verdict == SOUND
+    assert verdicts.total() > 10 > verdicts[SOUND] == 0
 
 
 @pytest.mark.slow
