@@ -72,6 +72,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_heads_that_do_not_name_the_pin_are_found",
     ),
+    "ATOMIC_RUIN": (
+        "pipeline/test_ruin.py::test_a_document_that_is_not_what_the_tables_say_is_refused",
+        "pipeline/test_ruin.py::test_a_step_that_judges_by_another_clause_is_refused",
+        "pipeline/test_ruin.py::test_a_gate_that_does_not_say_it_is_refused",
+    ),
     "ATOMIC_SIGN_TEST_POST_FAIL": (
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_a_sign_test_that_claims_to_have_passed_is_made_again",
@@ -294,6 +299,7 @@ GATES: dict[str, tuple[str, ...]] = {
     "sign_test_post_opt": ("pipeline/test_mutants.py::test_a_mutant_is_refused_with_its_code",),
     "causality": ("evaluation/test_causality.py::test_run_with_a_leak_is_refused",),
     "capital_preservation": ("proof/test_mutants.py::test_the_gate_of_capital_preservation_kills_its_mutant",),
+    "ruin": ("pipeline/test_ruin.py::test_every_clause_is_judged_by_days_and_trades",),
     "atomic_validation": ("pipeline/test_mutants.py::test_a_mutant_is_refused_with_its_code",),
     "eligibility": ("meta/test_meta_mutants.py::test_a_missing_sleeve_is_refused",),
     "meta_validation": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),

@@ -556,7 +556,8 @@ def test_no_recommendation_is_invented(tmp_path):
     [
         ("statistics", {"days": 251.0}, "SHORT_EVIDENCE"),
         ("statistics", {"dsr": 0.94}, "UNPROVEN_SHARPE"),
-        ("statistics", {"cagr": -0.01}, "WALK_FORWARD_LOSS"),
+        ("statistics", {"final_wealth": 0.99}, "WALK_FORWARD_LOSS"),
+        ("statistics", {"final_wealth": -0.2, "cagr": None}, "WALK_FORWARD_LOSS"),
         ("statistics", {"beta": 0.01}, "BETA_SIGN"),
         ("selection", {"relaxed": 2, "relaxed_share": 2 / 7}, "RELAXATION"),
         ("risk", {"loss_makers": {atom(COINS[6]): -0.1}}, "LOSS_MAKERS"),

@@ -12,10 +12,12 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import polars as pl
 
+from assay.backtest.book import LIQUIDATION
 from assay.backtest.statistics import max_drawdown
 from assay.base.constants import TOLERANCE, Floats
 from assay.base.domain import format_instant
 from assay.runs.documents import (
+    BookRuin,
     CapitalPreservation,
     LossMakerLosses,
     Optimized,
@@ -26,6 +28,9 @@ from assay.runs.documents import (
     WorstPeriod,
 )
 from assay.settings.model import Guard
+
+QUARTER = 0.25
+"""Share of the initial account below which a book is ruined, at any close."""
 
 
 def preservation(
@@ -39,7 +44,7 @@ def preservation(
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        ``returns``, ``unguarded_returns``, ``weights``, ``unguarded_weights`` and ``decisions``, as
+        ``returns``, ``unguarded_returns``, ``weights``, ``unguarded_weights``, ``decisions`` and ``trades``, as
         :func:`assay.backtest.walk_forward.frames` makes them.
     guard : Guard
         The profile's setting.
@@ -64,7 +69,31 @@ def preservation(
         no_loss_maker_held=not held["loss_maker"].any(),
         standing={} if optimized is None else _standing(optimized, set(loss_makers)),
         profiles={name: _profile(tables, decisions, name) for name in names},
+        ruin={
+            name: ruin(*(tables[key].filter(pl.col("risk_profile") == name) for key in ("returns", "trades")))
+            for name in names
+        },
     )
+
+
+def ruin(days: pl.DataFrame, trades: pl.DataFrame) -> BookRuin:
+    """Judge one risk profile's book as run by its days and trades: they tell it whatever the engine says of itself."""
+    closed = trades.filter(pl.col("reason") == LIQUIDATION)["date"].min()
+    fallen = days.filter(pl.col("nav") < QUARTER)["date"].min()
+    date = fallen if closed is None else closed
+    return BookRuin(
+        ruined=date is not None,
+        cause="none" if date is None else "below_quarter" if closed is None else "liquidated",
+        date=None if date is None else str(date),
+        lowest_nav=float(days["nav"].to_numpy().min()),
+        lowest_level=_lowest(days, "level"),
+        worst_level=_lowest(days, "worst_level"),
+    )
+
+
+def _lowest(days: pl.DataFrame, column: str) -> float | None:
+    levels = days[column].drop_nulls().to_numpy() if column in days.columns else np.empty(0)
+    return float(levels.min()) if levels.size and np.isfinite(levels.min()) else None
 
 
 def _standing(optimized: Optimized, loss_makers: set[str]) -> dict[str, StandingExposure]:

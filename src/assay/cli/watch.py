@@ -166,7 +166,7 @@ def table(runs: RunList, height: int) -> Table:
     for entry in rows[: max(height, 1)]:
         # Text, not markup: a run may be named by anyone.
         texts = [Text(text) for text in _cells(entry, now)]
-        texts[2].stylize(STYLES.get(entry.state, ""))
+        texts[2].stylize("red" if entry.ruin else STYLES.get(entry.state, ""))
         shown.add_row(*texts)
     return shown
 

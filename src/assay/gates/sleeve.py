@@ -38,9 +38,11 @@ from assay.runs.artifacts import (
     FLATTENED,
     MANIFEST,
     OPTIMIZED,
+    PRESERVATION,
     RAW,
     RETURNS,
     RISK,
+    RUIN,
     SELECTION,
     SIGN_POST,
     SIGN_PRE,
@@ -48,6 +50,7 @@ from assay.runs.artifacts import (
     TABLE,
     WALK,
     WALK_RETURNS,
+    WALK_TRADES,
     WINNERS,
     Artifact,
 )
@@ -410,6 +413,37 @@ def _check_coin(where: str, coin: FlattenedAsset, tally: Tally) -> None:
     tally.expect(within, f"{where}: net {coin.Net_Weight!r} is beyond gross {coin.Gross_Weight!r}")
 
 
+def _ruin(run: Run, tally: Tally) -> None:
+    """Check what is said of ruin, and that the gate said it, by code that shares nothing with the step that judged."""
+    told, found = run[PRESERVATION].ruin, dict(_ruins(run))
+    tally.expect(
+        bool(found) and told.keys() == found.keys(), f"ruin is told of {sorted(told)}, held were {sorted(found)}"
+    )
+    for name in told.keys() & found.keys():
+        one = told[name]
+        said = (one.ruined, one.cause, one.date, one.lowest_nav)
+        tally.expect(said == found[name], f"{name}: of ruin is said {said}, days and trades say {found[name]}")
+    ruined = sorted(name for name, one in found.items() if one[0])
+    gates = [entry.body for entry in run.current if entry.kind == "gate" and entry.body.get("gate") == RUIN]
+    tally.expect(len(gates) == 1, f"{len(gates)} gates of ruin")
+    for body in gates:
+        same = (body.get("ok"), sorted(body.get("violations") or ())) == (not ruined, ruined)
+        tally.expect(same, f"the gate of ruin names {body.get('violations')}, days and trades {ruined}")
+
+
+def _ruins(run: Run) -> Iterator[tuple[str, tuple[bool, str, str | None, float]]]:
+    """Yield each risk profile with whether it was ruined, by what, when, and the lowest NAV."""
+    days = sorted(run[WALK_RETURNS].select("risk_profile", "date", "nav").iter_rows())
+    sold = sorted(run[WALK_TRADES].select("risk_profile", "date", "reason").iter_rows())
+    for name in dict.fromkeys([row[0] for row in (*days, *sold)]):
+        navs = [(date, nav) for who, date, nav in days if who == name]
+        closed = [date for who, date, why in sold if who == name and why == "liquidation"]
+        below = [date for date, nav in navs if not nav >= 0.25]
+        first = str((closed or below)[0]) if closed or below else None
+        cause = "liquidated" if closed else "below_quarter" if below else "none"
+        yield name, (first is not None, cause, first, min((nav for _, nav in navs), default=math.nan))
+
+
 def _same_atoms(tally: Tally, expected: set[str], found: list[str], where: str) -> None:
     missing, extra = sorted(expected - set(found)), sorted(set(found) - expected)
     tally.checked += len(expected | set(found))
@@ -459,5 +493,6 @@ CHECKS: tuple[Family, ...] = (
     same("ATOMIC_CAP_BREACH", _within_caps),
     same("ATOMIC_DIRECTION_MISMATCH", _directions),
     same("ATOMIC_CROSS_ARTIFACT", _identity),
+    same("ATOMIC_RUIN", _ruin),
 )
 """Code where a check finds a fault, code where it finds none, and the check, in order."""

@@ -17,7 +17,7 @@ from typing import Any
 from assay.base import files
 from assay.base.errors import IntegrityError
 from assay.runs import artifacts as layout
-from assay.runs.home import RUN_ID, Home, Status, told, weakened_by
+from assay.runs.home import RUN_ID, Home, Status, behind, told, weakened_by
 
 UNREADABLE = "UNREADABLE"
 """State of a run whose ``run_status.json`` is damaged."""
@@ -49,11 +49,15 @@ class Row:
     as_of: str = ""
     weakened: str = ""
     """What stands behind VALID where rules are weaker than the canon's."""
+    ruin: str = ""
+    """What stands before that where books were ruined, as the seal says it."""
 
     @property
     def verdict(self) -> str:
-        """State, the code of an error, and what was weakened for it."""
-        return f"{self.state} {self.code}".rstrip() + (self.weakened if self.state == "VALID" else "")
+        """State, the code of an error, what was ruined, and what was weakened."""
+        return f"{self.state} {self.code}".rstrip() + (
+            behind(self.ruin) + self.weakened if self.state == "VALID" else ""
+        )
 
     def seconds(self, now: dt.datetime) -> float:
         """Seconds since the start; a running run's clock goes on between its writes."""
@@ -239,6 +243,7 @@ def _read(folder: Path) -> tuple[Status | None, Row]:
         elapsed=float(status.elapsed),
         code=str(reason.get("code", "")),
         what=str(reason.get("what", "")),
+        ruin=status.ruin,
     )
 
 

@@ -134,7 +134,8 @@ def checks(ledger: LedgerView) -> list[dict[str, Any]]:
     found = []
     for entry in ledger.current("contract", "gate"):
         if entry.kind == "gate":
-            name, said = entry.body.get("gate"), "PASS" if entry.body.get("ok") is True else "FAIL"
+            name, refused = entry.body.get("gate"), "RUIN" if entry.body.get("gate") == layout.RUIN else "FAIL"
+            said = "PASS" if entry.body.get("ok") is True else refused
         else:
             name, said = entry.body.get("layer") or entry.body.get("schema"), contract_status(entry)
         found.append({"kind": entry.kind, "name": str(name), "said": said, "checked": entry.body.get("checked")})

@@ -45,13 +45,14 @@ def event(code: str, what: str, values: Mapping[str, Any] | None = None) -> Even
 
 @dataclass(frozen=True)
 class Gate:
-    """Verdict of a gate, with how much it checked; one that is not ok ends the run by its refusal."""
+    """Verdict of a gate, with how much it checked; one that is not ok ends the run by its refusal, if it has one."""
 
     name: str
     ok: bool
     checked: int
     violations: Any
-    refusal: AssayError
+    refusal: AssayError | None
+    """None where the verdict is on what was held, and not on how the run went."""
 
 
 @dataclass(frozen=True)

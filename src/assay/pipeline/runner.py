@@ -20,13 +20,13 @@ from assay.base.domain import UTC
 from assay.base.errors import AssayError, DiskError, Exit, InternalError, StepTimeout
 from assay.executors import Executor
 from assay.pipeline.context import Content, ContractCheck, Fallback, Gate, Given, Said, Step, given_for
-from assay.pipeline.sleeve_steps import performance
+from assay.pipeline.sleeve_steps import performance, verdict_of
 from assay.pipeline.tables import steps_of
 from assay.runs import artifacts as layout
 from assay.runs import documents, registry, signing
 from assay.runs.artifacts import Artifact
 from assay.runs.documents import Document, Event
-from assay.runs.home import Home, RunResult, Status, sweep
+from assay.runs.home import Home, RunResult, Status, ruin_in, sweep
 from assay.runs.ledger import CHANGED, LOCKED, SEALED, Ledger, read_ledger
 from assay.runs.request import Job
 from assay.runs.run import Run
@@ -101,7 +101,8 @@ def _is_anothers(run: Path, mine: Status, error: AssayError | None) -> bool:
 def _outcome(request: Job, state: str, code: Exit, error: AssayError | None) -> RunResult:
     body = None if error is None else error.as_dict()
     report = str(request.run / layout.REPORT) if state == "VALID" else None
-    return RunResult(request.run.name, request.profile.name, state, int(code), body, report, request.weakened)
+    ruin = ruin_in(request.run) if state == "VALID" else ""
+    return RunResult(request.run.name, request.profile.name, state, int(code), body, report, request.weakened, ruin)
 
 
 def _is_sealed(run: Path) -> bool:
@@ -231,7 +232,7 @@ class Attempt:
                     raise said.refusal
             case Gate():
                 ledger.gate(number, said.name, ok=said.ok, checked=said.checked, violations=said.violations)
-                if not said.ok:
+                if not said.ok and said.refusal is not None:
                     raise said.refusal
             case Event():
                 ledger.event(number, said.code, said.what, said.values)
@@ -295,8 +296,9 @@ def _is_current(run: Path, step: Step, outcome: dict[str, Any] | None) -> bool:
 
 
 def _seal(request: Job, ledger: Ledger, signer: signing.Signer | None) -> None:
-    sharpe_ratios = performance(Run(request.run))
-    sealed = seal(request.run, ledger, manifest=request.key, verdict="VALID", performance=sharpe_ratios, signer=signer)
+    run = Run(request.run)
+    verdict, sharpe_ratios = verdict_of(run), performance(run)
+    sealed = seal(request.run, ledger, manifest=request.key, verdict=verdict, performance=sharpe_ratios, signer=signer)
     registry.append(Home(request.home).registry, sealed)
 
 

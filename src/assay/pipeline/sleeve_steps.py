@@ -41,6 +41,7 @@ from assay.risk.flatten import flatten, is_small
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.documents import Event, load
+from assay.runs.home import behind, ruin_told
 from assay.runs.run import Run
 from assay.screening.nobody import NO_UNIVERSE, nobody
 from assay.screening.provider import check_superset
@@ -60,8 +61,9 @@ PRESERVED = (
     layout.WALK_WEIGHTS,
     layout.WALK_UNGUARDED_WEIGHTS,
     layout.WALK_DECISIONS,
+    layout.WALK_TRADES,
 )
-"""Tables of the walk-forward that tell what the guard was worth."""
+"""Tables of the walk-forward that tell what the guard was worth, and what was ruined."""
 
 
 # --- 1 to 3: foundation -----------------------------------------------------------------------------------------------
@@ -349,7 +351,7 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
 
 
 def capital_preservation(given: GivenSleeve) -> Iterator[Said]:
-    """Compare the walk-forward with the guard on and off."""
+    """Compare the walk-forward with the guard on and off, and say which books were ruined."""
     run, guard = given.run, given.profile.guard
     tables = {row.removeprefix(layout.WALK).removesuffix(".parquet"): run[row] for row in PRESERVED}
     document = preservation(tables, guard, run[layout.OPTIMIZED], run[layout.RISK].loss_makers)
@@ -359,6 +361,7 @@ def capital_preservation(given: GivenSleeve) -> Iterator[Said]:
         what = "the guard is on, and a loss maker was held"
         refusal = GateError(what, where=layout.PRESERVATION, hint="report this")
         yield Gate("capital_preservation", ok, document.rebalances, int(not ok), refusal)
+    yield Gate("ruin", not document.ruined, tables["returns"].height, document.ruined, None)
 
 
 # --- 14 and 15: verdict and report ------------------------------------------------------------------------------------
@@ -434,6 +437,13 @@ def deflated_by_trials(given: Given[Any], names: Sequence[RiskProfile]) -> dict[
     counted = {"trials": told["n"], "headline": headline, "spread": spread, "sharpe_variance": variance}
     told = {name: value for name, value in told.items() if name != "n"}
     return as_json(told | counted | {"as_run": made})
+
+
+def verdict_of(run: Run) -> str:
+    """Return the verdict of a run whose steps have all ended well, as its seal says it."""
+    if run.kind == "meta":
+        return "VALID"
+    return "VALID" + behind(ruin_told(run[layout.PRESERVATION].ruined, run.of_sleeve.profile.headline))
 
 
 def performance(run: Run) -> dict[str, float | None]:

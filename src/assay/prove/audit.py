@@ -23,7 +23,7 @@ from assay.base.errors import AssayError, Exit, GateError, IntegrityError
 from assay.gates.validation import validate
 from assay.lake.roots import refuse
 from assay.pipeline.replay import replay
-from assay.pipeline.sleeve_steps import performance
+from assay.pipeline.sleeve_steps import performance, verdict_of
 from assay.prove import Prover
 from assay.prove.links import Link
 from assay.prove.sealed import Sealed
@@ -194,7 +194,7 @@ class Looks:
             "run id": (genesis["run_id"], manifest["run_id"]),
             "profile": ((genesis["profile"], seal["profile"]), (request.profile.name, request.profile.name)),
             "settings": (seal["manifest"], request.key),
-            "verdict": (seal["verdict"], "VALID"),
+            "verdict": (seal["verdict"], verdict_of(run)),
             "Sharpe ratios": (seal["performance"], performance(run)),
         }
         for name, (sealed, found) in pairs.items():

@@ -14,6 +14,7 @@ from typing import Any
 
 from assay.backtest.statistics import correlation, max_drawdown, sharpe, wealth
 from assay.base.domain import Atom
+from assay.report.findings import gate_said, verdict
 from assay.report.small_book import Holdings, all_holdings
 from assay.report.view import RunView, in_order, shared_returns
 from assay.runs import artifacts as layout
@@ -124,6 +125,7 @@ class Comparison:
 
     a: str
     b: str
+    verdicts: dict[str, str]
     inputs: list[ChangedValue]
     settings: list[ChangedValue]
     candidates: Membership | None
@@ -148,6 +150,7 @@ def compare(a: RunView, b: RunView) -> Comparison:
     return Comparison(
         a=a.run_id,
         b=b.run_id,
+        verdicts={view.run_id: verdict(view).said for view in (a, b)},
         inputs=changes(_inputs(a), _inputs(b)),
         settings=changes(_settings(a), _settings(b)),
         candidates=_membership(_scanned(a), _scanned(b), "no scanner found it"),
@@ -277,7 +280,7 @@ def _checks(view: RunView) -> dict[str, str]:
     for entry in view.ledger.current("contract", "gate"):
         body = entry.body
         if entry.kind == "gate":
-            found[f"gate {body.get('gate')}"] = f"{'ok' if body.get('ok') else 'FAILED'}, {body.get('checked')} checked"
+            found[f"gate {body.get('gate')}"] = f"{gate_said(view, entry)}, {body.get('checked')} checked"
         else:
             found[f"contract {body.get('layer')}"] = f"{body.get('action')}, {body.get('checked')} checked"
     return found

@@ -45,6 +45,7 @@ def panels(comparison: Comparison, attribution: Attribution) -> Iterator[Compari
     a, b = comparison.a, comparison.b
     yield ComparisonTable("What caused it", attribution.verdict)
     yield from _effects(attribution)
+    yield ComparisonTable("Verdicts", [f"{run}: {said}" for run, said in comparison.verdicts.items()])
     yield _changes("Inputs", comparison.inputs, a, b, "inputs besides settings are the same")
     yield _changes("Settings", comparison.settings, a, b, "settings are the same")
     yield _members("Candidates", comparison.candidates, a, b)

@@ -14,8 +14,9 @@ from assay.report.markdown import count, finite, integer, names, percent, plain,
 from assay.report.small_book import SMALL, all_holdings, causes, small_books
 from assay.report.view import RunView
 from assay.risk import solve as events
-from assay.runs.artifacts import LAST_EVIDENCE_STEP
-from assay.runs.home import told, weakened_by
+from assay.runs.artifacts import LAST_EVIDENCE_STEP, RUIN
+from assay.runs.documents import BookRuin
+from assay.runs.home import behind, weakened_by
 from assay.runs.run import STAND_ASIDE
 from assay.runs.verify import Entry
 
@@ -74,6 +75,10 @@ KNOWN: dict[str, tuple[int, str]] = {
     "LEDGER": (98, "find the first wrong line with: assay verify"),
     "INTEGRITY": (97, VERIFY),
     "GATE": (95, REFUSED),
+    "RUIN": (
+        85,
+        "do not allocate to a ruined book; portfolios and orders leave it out unless it is accepted by name",
+    ),
     "WEAKENED": (80, "leave these settings out, or read every figure as that of other rules"),
     "LOSS_MAKER_HELD": (75, REFUSED),
     STAND_ASIDE: (70, "choose another date, or a wider scan"),
@@ -102,13 +107,13 @@ class RunVerdict(NamedTuple):
 
     word: Literal["VALID", "FAILED", "INCOMPLETE"]
     why: str
-    weakened: str = ""
-    """What stands behind VALID where rules are weaker than the canon's."""
+    behind: str = ""
+    """What stands behind VALID: ruined books, and rules that are weaker than the canon's."""
 
     @property
     def said(self) -> str:
-        """The word, and what was weakened for it."""
-        return self.word + self.weakened
+        """The word, and what stands behind it."""
+        return self.word + self.behind
 
 
 def verdict(view: RunView) -> RunVerdict:
@@ -116,7 +121,7 @@ def verdict(view: RunView) -> RunVerdict:
     failure = view.ledger.failure
     if failure is not None and failure.error is not None:
         return RunVerdict("FAILED", f"{view.ledger.ending}: {error_text(failure.error)}")
-    refused = [entry for entry in view.ledger.current("gate") if not gate_ok(view, entry)]
+    refused = [entry for entry in view.ledger.current("gate") if gate_said(view, entry) == "REFUSED"]
     if refused:
         return RunVerdict("FAILED", f"the gate {plain(refused[0].body.get('gate'))} refused the run")
     broken = [entry for entry in view.ledger.current("contract") if contract_status(entry) == "FAIL"]
@@ -134,7 +139,7 @@ def verdict(view: RunView) -> RunVerdict:
     checks = count(len(view.atomic.checks), "atomic check")
     aside = "the sleeve stood aside and is empty; " if view.stood_aside else ""
     why = f"{aside}no fatal fault in {contracts}, {gates} and {checks}"
-    return RunVerdict("VALID", why, told(weakened_by(view.manifest), most=None))
+    return RunVerdict("VALID", why, behind(view.ruin, weakened_by(view.manifest), most=None))
 
 
 def error_text(error: Any) -> str:
@@ -144,9 +149,13 @@ def error_text(error: Any) -> str:
     return f"{plain(error.get('what') or error.get('code'))}{where}{hint}"
 
 
-def gate_ok(view: RunView, entry: Entry) -> bool:
-    """Whether a gate passed: it said so, and it checked something; only an empty sleeve has nothing to check."""
-    return entry.body.get("ok") is True and (entry.body.get("checked") != 0 or view.stood_aside)
+def gate_said(view: RunView, entry: Entry) -> Literal["ok", "REFUSED", "RUIN"]:
+    """Return what a gate said; one that checked nothing refused the run, unless the sleeve is empty."""
+    if entry.body.get("checked") == 0 and not view.stood_aside:
+        return "REFUSED"
+    if entry.body.get("ok") is True:
+        return "ok"
+    return "RUIN" if entry.body.get("gate") == RUIN else "REFUSED"
 
 
 def contract_status(entry: Entry) -> Literal["PASS", "FILTERED", "FAIL"]:
@@ -201,7 +210,7 @@ def _weakened(view: RunView) -> Iterator[AuditFinding]:
 
 def _gates(view: RunView) -> Iterator[AuditFinding]:
     for entry in view.ledger.current("gate"):
-        if not gate_ok(view, entry):
+        if gate_said(view, entry) == "REFUSED":
             what = f"the gate {plain(entry.body.get('gate'))} found {count(violations(entry), 'violation')}"
             yield _known("GATE", f"{what}, {plain(entry.body.get('checked'))} checked")
     for check in view.atomic.checks if view.atomic else []:
@@ -230,11 +239,36 @@ def _evidence(view: RunView) -> Iterator[AuditFinding]:
     if best < CONFIDENCE:
         what = f"no deflated Sharpe reaches {ratio(CONFIDENCE)}: the best is {ratio(best)}, of {name}"
         yield _known("UNPROVEN_SHARPE", what)
-    losers = [name for name, metrics in view.statistics.items() if (metrics.get("cagr") or 0.0) < 0.0]
+    ends = [(name, metrics.get("final_wealth")) for name, metrics in view.statistics.items()]
+    losers = [f"{name} {_end(wealth)}" for name, wealth in ends if wealth is not None and wealth < 1.0]
     if losers:
         profiles = count(len(view.statistics), "risk profile")
-        what = f"the walk-forward lost money in {len(losers)} of {profiles}: {', '.join(losers)}"
+        what = f"the walk-forward lost money in {len(losers)} of {profiles}; 1 became: {', '.join(losers)}"
         yield _known("WALK_FORWARD_LOSS", what)
+
+
+def _end(wealth: float) -> str:
+    return f"a debt of {ratio(-wealth)}" if wealth < 0.0 else ratio(wealth)
+
+
+def _ruin(view: RunView) -> Iterator[AuditFinding]:
+    found = view.preservation.ruin if view.preservation else {}
+    groups: dict[str, list[tuple[str, BookRuin]]] = {}
+    for name, one in found.items():
+        if one.ruined:
+            groups.setdefault(f"{_CAUSES[one.cause]} on {one.date}", []).append((name, one))
+    parts = []
+    for what, books in groups.items():
+        navs = [ratio(one.lowest_nav) for _, one in books]
+        levels = [ratio(one.lowest_level) for _, one in books if one.lowest_level is not None]
+        worst = f"; lowest margin level {', '.join(levels)}" if levels else ""
+        parts.append(f"{', '.join(name for name, _ in books)} {what} (of 1 at the lowest {', '.join(navs)}{worst})")
+    if parts:
+        who = f"{sum(one.ruined for one in found.values())} of {count(len(found), 'book')}"
+        yield _known("RUIN", f"{who} ruined: {'; '.join(parts)}")
+
+
+_CAUSES = {"liquidated": "liquidated", "below_quarter": "below a quarter of the capital"}
 
 
 def _beta(view: RunView) -> Iterator[AuditFinding]:
@@ -355,6 +389,7 @@ Rule = Callable[[RunView], Iterator[AuditFinding]]
 RULES: tuple[Rule, ...] = (
     _failure,
     _ledger,
+    _ruin,
     _weakened,
     _gates,
     _contracts,

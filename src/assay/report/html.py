@@ -129,7 +129,8 @@ def head_of(view: RunView) -> Banner:
             ("Maximum drawdown", span(view, "max_drawdown", in_percent=True)),
             ("Beta to Bitcoin", span(view, "beta")),
         ]
-    return Banner(judged.said, sentence(judged.why), KINDS[judged.word], facts)
+    kind: Kind = "bad" if view.ruin else KINDS[judged.word]
+    return Banner(judged.said, sentence(judged.why), kind, facts)
 
 
 # --- a portfolio of sleeves -------------------------------------------------------------------------------------------
@@ -214,9 +215,10 @@ def render_joint_page(run_dirs: Sequence[Path]) -> str:
     runs = labelled([open_run(folder) for folder in run_dirs])
     text = compose_joint(runs)
     words = [verdict(view).word for _, view in runs]
-    valid = words.count("VALID")
-    kind: Kind = "good" if valid == len(words) else "bad" if "FAILED" in words else "open"
-    head = Banner(f"{valid} of {len(words)} VALID", f"{count(len(words), 'run')} side by side.", kind)
+    ruined = [f"{label}: {view.ruin}" for label, view in runs if view.ruin]
+    kind: Kind = "bad" if "FAILED" in words or ruined else "good" if set(words) == {"VALID"} else "open"
+    said = "; ".join([f"{words.count('VALID')} of {len(words)} VALID", *ruined])
+    head = Banner(said, f"{count(len(words), 'run')} side by side.", kind)
     return report_page(text, _joint_pictures(runs), head)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("profile", "run id", "state", "step", "elapsed")
 STYLES = {"RUNNING": "cyan", "VALID": "green", "FAILED": "red", "DEAD": "red", "INTERRUPTED": "yellow"}
-"""Colour of a state on a terminal."""
+"""Colour of a state on a terminal; a ruined book is red whatever the state."""
 
 
 def statuses(folders: Sequence[Path]) -> list[Status]:
@@ -87,6 +87,9 @@ def _table(folders: Sequence[Path]) -> Table:
         cells = row(status, now)
         # Text, not markup: a run may be named by anyone.
         table.add_row(
-            *(Text(cell, style=STYLES.get(status.state, "") if i == 2 else "") for i, cell in enumerate(cells))
+            *(
+                Text(cell, style=("red" if status.ruin else STYLES.get(status.state, "")) if i == 2 else "")
+                for i, cell in enumerate(cells)
+            )
         )
     return table

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 GOOD = frozenset({"PASS", "ok", "VALID", "yes", "holds"})
-BAD = frozenset({"FAIL", "FAILED", "REFUSED", "BROKEN", "MISSING", "INCOMPLETE", "NOT VALID"})
+BAD = frozenset({"FAIL", "FAILED", "RUIN", "REFUSED", "BROKEN", "MISSING", "INCOMPLETE", "NOT VALID"})
 ONE_LINE = 44
 """Cells of more characters are wrapped."""
 SORTABLE_ROWS = 3

@@ -22,7 +22,7 @@ from assay.backtest.statistics import correlation
 from assay.market.kinds import REASONS
 from assay.report import findings, small_book, templating
 from assay.report import view as views
-from assay.report.findings import AuditFinding, contract_status, gate_ok, violations
+from assay.report.findings import AuditFinding, contract_status, gate_said, violations
 from assay.report.markdown import (
     ABSENT,
     Number,
@@ -113,8 +113,7 @@ LAYERS = {
 }
 """Layer to contract, schema and the step that checks it."""
 GATE_STEPS = (3, 7, 11, 12, 13, 14)
-"""Steps that end with a gate; the one of step 13 only where the guard is on."""
-GUARD_STEP = 13
+"""Steps that end with a gate."""
 
 
 def contract_rows(view: RunView) -> list[tuple[str, list[object]]]:
@@ -169,11 +168,10 @@ def gate_rows(view: RunView) -> list[list[object]]:
     rows: list[tuple[int, list[object]]] = []
     for entry in entries:
         step = step_of(entry) or 0
-        ok = "ok" if gate_ok(view, entry) else "REFUSED"
-        row = [plain(entry.body.get("gate")), step, ok, _checked(entry.body.get("checked")), integer(violations(entry))]
+        said = gate_said(view, entry)
+        row = [plain(entry.body.get("gate")), step, said, _checked(entry.body.get("checked")), violations(entry)]
         rows.append((step, row))
-    expected = [step for step in GATE_STEPS if step != GUARD_STEP or view.guarded]
-    silent = (step for step in expected if all(step_of(entry) != step for entry in entries))
+    silent = (step for step in GATE_STEPS if all(step_of(entry) != step for entry in entries))
     rows += [(step, [step_title(step), step, not_recorded(view, step), ABSENT, ABSENT]) for step in silent]
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 

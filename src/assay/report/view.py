@@ -21,6 +21,7 @@ from assay.report.markdown import finite
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import LAST_EVIDENCE_STEP, Artifact, describe, step_title
 from assay.runs.documents import AtomicValidation, Enriched, FlattenedProfile
+from assay.runs.home import ruin_told
 from assay.runs.run import STAND_ASIDE, Run
 from assay.runs.verify import LEDGER_KINDS, Body, Entry, read_chain
 from assay.settings.model import RISK_PROFILES
@@ -285,6 +286,12 @@ class RunView:
     def guarded(self) -> bool:
         """Whether the guard is on; it is unless the profile says otherwise."""
         return self.setting("profile.guard.enabled") is not False
+
+    @cached_property
+    def ruin(self) -> str:
+        """What stands behind a verdict for ruined books; empty where there is none."""
+        ruined = self.preservation.ruined if self.preservation else []
+        return ruin_told(ruined, str(self.setting("profile.headline")))
 
     @cached_property
     def stood_aside(self) -> bool:

@@ -189,6 +189,8 @@ STATUS: Artifact[Plain] = Artifact(
 LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sleeve=1, portfolio=1, required=False)
 # fmt: on
 
+RUIN = "ruin"
+"""Gate of step 13 whose refusal is a verdict on what was held and no fault of the run, which goes on to its seal."""
 TRIED = "TRIALS"
 """Event of what had been tried when a run began its walk-forward; it is of the whole home, and so of no artifact."""
 TABLE: tuple[Artifact[Any], ...] = tuple(row for row in tuple(globals().values()) if isinstance(row, Artifact))

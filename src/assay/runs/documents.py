@@ -454,6 +454,22 @@ class PreservedProfile(Document):
     gross_never_above_guard_off: bool
 
 
+class BookRuin(Document):
+    """Whether one risk profile's book, as run, was ruined: closed by its margin, or worth less than a quarter."""
+
+    ruined: bool
+    cause: Literal["liquidated", "below_quarter", "none"]
+    """The graver where both hold."""
+    date: str | None
+    """Day on which the cause was first met."""
+    lowest_nav: float
+    """At any close, of an account that began with 1."""
+    lowest_level: float | None = None
+    """Lowest margin level that was looked at; None where nothing was ever owed, or nobody looked."""
+    worst_level: float | None = None
+    """The same with every coin at its worst at once."""
+
+
 class StandingExposure(Document):
     """The live decision: gross and weight on loss makers, as run and with the guard off."""
 
@@ -477,6 +493,13 @@ class CapitalPreservation(Document):
     """Over every risk profile and rebalance, as run."""
     standing: dict[str, StandingExposure]
     profiles: dict[str, PreservedProfile]
+    ruin: dict[str, BookRuin] = Field(default_factory=dict)
+    """By risk profile; a document of format 1 has none."""
+
+    @property
+    def ruined(self) -> list[str]:
+        """Risk profiles whose books were ruined."""
+        return [name for name, found in self.ruin.items() if found.ruined]
 
 
 # --- portfolios of sleeves --------------------------------------------------------------------------------------------

@@ -33,7 +33,8 @@ from assay.runs.verify import REGISTRY_KINDS, Story, read_chain
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SEAL = re.compile(
-    rb'"profile":"((?:[^"\\]|\\.)*)","signature":(?:null|\{[^{}]*\}),"verdict":"([A-Z]+)"\},'
+    rb'"profile":"((?:[^"\\]|\\.)*)","signature":(?:null|\{[^{}]*\}),'
+    rb'"verdict":"([A-Z]+)((?:, RUIN(?: of [a-z_, ]+)?)?)"\},'
     rb'"kind":"seal","prev":"[0-9a-f]{64}","seq":\d+,"time":"[^"\\]*"\}\n\Z'
 )
 """End of a canonical line: one brace closes it, so that no value within can look like this."""
@@ -190,6 +191,7 @@ class RunResult:
     error: dict[str, Any] | None
     report: str | None
     weakened: tuple[str, ...] = ()
+    ruin: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
@@ -200,7 +202,7 @@ class RunResult:
         """Return one word, and the reason of a failure or what was weakened."""
         if self.error is not None:
             return f"{self.state} {self.error['code']}"
-        return self.state + (told(self.weakened) if self.state == "VALID" else "")
+        return self.state + (behind(self.ruin, self.weakened) if self.state == "VALID" else "")
 
 
 @dataclass(frozen=True)
@@ -223,13 +225,15 @@ class Status:
     host: str = ""
     weakened: tuple[str, ...] = ()
     """What the sealed manifest names as weaker than the canon; never read from the status, which nothing protects."""
+    ruin: str = ""
+    """What the seal says of ruined books; likewise."""
 
     @property
     def verdict(self) -> str:
         """State, the code of an error, and what was weakened for it."""
         if self.error is not None:
             return f"{self.state} {self.error['code']}"
-        return self.state + (told(self.weakened) if self.state == "VALID" else "")
+        return self.state + (behind(self.ruin, self.weakened) if self.state == "VALID" else "")
 
     @classmethod
     def begin(cls, run_id: str, profile: str, now: dt.datetime) -> Self:
@@ -249,7 +253,8 @@ class Status:
 
     def write(self, folder: Path) -> Self:
         """Write the status into a run directory."""
-        files.write_json(folder / STATUS, {name: value for name, value in asdict(self).items() if name != "weakened"})
+        own = {name: value for name, value in asdict(self).items() if name not in ("weakened", "ruin")}
+        files.write_json(folder / STATUS, own)
         sweep(folder)
         return self
 
@@ -264,7 +269,7 @@ class Status:
         """
         body = files.read_json(folder / STATUS)
         try:
-            status = replace(cls(**body), weakened=())
+            status = replace(cls(**body), weakened=(), ruin="")
             status._check()
         except (TypeError, ValueError, OverflowError) as error:
             what = f"not a status of this version: {error}"
@@ -306,7 +311,9 @@ class Status:
         genuine is for the verifier to say.
         """
         sealed = _sealed(folder / LEDGER)
-        if sealed == (self.profile, self.state) or (sealed is None and self.state != "VALID"):
+        if sealed is not None and sealed[:2] == (self.profile, self.state):
+            return replace(self, run_id=folder.name, ruin=sealed[2])
+        if sealed is None and self.state != "VALID":
             return replace(self, run_id=folder.name)
         try:
             entries = read_ledger(folder / LEDGER)
@@ -319,7 +326,7 @@ class Status:
         profile = str(entries[0].body["profile"]) if entries else self.profile
         fault = last["error"] if isinstance(last.get("error"), dict) else None
         if sealed is not None:
-            (profile, state), fault = sealed, None
+            profile, state, fault = *sealed[:2], None
         elif fault is not None and str(fault.get("what")).startswith(KeyboardInterrupt.__name__):
             state, fault = "INTERRUPTED", None
         elif fault is not None:
@@ -328,7 +335,8 @@ class Status:
             state = "RUNNING"  # or dead, which its process tells
         step = int(last.get("step", 0))
         stage = f"Step {step}: {last['name'].replace('_', ' ').title()}" if last else "Waiting"
-        return replace(self, run_id=folder.name, profile=profile, state=state, step=step, stage=stage, error=fault)
+        told_of = replace(self, profile=profile, state=state, step=step, stage=stage, error=fault)
+        return replace(told_of, run_id=folder.name, ruin="" if sealed is None else sealed[2])
 
     def seen(self) -> Self:
         """Return the status as an onlooker sees it: a run whose process is gone is DEAD.
@@ -376,13 +384,41 @@ def told(texts: Sequence[str], most: int | None = SHOWN) -> str:
     return f", weakened: {', '.join(shown)}"
 
 
-def _sealed(ledger: Path) -> tuple[str, str] | None:
-    """Return profile and verdict of the seal that ends a ledger, by its last bytes; None where there is none."""
+def ruin_told(ruined: Sequence[str], headline: str) -> str:
+    """Return what is said of ruined risk profiles: the headline's is the sleeve's, another's is its own.
+
+    >>> ruin_told(["hrp", "max_sharpe"], "hrp"), ruin_told(["barbell", "max_sharpe"], "hrp"), ruin_told([], "hrp")
+    ('RUIN', 'RUIN of barbell, max_sharpe', '')
+    """
+    if headline in ruined:
+        return "RUIN"
+    return f"RUIN of {', '.join(ruined)}" if ruined else ""
+
+
+def behind(ruin: str, weakened: Sequence[str] = (), most: int | None = SHOWN) -> str:
+    """Return what stands behind VALID: what was ruined, then what was weakened.
+
+    >>> "VALID" + behind("RUIN", ["caps.atom 1 (canon 0.25)"])
+    'VALID, RUIN, weakened: caps.atom 1 (canon 0.25)'
+    """
+    return (f", {ruin}" if ruin else "") + told(weakened, most)
+
+
+def ruin_in(folder: Path) -> str:
+    """Return what the seal of a run says of ruined books; empty where there is none, or nothing was ruined."""
+    sealed = _sealed(folder / LEDGER)
+    return sealed[2] if sealed else ""
+
+
+def _sealed(ledger: Path) -> tuple[str, str, str] | None:
+    """Return profile, state and ruin of the seal that ends a ledger, by its last bytes; None where there is none."""
     try:
         found = _SEAL.search(files.tail(ledger, 4096))
     except IntegrityError:
         return None
-    return (json.loads(b'"%b"' % found[1]), found[2].decode()) if found else None
+    if not found:
+        return None
+    return json.loads(b'"%b"' % found[1]), found[2].decode(), found[3].decode().removeprefix(", ")
 
 
 def sweep(folder: Path) -> None:

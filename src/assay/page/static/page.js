@@ -24,7 +24,7 @@ function badge(run) {
     code.textContent = run.code;
     parts.append(" ", code);
   }
-  if (run.weakened && run.state === "VALID") parts.append(run.weakened);
+  if (run.state === "VALID") parts.append(run.ruin ? ", " + run.ruin : "", run.weakened);
   return parts;
 }
 
