@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import linkage
 
 from assay.base.constants import Floats, Ints
 
@@ -42,11 +41,12 @@ def correlation(rows: Floats, min_overlap: int | None = None) -> Floats:
     """
     needed = max(3, len(rows) // 2) if min_overlap is None else min_overlap
     exists = ~np.isnan(rows)
+    whole = bool(exists.all())
     centre = np.where(exists, rows, 0.0).sum(axis=0) / np.maximum(exists.sum(axis=0), 1)
     # Centred first: differences of large sums of squares would lose digits to a common mean.
     x = np.where(exists, rows - centre, 0.0)
     mask = exists.astype(np.float64)
-    shared = mask.T @ mask
+    shared = np.full((rows.shape[1], rows.shape[1]), float(len(rows))) if whole else mask.T @ mask
     rows_of_pair = np.maximum(shared, 1.0)
     sums = x.T @ mask  # of the row's atom, over rows where the column's atom exists
     squares = (x * x).T @ mask
@@ -127,15 +127,24 @@ def cluster(
     if n_atoms < 2:
         return np.ones(n_atoms, dtype=np.int64)
     tree = linkage(distances(streams, windows)[np.triu_indices(n_atoms, 1)], method="ward")
-    labels = fcluster(tree, threshold, criterion="distance")
-    if labels.max() > max_clusters:
-        labels = fcluster(tree, max_clusters, criterion="maxclust")
-    return _in_order(labels)
+    return _cut(tree, threshold, max_clusters)
 
 
-def _in_order(labels: npt.NDArray[np.integer]) -> Ints:
-    """Return labels renumbered by first members; SciPy numbers them by the shape of the tree."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    order = np.empty(len(first), dtype=np.int64)
-    order[np.argsort(first)] = np.arange(1, len(first) + 1)
-    return order[inverse]
+def _cut(tree: Floats, height: float, max_clusters: int) -> Ints:
+    """Cut a tree at a height, or where that leaves too many clusters at the lowest that does not.
+
+    The clusters are those of SciPy's ``fcluster``, which first tests the tree that ``linkage`` has just made.
+    """
+    n_leaves = len(tree) + 1
+    highest, over = [0.0] * n_leaves, list(range(2 * n_leaves - 1))
+    joined = [(int(left), int(right), own) for left, right, own, _ in tree.tolist()]
+    for left, right, own in joined:
+        highest.append(max(own, highest[left], highest[right]))
+    if max_clusters < n_leaves:  # each branch below the cut makes one cluster less
+        height = max(height, sorted(highest[n_leaves:])[n_leaves - max_clusters - 1])
+    for branch in range(len(over) - 1, n_leaves - 1, -1):
+        if highest[branch] <= height or over[branch] != branch:
+            left, right, _ = joined[branch - n_leaves]
+            over[left] = over[right] = over[branch]
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(label, len(numbers) + 1) for label in over[:n_leaves]], dtype=np.int64)

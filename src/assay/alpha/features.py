@@ -33,6 +33,9 @@ _CHUNKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15)
 _SHORTEST_CHUNK = 8
 """Shorter chunks say little more than the noise of their range."""
 
+_BLOCK = 128
+"""Numbers that NumPy adds up in eight lanes; more are halved first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -352,24 +355,46 @@ def _hurst(rows: Floats) -> Floats:
         return np.full(len(rows), np.nan)
     x = np.log(lengths)
     x -= x.mean()
+    still = bool((rows[:, 1:] == rows[:, :-1]).any())
     slope = np.zeros(len(rows))
     # Term by term: a sum over a short axis takes another order of addition when there is but one atom.
     for weight, length in zip((x / float((x * x).sum())).tolist(), lengths, strict=True):
-        slope += weight * np.log(_rescaled_range(rows, length) / _expected_rescaled_range(length))
+        slope += weight * np.log(_rescaled_range(rows, length, still) / _expected_rescaled_range(length))
     return slope
 
 
-def _rescaled_range(rows: Floats, length: int) -> Floats:
-    """Mean R/S of the newest whole chunks; chunks that do not move are left out."""
+def _rescaled_range(rows: Floats, length: int, still: bool = True) -> Floats:
+    """Mean R/S of the newest whole chunks; those that do not move are left out, if any value is ``still`` the last."""
     n_atoms, observations = rows.shape
-    chunks = rows[:, observations % length :].reshape(n_atoms, -1, length)
-    centred = chunks - chunks.mean(axis=2, keepdims=True)
-    path = np.cumsum(centred, axis=2)
-    reach = np.maximum(path.max(axis=2), 0.0) - np.minimum(path.min(axis=2), 0.0)  # the path begins at 0
-    deviation = np.sqrt((centred * centred).mean(axis=2))
-    moves = (chunks.max(axis=2) > chunks.min(axis=2)) & (deviation > 0)
-    scaled = np.divide(reach, deviation, out=np.zeros_like(reach), where=moves)
-    return _ratio(scaled.sum(axis=1), moves.sum(axis=1).astype(np.float64))
+    # A chunk is a column, since short rows are slow to reduce.
+    chunks = np.ascontiguousarray(rows[:, observations % length :].reshape(-1, length).T)
+    centred = chunks - _pairwise_sum(chunks) / length
+    deviation = np.sqrt(_pairwise_sum(centred * centred) / length)
+    path = centred
+    for row in range(1, length):  # a cumulative sum down the columns, which NumPy takes column by column
+        path[row] += path[row - 1]
+    reach = np.maximum(path.max(axis=0), 0.0) - np.minimum(path.min(axis=0), 0.0)  # the path begins at 0
+    moves = deviation > 0
+    if still:
+        moves &= chunks.max(axis=0) > chunks.min(axis=0)
+    scaled = np.divide(reach, deviation, out=np.zeros_like(reach), where=moves).reshape(n_atoms, -1)
+    return _ratio(scaled.sum(axis=1), moves.reshape(n_atoms, -1).sum(axis=1).astype(np.float64))
+
+
+def _pairwise_sum(columns: Floats) -> Floats:
+    """Sum (n_rows, n_columns) along rows in the order in which NumPy adds up one contiguous row, to the last bit."""
+    n_rows = len(columns)
+    if n_rows > _BLOCK:
+        half = n_rows // 2 - n_rows // 2 % 8
+        return _pairwise_sum(columns[:half]) + _pairwise_sum(columns[half:])
+    whole = n_rows - n_rows % 8
+    lanes = columns[:8].copy()
+    for row in range(8, whole, 8):
+        lanes += columns[row : row + 8]
+    total: Floats = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    for row in range(whole, n_rows):
+        total += columns[row]
+    return total
 
 
 @lru_cache(maxsize=1024)

@@ -42,8 +42,8 @@ class Contender:
     @property
     def preference(self) -> tuple[object, ...]:
         """Sort key: by atom; of equal atoms the one scanned on its own side and by itself, then the best ranked."""
-        seen = self.candidate
-        return (self.atom, self.inverted, self.expanded, seen.rank, seen.scan_direction, seen.scanners)
+        seen, atom = self.candidate, (self.atom.symbol, self.atom.logic, self.atom.direction)
+        return (*atom, self.inverted, self.expanded, seen.rank, seen.scan_direction, seen.scanners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def run_funnel(candidates: Sequence[Candidate], profile: Profile, scanners: Sequ
             continue
         found = list(_expand(candidate, direction, profile))
         entries += found
-        if all(entry.expanded for entry in found):
+        if not found or found[0].expanded:  # its own atom comes first
             detail = f"the profile has {', '.join(profile.logics)}; expanded to {len(found)} of them"
             refused.append(_loss(candidate, direction, LOGIC_NOT_IN_PROFILE, detail))
     normalization = _stage(

@@ -131,7 +131,7 @@ def net_weights(atoms: Sequence[Atom], weights: Floats) -> dict[str, float]:
     return {symbol: math.fsum(parts) for symbol, parts in held.items()}
 
 
-def decide(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) -> Decision:
+def decide(market: Market, profile: Profile, scanners: Mapping[str, Scanner], *, unguarded: bool = True) -> Decision:
     """Take one decision from what is known at ``market.as_of``.
 
     Parameters
@@ -143,12 +143,15 @@ def decide(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) ->
         What the user asked for.
     scanners : mapping of str to Scanner
         All declared scanners; a profile with ``pool = superset`` reads them all, else its own are.
+    unguarded : bool
+        Whether the weights without a guard are wanted too.
 
     Returns
     -------
     Decision
     """
-    return Deciding(market, profile, scanners).decision
+    deciding = Deciding(market, profile, scanners)
+    return deciding.decision if unguarded else deciding.guarded_decision
 
 
 @dataclass(eq=False)
@@ -270,10 +273,16 @@ class Deciding:
     @property
     def decision(self) -> Decision:
         """All that was decided, and no more than that: what it was decided from is let go."""
+        decision = self.guarded_decision
+        return replace(decision, unguarded_on_atoms=self.unguarded) if decision.state is not None else decision
+
+    @property
+    def guarded_decision(self) -> Decision:
+        """The same without the weights that nobody would hold."""
         as_of, found = self.market.as_of, self.discovery
         if not found.candidates:
             return Decision(as_of, found)
-        return Decision(as_of, found, self.selection, self.state, self.guarded, self.unguarded, self.dropped)
+        return Decision(as_of, found, self.selection, self.state, self.guarded, dropped=self.dropped)
 
     @property
     def dropped(self) -> list[str]:

@@ -6,6 +6,7 @@ import datetime as dt
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from assay.base.errors import UsageError
@@ -65,6 +66,9 @@ class Direction(Enum):
             raise UsageError(f"unknown direction {text!r}", hint="use LONG or SHORT") from None
 
 
+_SIDES = frozenset(Direction.__members__)  # which makes a new mapping at each look
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Atom:
     """A selected candidate: asset x logic x direction.
@@ -85,7 +89,7 @@ class Atom:
     def __post_init__(self) -> None:
         if self.logic not in LOGICS:
             raise UsageError(f"unknown logic {self.logic!r}", where=self.symbol, hint=f"one of {', '.join(LOGICS)}")
-        if self.direction not in Direction.__members__:
+        if self.direction not in _SIDES:
             raise UsageError(f"unknown direction {self.direction!r}", where=self.symbol, hint="use LONG or SHORT")
 
     @property
@@ -162,6 +166,7 @@ class Instrument:
         return cls(exchange, pair.removesuffix(quote), quote)
 
 
+@lru_cache(maxsize=1 << 14)
 def symbol_fault(symbol: str) -> str | None:
     """Return why a text cannot be a symbol, or None.
 

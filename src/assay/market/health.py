@@ -80,16 +80,45 @@ def health_flags(market: Market, quarantined: Mapping[str, str] | None = None) -
     HealthFlags
         ``toxic`` and ``stale`` are the vetoes.
     """
-    bars = market.listing >= 0
-    rows = bars.shape[0]
-    last = np.where(bars.any(axis=0), rows - 1 - bars[::-1].argmax(axis=0), -1).astype(np.int64)
-    broken = np.asarray(_inconsistent(market, slice(None)).any(axis=0))
+    rows = len(market.days)
+    signs, begin, end = market.by_day(_signs)
+    last = np.maximum(signs.last[end - 1] - begin, -1)
+    broken = signs.faults[end] > signs.faults[begin]
     for symbol, reasons in (quarantined or {}).items():
         if symbol in market.index and speaks_against(reasons):
             broken[market.index[symbol]] = True
-    overdue = expected_row(market) - last
-    others = (np.arange(rows)[:, None] > last) & ((market.holes == REFUSED) | (market.holes == MARKET))
-    return HealthFlags(last, overdue, overdue - others.sum(axis=0), _jumps(market), broken, _flat(market, last))
+    overdue = lacking = expected_row(market) - last
+    if not market.undisturbed:
+        others = (np.arange(rows)[:, None] > last) & ((market.holes == REFUSED) | (market.holes == MARKET))
+        lacking = overdue - others.sum(axis=0)
+    jumps = signs.jumps[end] > signs.jumps[min(begin + 1, end)]
+    return HealthFlags(last, overdue, lacking, jumps, broken, _flat(market, last))
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What the days of a market say of its symbols."""
+
+    last: Ints
+    """(n_days, n_symbols): row of the last bar by then, -1 before the first."""
+    faults: Ints
+    jumps: Ints
+    """(n_days + 1, n_symbols): how many days before each row had impossible prices, and a return above 500 %."""
+
+
+def _signs(market: Market) -> Signs:
+    bars = market.listing >= 0
+    rows = np.arange(len(bars))[:, None]
+    with np.errstate(invalid="ignore"):
+        jumps = np.abs(market.returns()) > LARGEST_RETURN
+    last = np.maximum.accumulate(np.where(bars, rows, -1), axis=0)
+    return Signs(last, _before(_inconsistent(market, slice(None))), _before(jumps))
+
+
+def _before(found: Bools) -> Ints:
+    counted = np.zeros((len(found) + 1, found.shape[1]), dtype=np.int64)
+    np.cumsum(found, axis=0, out=counted[1:])
+    return counted
 
 
 def speaks_against(reasons: str) -> bool:
@@ -101,18 +130,6 @@ def expected_row(market: Market) -> int:
     """Return the row of the last bar that has closed by ``as_of``; it may lie behind the market's last day."""
     last_open = np.datetime64((market.as_of.astimezone(UTC) - DAY).replace(tzinfo=None), "D")
     return int((last_open - market.days[0]).astype(np.int64))
-
-
-def _jumps(market: Market) -> Bools:
-    """Columns with a return beyond 500 %; only few rows can have one, and only these are divided."""
-    close = market["close"]
-    result = np.zeros(close.shape[1], dtype=np.bool_)
-    with np.errstate(invalid="ignore"):
-        suspects = np.flatnonzero((close[1:] > LARGEST_RETURN * close[:-1]).any(axis=0) | (close <= 0).any(axis=0))
-    if suspects.size:
-        with np.errstate(invalid="ignore"):
-            result[suspects] = (np.abs(closes_of(market, suspects).returns()) > LARGEST_RETURN).any(axis=0)
-    return result
 
 
 def closes_of(market: Market, columns: npt.NDArray[np.intp]) -> Market:

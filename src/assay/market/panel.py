@@ -7,9 +7,10 @@ is not merely unused but absent.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from assay.market.holes import Owners, owners, refused_days
 
 BAR_FIELDS = ("open", "high", "low", "close", "volume", "value_traded")
 RATING_FIELDS = (*RATINGS, "adx")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Market:
     instruments: pl.DataFrame | None = None
     quarantine: pl.DataFrame | None = None
     unsound: Bools | None = None
+    _cut: tuple[Market, int] | None = field(default=None, init=False, repr=False, compare=False)
+    """The market that these days were cut from, and the row of it with which they begin."""
+    _memory: dict[Callable[[Market], object], object] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __getitem__(self, name: str) -> Floats:
         """Return one field as a (n_days, n_symbols) array."""
@@ -98,7 +105,8 @@ class Market:
         instruments = self.instruments
         if instruments is not None:
             instruments = instruments.filter(instruments["valid_from"] <= as_of)
-        return replace(
+        whole, before = self._cut or (self, 0)
+        known = replace(
             self,
             days=self.days[cut],
             fields={name: values[cut] for name, values in self.fields.items()},
@@ -107,6 +115,27 @@ class Market:
             instruments=instruments,
             unsound=None if self.unsound is None else self.unsound[cut],
         )
+        object.__setattr__(known, "_cut", (whole, before + begin))
+        return known
+
+    def by_day(self, of: Callable[[Market], T]) -> tuple[T, int, int]:
+        """Return what a function makes of all days that these were cut from, and the rows of them that these days are.
+
+        It is made once for all decisions of a market. The function gives arrays of which a row depends on that day and
+        on earlier ones alone, so that nobody who keeps to these rows sees further than these days.
+        """
+        whole, begin = self._cut or (self, 0)
+        if of not in whole._memory:
+            whole._memory[of] = of(whole)
+        made: T = whole._memory[of]  # type: ignore[assignment]
+        return made, begin, begin + len(self.days)
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether every missing day of these is a coin's own, as far as anyone can see without looking at each."""
+        column = self.index.get(BENCHMARK)
+        refused = self.quarantine is not None and not self.quarantine.is_empty()
+        return not refused and (column is None or bool((self.listing[:, column] >= 0).all()))
 
     def refused(self) -> pl.DataFrame:
         """Return ``symbol`` and ``reason`` of the rows that were refused in these days, of every coin.
@@ -129,10 +158,22 @@ class Market:
 
     def returns(self) -> Floats:
         """Return simple close-to-close returns, (n_days, n_symbols); NaN unless both days are of one listing."""
-        close = self.fields["close"]
-        result = np.full_like(close, np.nan)
-        same = (self.listing[1:] == self.listing[:-1]) & (self.listing[1:] >= 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            change = close[1:] / close[:-1] - 1.0
-        result[1:][same] = change[same]
+        every, begin, end = self.by_day(_changes)
+        result = every[begin:end].copy()
+        result[:1] = np.nan
         return result
+
+    def returns_of(self, columns: Sequence[int], days: int) -> Floats:
+        """Return :meth:`returns` of some columns in the last so many days but the first, (n_days - 1, n_columns)."""
+        every, begin, end = self.by_day(_changes)
+        return every[max(end - days, begin) + 1 : end, columns]
+
+
+def _changes(market: Market) -> Floats:
+    close, listing = market.fields["close"], market.listing
+    result = np.full_like(close, np.nan)
+    same = (listing[1:] == listing[:-1]) & (listing[1:] >= 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        np.divide(close[1:], close[:-1], out=result[1:], where=same)
+    result -= 1.0
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -117,15 +117,7 @@ def returns_matrix(market: Market, symbols: Iterable[str], benchmark: str, setti
 def _window(market: Market, present: list[str], lookback: int) -> tuple[Floats, Bools]:
     """Return returns (n_days - 1, n) and presence of bars (n_days, n) of some symbols in the last days."""
     columns = [market.index[symbol] for symbol in present]
-    listing = market.listing[-lookback:, columns]
-    narrow = replace(
-        market,
-        days=market.days[-lookback:],
-        symbols=tuple(present),
-        fields={"close": market["close"][-lookback:, columns]},
-        listing=listing,
-    )
-    return narrow.returns()[1:], listing >= 0
+    return market.returns_of(columns, lookback), market.listing[-lookback:, columns] >= 0
 
 
 def _faults(values: Floats, bars: Bools, settings: DataSettings) -> dict[int, tuple[str, str]]:
@@ -137,8 +129,11 @@ def _faults(values: Floats, bars: Bools, settings: DataSettings) -> dict[int, tu
     # Columns without a value get bounds that no comparison below calls faulty; they fall to the floor before.
     lowest = np.min(values, axis=0, initial=np.inf, where=observed)
     highest = np.max(values, axis=0, initial=-np.inf, where=observed)
+    with np.errstate(invalid="ignore"):  # a column without a value has no bounds
+        sound = (counts >= settings.floor) & (counts + TOLERANCE >= settings.coverage * possible)
+        sound &= (lowest > -1.0) & (highest <= LARGEST_RETURN) & (lowest < highest)
     reasons: dict[int, tuple[str, str]] = {}
-    for i in range(values.shape[1]):
+    for i in np.flatnonzero(~sound).tolist():
         if not bars[:, i].any():
             reasons[i] = ("MISSING", f"no bar in the last {bars.shape[0]} days")
         elif counts[i] < settings.floor:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
 from assay.alpha.clusters import correlation
@@ -399,7 +399,10 @@ def leaf_order(correlation: Floats) -> Ints:
     if len(correlation) == 1:
         return np.zeros(1, dtype=np.int64)
     distance = squareform(np.sqrt((1.0 - correlation) / 2.0), checks=False)
-    return np.asarray(leaves_list(linkage(distance, method="ward")), dtype=np.int64)
+    leaves = [[leaf] for leaf in range(len(correlation))]
+    for left, right in linkage(distance, method="ward")[:, :2].astype(np.int64).tolist():
+        leaves.append(leaves[left] + leaves[right])
+    return np.array(leaves[-1], dtype=np.int64)
 
 
 def recursive_bisection(covariance: Floats, order: Ints) -> Floats:

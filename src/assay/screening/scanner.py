@@ -112,6 +112,8 @@ def market_view(market: Market, scanner: Scanner) -> MarketView:
 
 def young(market: Market, min_bars: int) -> Bools:
     """Columns whose present listing has fewer bars than a pair needs."""
+    if min_bars <= 1:  # one that has a bar now has one
+        return np.zeros(len(market.symbols), dtype=np.bool_)
     return np.asarray((market.listing == market.listing[-1]).sum(axis=0) < min_bars)
 
 
@@ -237,8 +239,11 @@ def _why(lost: float, won: float, advantage: float) -> str:
 def _candidates(
     kept: Columns, row: dict[str, Floats], view: MarketView, name: str, scanner: Scanner
 ) -> list[Candidate]:
-    more = view.more or ({},) * len(view.symbols)
-    seen = {field: _scalars(values[kept]) for field, values in sorted(row.items())}
+    names = sorted(row)
+    seen = zip(*(_scalars(row[name][kept]) for name in names), strict=True)
+    fields = [dict(zip(names, values, strict=True)) for values in seen]
+    if view.more:
+        fields = [mine | dict(view.more[column]) for mine, column in zip(fields, kept.tolist(), strict=True)]
     return [
         Candidate(
             symbol=view.symbols[column],
@@ -247,7 +252,7 @@ def _candidates(
             scan_direction=scanner.direction,
             scanners=[name],
             rank=position + 1,
-            fields={field: values[position] for field, values in seen.items()} | dict(more[column]),
+            fields=fields[position],
         )
         for position, column in enumerate(kept.tolist())
     ]

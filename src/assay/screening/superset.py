@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -104,12 +105,15 @@ def consolidate(
         asked=asked or provider,
         fallback=fallback,
         scanners=[result.count for result in ordered],
-        candidates=[merged[atom] for atom in sorted(merged)],
+        candidates=[merged[atom] for atom in sorted(merged, key=_NAMES)],
         unique_atoms=len(merged),
         duplicates_merged=len(found) - len(merged),
         merged_quotes=[record for result in ordered for record in result.merged],
         invalid_records=[record for result in ordered for record in result.invalid],
     )
+
+
+_NAMES = attrgetter("symbol", "logic", "direction")
 
 
 def _atom(candidate: Candidate) -> Atom:
