@@ -13,6 +13,7 @@ from evaluation_markets import listings
 from assay.base.domain import UTC
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 
+PRICES = ("open", "high", "low", "close")
 collect_ignore = ["zipline_account.py"]
 """A search for doctests would import zipline, which takes long where it is there and fails where it is not."""
 
@@ -21,7 +22,7 @@ collect_ignore = ["zipline_account.py"]
 def recorded(shared: Path) -> Market:
     """Recorded daily bars of all USDT pairs from 2021 to 2024-06 as a market without ratings."""
     bars = (
-        pl.read_parquet(shared / "spot_daily_to_2024-06.parquet", columns=["symbol", "timestamp", "open", "close"])
+        pl.read_parquet(shared / "spot_daily_to_2024-06.parquet", columns=["symbol", "timestamp", *PRICES])
         .with_columns(pl.col("timestamp").dt.date().alias("day"))
         .filter(pl.col("day") >= dt.date(2020, 9, 1))
     )
@@ -31,7 +32,7 @@ def recorded(shared: Path) -> Market:
     index = {symbol: i for i, symbol in enumerate(symbols)}
     column = np.array([index[symbol] for symbol in bars["symbol"]])
     prices = {}
-    for name in ("open", "close"):
+    for name in PRICES:
         prices[name] = np.full((len(days), len(symbols)), np.nan)
         prices[name][row, column] = bars[name].to_numpy()
     blank = np.full_like(prices["close"], np.nan)

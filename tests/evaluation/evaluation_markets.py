@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from assay.backtest.book import Prices
 from assay.base.domain import UTC
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 
@@ -15,9 +16,23 @@ def make_market(close: np.ndarray, open_: np.ndarray | None = None, first: str =
     open_ = close.copy() if open_ is None else open_
     blank = np.full_like(close, np.nan)
     fields = dict.fromkeys((*BAR_FIELDS, *RATING_FIELDS), blank) | {"open": open_, "close": close}
+    fields |= {"high": np.fmax(open_, close), "low": np.fmin(open_, close)}
     days = np.arange(np.datetime64(first), np.datetime64(first) + n_days)
     last = (days[-1] + 1).astype("datetime64[s]").item().replace(tzinfo=UTC)
     return Market(days, tuple(names), fields, listings(close), last)
+
+
+def prices(close, open_=None, high=None, low=None, *, listing=None, borrow: float = 0.1) -> Prices:
+    """Prices of a book: bars as high and low as open and close reach, listings that three missing days end."""
+    open_ = close if open_ is None else open_
+    return Prices(
+        open_,
+        np.fmax(open_, close) if high is None else high,
+        np.fmin(open_, close) if low is None else low,
+        close,
+        listings(close) if listing is None else listing,
+        np.full(close.shape, borrow),
+    )
 
 
 def listings(close: np.ndarray) -> np.ndarray:

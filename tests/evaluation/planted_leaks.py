@@ -276,6 +276,10 @@ def simulates(patch: pytest.MonkeyPatch, change: Callable[..., object]) -> None:
     patch.setattr(walk_module, "simulate", lambda *rest, **named: change(real, *rest, **named))
 
 
+def opens(patch: pytest.MonkeyPatch, change: Callable[..., object]) -> None:
+    simulates(patch, lambda real, bars, *rest, **named: real(replace(bars, open=change(bars)), *rest, **named))
+
+
 # ---- leaks of discovery -----------------------------------------------------------------------------------------
 
 
@@ -625,28 +629,29 @@ def same_bar_trade(patch):
 
 @leak
 def fill_at_the_better_of_open_and_close(patch):
-    simulates(patch, lambda real, open_, close, *rest, **named: real(np.fmin(open_, close), close, *rest, **named))
+    opens(patch, lambda bars: np.fmin(bars.open, bars.close))
 
 
 @leak
 def fill_at_the_mean_of_the_bar(patch):
-    simulates(patch, lambda real, open_, close, *rest, **named: real((open_ + close) / 2, close, *rest, **named))
+    opens(patch, lambda bars: (bars.open + bars.close) / 2)
 
 
 @leak
 def no_order_on_a_day_that_falls(patch):
-    def timed(real, open_, close, listing, targets, *rest, **named):
-        wise = [(row, np.where(close[row] < open_[row], 0.0, weights)) for row, weights in targets]
-        return real(open_, close, listing, wise, *rest, **named)
+    def timed(real, bars, targets, *rest, **named):
+        falls = bars.close < bars.open
+        wise = [replace(target, weights=np.where(falls[target.row + 1], 0.0, target.weights)) for target in targets]
+        return real(bars, wise, *rest, **named)
 
     simulates(patch, timed)
 
 
 @leak
 def marked_at_the_close_of_tomorrow(patch):
-    def marked(real, open_, close, listing, *rest, **named):
-        following = np.vstack([close[1:], close[-1:]])
-        return real(open_, np.where(np.isnan(following), close, following), listing, *rest, **named)
+    def marked(real, bars, *rest, **named):
+        following = np.vstack([bars.close[1:], bars.close[-1:]])
+        return real(replace(bars, close=np.where(np.isnan(following), bars.close, following)), *rest, **named)
 
     simulates(patch, marked)
 
@@ -655,8 +660,8 @@ def marked_at_the_close_of_tomorrow(patch):
 def hole_filled_from_the_next_bar(patch):
     real = book_module._read_bars
 
-    def filled(open_, close, listing):
-        bars = real(open_, close, listing)
+    def filled(prices):
+        bars = real(prices)
         mark = bars.mark.copy()
         for row in range(len(mark) - 2, -1, -1):
             mark[row] = np.where(bars.has_bar[row], mark[row], mark[row + 1])
@@ -669,8 +674,8 @@ def hole_filled_from_the_next_bar(patch):
 def hole_bridged_by_a_line(patch):
     real = book_module._read_bars
 
-    def bridged(open_, close, listing):
-        bars = real(open_, close, listing)
+    def bridged(prices):
+        bars = real(prices)
         mark = bars.mark.copy()
         for row in range(1, len(mark) - 1):
             middle = (bars.mark[row - 1] + bars.mark[row + 1]) / 2
@@ -684,8 +689,8 @@ def hole_bridged_by_a_line(patch):
 def left_before_the_listing_ends(patch):
     real = book_module._read_bars
 
-    def warned(open_, close, listing):
-        bars = real(open_, close, listing)
+    def warned(prices):
+        bars = real(prices)
         coming = np.zeros_like(bars.has_bar)
         for day in (1, 2, 3):
             coming[:-day] |= bars.has_bar[day:]
@@ -718,8 +723,8 @@ def nav_in_units_of_the_last_day(patch):
 
 @leak
 def costs_by_the_turnover_of_the_whole_period(patch):
-    def shared(real, open_, close, listing, targets, costs, **named):
-        book = real(open_, close, listing, targets, costs, **named)
+    def shared(real, *rest, **named):
+        book = real(*rest, **named)
         mean = float(book.cost.mean())
         return replace(book, nav=book.nav + np.cumsum(book.cost) - mean * np.arange(1, len(book.nav) + 1))
 

@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
-from evaluation_markets import listings
+from evaluation_markets import prices
 
-from assay.backtest.book import simulate
+from assay.backtest.book import Target, simulate
 from assay.settings.model import Costs
 
 pd = pytest.importorskip("pandas", reason="bt needs pandas")
@@ -26,7 +26,7 @@ def generated(seed: int, side: str, n_days: int = 80, n_symbols: int = 5):
     close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.04, (n_days, n_symbols)), axis=0))
     open_ = close * np.exp(rng.normal(0.0, 0.01, close.shape))
     targets = []
-    for row in range(0, n_days, 10):
+    for row in range(0, n_days - 1, 10):
         weights = rng.dirichlet(np.ones(n_symbols))
         if side == "short":
             weights = -0.5 * weights
@@ -34,7 +34,7 @@ def generated(seed: int, side: str, n_days: int = 80, n_symbols: int = 5):
             weights = 0.7 * weights * rng.choice([-1.0, 1.0], n_symbols)
         elif side == "net-zero":
             weights = weights - weights.mean()
-        targets.append((row, weights))
+        targets.append(Target(row, 0, weights))
     return open_, close, targets
 
 
@@ -64,11 +64,11 @@ def values_of_bt(bt, close, trades) -> np.ndarray:
 def compare(bt, seed: int, side: str) -> float:
     """Largest difference between the two accounts in basis points a year."""
     open_, close, targets = generated(seed, side)
-    costs = Costs(fee=0.001, slippage=0.0005, borrow=0.0, delisting_haircut=0.0)
-    book = simulate(open_, close, listings(close), targets, costs, INITIAL)
+    costs = Costs(fee=0.001, slippage=0.0005, delisting_haircut=0.0)
+    book = simulate(prices(close, open_, borrow=0.0), targets, costs, initial=INITIAL)
     assert book.liquidated is None
     other = values_of_bt(bt, close, book.trades)
-    return float(np.abs(book.nav / other - 1.0).max() * 365 / len(close) * 1e4)
+    return float(np.abs(book.nav / other[1:] - 1.0).max() * 365 / len(close) * 1e4)
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +100,14 @@ def zipline_account():
 def compare_with_zipline(account, seed: int, side: str) -> float:
     """Largest difference between the two accounts in basis points a year."""
     open_, close, targets = generated(seed, side)
-    costs = Costs(fee=0.001, slippage=0.0005, borrow=0.0, delisting_haircut=0.0)
-    book = simulate(open_, close, listings(close), targets, costs, WHOLE_UNITS)
+    costs = Costs(fee=0.001, slippage=0.0005, delisting_haircut=0.0)
+    book = simulate(prices(close, open_, borrow=0.0), targets, costs, initial=WHOLE_UNITS)
     assert book.liquidated is None
     assert len(book.trades.row) > 20
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it and its parts use what pandas and SQLAlchemy have deprecated
         other = account.values(open_, close, book.trades, WHOLE_UNITS, fee=0.001)
-    return float(np.abs(book.nav / other - 1.0).max() * 365 / len(close) * 1e4)
+    return float(np.abs(book.nav / other[1:] - 1.0).max() * 365 / len(close) * 1e4)
 
 
 @pytest.mark.slow
@@ -119,9 +119,9 @@ def test_agrees_with_zipline_on_200_books(zipline_account, side: str):
 @pytest.mark.slow
 def test_zipline_would_tell_a_wrong_fee_apart(zipline_account):
     open_, close, targets = generated(0, "mixed")
-    free = Costs(fee=0.0, slippage=0.0005, borrow=0.0, delisting_haircut=0.0)
-    book = simulate(open_, close, listings(close), targets, free, WHOLE_UNITS)
+    free = Costs(fee=0.0, slippage=0.0005, delisting_haircut=0.0)
+    book = simulate(prices(close, open_, borrow=0.0), targets, free, initial=WHOLE_UNITS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         other = zipline_account.values(open_, close, book.trades, WHOLE_UNITS, fee=0.001)
-    assert np.abs(book.nav / other - 1.0).max() * 365 / len(close) * 1e4 > 100.0
+    assert np.abs(book.nav / other[1:] - 1.0).max() * 365 / len(close) * 1e4 > 100.0

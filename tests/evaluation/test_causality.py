@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+from evaluation_markets import prices
 from planted_leaks import (
     DECISION,
     EVE,
@@ -21,7 +22,7 @@ from planted_leaks import (
 )
 from typer.testing import CliRunner
 
-from assay.backtest.book import simulate
+from assay.backtest.book import Target, simulate
 from assay.backtest.causality import VOID, Probes, World, choose_dates, probe
 from assay.backtest.equality import difference, leaves, panel_difference
 from assay.backtest.perturbations import KINDS, changed_bytes, perturb, perturb_market
@@ -397,15 +398,16 @@ def test_book_does_not_tell_in_its_last_bit_what_is_held_later():
     open_ = close * np.exp(rng.normal(0, 0.02, close.shape))
     listing = np.zeros(close.shape, dtype=np.int32)
     close[20:24, 1], open_[20:24, 1], listing[20:24, 1], listing[24:, 1] = np.nan, np.nan, -1, 1
+    bars = prices(close, open_, listing=listing)
     first = np.where(np.arange(n_coins) % 3 == 0, rng.normal(0, 0.2, n_coins), 0.0)
     second = np.roll(first, 6)
     for later in (np.zeros(n_coins), np.where(first == 0.0, 0.01, 0.0), rng.normal(0, 0.1, n_coins)):
         books = [
-            simulate(open_, close, listing, [(0, first), (15, second), (40, orders)], Costs())
+            simulate(bars, [Target(0, 0, first), Target(15, 0, second), Target(39, 0, orders)], Costs())
             for orders in (first, later)
         ]
         for name in ("nav", "cash", "gross_value", "net_value", "traded", "cost", "borrow"):
-            one, other = (getattr(book, name)[:40] for book in books)
+            one, other = (getattr(book, name)[:39] for book in books)
             np.testing.assert_array_equal(one, other, err_msg=name)
         one, other = (dict(zip(book.columns.tolist(), book.holding_pnl[0], strict=True)) for book in books)
         assert all(other.get(coin, 0.0) == earned for coin, earned in one.items())

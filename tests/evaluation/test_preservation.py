@@ -12,7 +12,7 @@ from assay.backtest.preservation import preservation
 from assay.backtest.walk_forward import walk_forward
 from assay.market.panel import Market
 from assay.runs.documents import CapitalPreservation, Optimized, OptimizedAsset, OptimizedProfile, SolverRecord
-from assay.settings.model import RISK_PROFILES, Costs, Guard, Profile, WalkForward
+from assay.settings.model import RISK_PROFILES, Costs, Guard, Margin, Profile, WalkForward
 
 ON = Guard()
 GOOD, LATER, LOSER = "BINANCE:AAUSDT", "BINANCE:ABUSDT", "BINANCE:ACUSDT"
@@ -27,7 +27,7 @@ class Decided:
     summary: dict = field(default_factory=dict)
 
 
-def figures(last: dict[str, float], net=None, unguarded=None, *, guard=ON) -> CapitalPreservation:
+def figures(last: dict[str, float], net=None, unguarded=None, *, guard=ON, margin=True) -> CapitalPreservation:
     """Thirty flat days, then one fill, and closes that move on the last day."""
     close = np.ones((32, 4))
     for column, name in enumerate((GOOD, LATER, LOSER)):
@@ -46,6 +46,7 @@ def figures(last: dict[str, float], net=None, unguarded=None, *, guard=ON) -> Ca
         scanners=(),
         costs=Costs(fee=0, slippage=0, borrow=0, delisting_haircut=0),
         walk_forward=WalkForward(train=29, step=10, hold=10),
+        margin=Margin(enabled=margin),
     )
     return preservation(walk_forward(market, settings, decide).frames(), guard)
 
@@ -131,7 +132,7 @@ def test_all_cash_is_a_valid_account():
 
 
 def test_a_lost_account_is_told_as_it_is():
-    document = figures({LOSER: 3.0}, unguarded={LOSER: -1.0}, guard=Guard(enabled=False))
+    document = figures({LOSER: 3.0}, unguarded={LOSER: -1.0}, guard=Guard(enabled=False), margin=False)
     off = document.profiles["hrp"].guard_off
     assert off.liquidated
     assert off.final_wealth == pytest.approx(-1.0)

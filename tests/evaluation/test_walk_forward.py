@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 from evaluation_markets import make_market
 
+from assay.backtest.book import Target, simulate
 from assay.backtest.overfitting import probability_of_overfitting
 from assay.backtest.preservation import preservation
 from assay.backtest.statistics import deflated
-from assay.backtest.walk_forward import rebalance_rows, walk_forward
+from assay.backtest.walk_forward import prices_of, rebalance_rows, walk_forward
 from assay.base.domain import UTC
 from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
 from assay.base.files import content_hash_table
@@ -399,11 +400,9 @@ def test_a_coin_that_died_costs_its_haircut(recorded: Market):
     ]
     if not ends:
         pytest.skip("the recorded bars of FTT have no end")
-    from assay.backtest.book import simulate
-
     weights = np.zeros(len(recorded.symbols))
     weights[column] = 1.0
-    book = simulate(recorded["open"], recorded["close"], recorded.listing, [(ends[0] - 5, weights)], Costs())
+    book = simulate(prices_of(recorded, Costs()), [Target(ends[0] - 5, 0, weights)], Costs())
     assert book.trades.reason[1] == "delisting"
     assert book.trades.row[1] == ends[0] + 3
     assert book.trades.price[1] == pytest.approx(0.9 * recorded["close"][ends[0], column])
@@ -422,6 +421,13 @@ def holed(market: Market, begin: int, end: int) -> Market:
     gone = (np.arange(len(market.days)) >= begin) & (np.arange(len(market.days)) < end)
     fields = {name: np.where(gone[:, None], np.nan, values) for name, values in market.fields.items()}
     return replace(market, fields=fields, listing=np.where(gone[:, None], np.int32(-1), market.listing))
+
+
+def seamless(market: Market) -> Market:
+    """The market whose days open where the day before closed: orders fill at the price that they were sized at."""
+    open_ = np.vstack([market["open"][:1], market["close"][:-1]])
+    high, low = np.fmax(open_, market["close"]), np.fmin(open_, market["close"])
+    return replace(market, fields={**market.fields, "open": open_, "high": high, "low": low})
 
 
 def walked(market: Market):
@@ -443,7 +449,7 @@ def test_a_hole_of_the_market_changes_no_other_day(length):
 
 
 def test_a_decision_that_falls_into_a_hole_waits_for_bars_and_what_is_held_stays():
-    market = random_market(80, 7)
+    market = seamless(random_market(80, 7))
     base, base_frames = walked(market)
     found, frames = walked(holed(market, 49, 52))
     rows = [each.row for each in base.rebalances]

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from assay.backtest.book import BookResult, Cancelled, Trades, simulate
+from assay.backtest.book import BookResult, Cancelled, Prices, Target, Trades, simulate
 from assay.backtest.bootstrap import intervals
 from assay.backtest.overfitting import probability_of_overfitting
 from assay.backtest.statistics import DEFLATED, Summary, summary, summary_by
@@ -24,7 +24,7 @@ from assay.base.domain import UTC
 from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
 from assay.market.holes import MARKET as HOLE_OF_MARKET
 from assay.market.panel import Market
-from assay.settings.model import Profile, WalkForward
+from assay.settings.model import Costs, Profile, WalkForward
 
 INSTANT = pl.Datetime("us", "UTC")
 DECISION_COLUMNS = {"as_of": INSTANT, "fill_date": pl.Date(), "held": pl.Int64(), "loss_makers": pl.Int64()}
@@ -47,7 +47,7 @@ RETURN_COLUMNS = {
     "cost": "cost_share",
     "borrow": "borrow_share",
 }
-TRADE_COLUMNS = {name: name for name in ("reason", "quantity", "price", "reference", "fee", "slippage")}
+TRADE_COLUMNS = {name: name for name in ("reason", "cause", "quantity", "price", "reference", "fee", "slippage")}
 CANCELLED_COLUMNS = {"net_weight": "weight", "quantity": "quantity"}
 
 Progress = Callable[[int, int], None]
@@ -134,8 +134,8 @@ class WalkForwardResult:
             ``decisions``
                 as_of, fill_date, held, loss_makers, then the decisions' own summaries, null where one tells nothing.
             ``trades``
-                date, risk_profile, symbol, reason, quantity, price, reference, fee, slippage, in units and account
-                money.
+                date, risk_profile, symbol, reason, cause, quantity, price, reference, fee, slippage, in units and
+                account money; ``cause`` is empty for what was decided.
             ``cancelled``
                 date, risk_profile, symbol, net_weight, quantity: orders that met no bar, and what stayed.
         """
@@ -334,6 +334,7 @@ def hold(market: Market, profile: Profile, rebalances: Sequence[DatedTargets]) -
     """Hold decisions that were taken already, one book for each risk profile, guard on and off."""
     first = rebalances[0].row + 1
     fills = _fill_rows([rebalance.row for rebalance in rebalances], len(market.days), profile.walk_forward)
+    prices = prices_of(market, profile.costs)
     guarded = [rebalance.targets.net for rebalance in rebalances]
     unguarded = [rebalance.targets.unguarded for rebalance in rebalances]
     return WalkForwardResult(
@@ -341,8 +342,8 @@ def hold(market: Market, profile: Profile, rebalances: Sequence[DatedTargets]) -
         symbols=market.symbols,
         rebalances=tuple(rebalances),
         fill_of=np.flatnonzero([index is not None for _, index in fills]).astype(np.int64),
-        books={name: _book(market, profile, fills, guarded, name) for name in profile.risk.risk_profiles},
-        unguarded={name: _book(market, profile, fills, unguarded, name) for name in profile.risk.risk_profiles},
+        books={name: _book(market, prices, profile, fills, guarded, name) for name in profile.risk.risk_profiles},
+        unguarded={name: _book(market, prices, profile, fills, unguarded, name) for name in profile.risk.risk_profiles},
         benchmark=market.returns()[first:, market.column(profile.benchmark)],
     )
 
@@ -358,16 +359,29 @@ def _fill_rows(rows: Sequence[int], n_days: int, settings: WalkForward) -> list[
     return fills
 
 
+def prices_of(market: Market, costs: Costs) -> Prices:
+    """Return what a book needs to know of a market."""
+    return Prices(
+        market["open"],
+        market["high"],
+        market["low"],
+        market["close"],
+        listing=np.where(market.listing >= 0, market.listing, -market.holes.astype(np.int32)),
+        borrow=np.broadcast_to(costs.borrow, market.listing.shape),
+    )
+
+
 def _book(
     market: Market,
+    prices: Prices,
     profile: Profile,
     fills: Sequence[tuple[int, int | None]],
     decided: Sequence[Mapping[str, Mapping[str, float]]],
     name: str,
 ) -> BookResult:
-    targets = [(row, _weights(market, {} if index is None else decided[index], name)) for row, index in fills]
-    listing = np.where(market.listing >= 0, market.listing, -market.holes.astype(np.int32))
-    return simulate(market["open"], market["close"], listing, targets, profile.costs)
+    weights = (_weights(market, {} if index is None else decided[index], name) for _, index in fills)
+    targets = [Target(row - 1, 0, each) for (row, _), each in zip(fills, weights, strict=True)]
+    return simulate(prices, targets, profile.costs, margin=profile.margin)
 
 
 def _weights(market: Market, decided: Mapping[str, Mapping[str, float]], name: str) -> Floats:
@@ -454,7 +468,7 @@ def _moments_table(
     for name, book in result.books.items():
         told = moments(book)
         own = [
-            pl.Series(column, getattr(told, field).tolist(), pl.String if column == "reason" else pl.Float64)
+            pl.Series(column, getattr(told, field).tolist(), pl.String if column in ("reason", "cause") else pl.Float64)
             for column, field in columns.items()
         ]
         when = pl.Series("date", result.days[told.row - book.rows[0]], dtype=pl.Date)

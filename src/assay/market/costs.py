@@ -12,7 +12,7 @@ from assay.base.constants import DAYS_PER_YEAR, Floats
 from assay.settings.model import Costs
 
 Amount = TypeVar("Amount", Floats, Decimal)
-Rate = TypeVar("Rate", float, Decimal)
+Rate = TypeVar("Rate", float, Floats, Decimal)
 
 
 def fill_price(reference: Amount, adverse: Amount) -> Amount:

@@ -421,13 +421,16 @@ def _dropped(taken: pl.DataFrame) -> str:
 
 def forced_exits(view: RunView) -> list[list[object]]:
     """Return the trades that nobody decided: date, risk profile, coin, quantity, price and cause."""
-    columns = ["date", "risk_profile", "symbol", "reason", "quantity", "price"]
-    if view.trades is None or not set(columns) <= set(view.trades.columns):
+    if view.trades is None:
         return []
-    rows = view.trades.filter(pl.col("reason").is_in(list(FORCED))).sort("date", "symbol", "risk_profile")
+    told = "cause" if "cause" in view.trades.columns else "reason"
+    columns = ["date", "risk_profile", "symbol", told, "quantity", "price"]
+    if not set(columns) <= set(view.trades.columns):
+        return []
+    rows = view.trades.filter(pl.col(told).is_in(list(FORCED))).sort("date", "symbol", "risk_profile")
     return [
-        [str(date), name, symbol, number(quantity), number(price), FORCED[reason]]
-        for date, name, symbol, reason, quantity, price in rows.select(columns).iter_rows()
+        [str(date), name, symbol, number(quantity), number(price), FORCED[cause]]
+        for date, name, symbol, cause, quantity, price in rows.select(columns).iter_rows()
     ]
 
 

@@ -137,6 +137,16 @@ class Costs(Settings):
         return self.fee + self.slippage
 
 
+class Margin(Settings):
+    """What an account must keep so that it is not liquidated."""
+
+    enabled: Annotated[bool, LESS] = True
+    maintenance: Annotated[float, Field(ge=1.0), LESS] = 1.1
+    """Least level, assets / liabilities: with 1.1, a short account needs a tenth of its shorts as equity."""
+    liquidation_fee: Annotated[Share, LESS] = 0.02
+    """Share of the liabilities that a liquidation repays."""
+
+
 class Caps(Settings):
     """Upper bounds of weights, before they are raised for small pools."""
 
@@ -206,6 +216,7 @@ class Profile(Settings):
     data: DataSettings = DataSettings()
     selection: SelectionSettings = SelectionSettings()
     costs: Costs = Costs()
+    margin: Margin = Margin()
     caps: Caps = Caps()
     risk: RiskSettings = RiskSettings()
     headline: Annotated[RiskProfile, CHOICE] = HEADLINE
