@@ -241,6 +241,10 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "META_SLEEVE_STALE": ("meta/test_meta_mutants.py::test_a_stale_run_is_refused_by_dates_and_not_by_the_clock",),
     "META_SLEEVE_UNSEALED": ("meta/test_meta_mutants.py::test_an_unsealed_run_is_refused",),
+    "META_SLEEVE_RUINED": (
+        "pipeline/test_ruin_accepted.py::test_a_ruined_sleeve_is_left_out_by_name",
+        "pipeline/test_ruin_accepted.py::test_without_it_too_few_are_left",
+    ),
     "META_TOO_FEW_DAYS": ("meta/test_meta_parts.py::test_alignment_keeps_shared_days_and_names_what_is_lost",),
     "META_TOO_FEW_SLEEVES": (
         "meta/test_meta_mutants.py::test_one_sleeve_alone_is_refused_unless_the_profile_says_so",

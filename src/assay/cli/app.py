@@ -47,7 +47,7 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one s
 AcceptOption = Annotated[
     list[str] | None, typer.Option("--accept", help="CODE:DIGEST of a refusal that is so, as the refusal prints it.")
 ]
-BecauseOption = Annotated[str | None, typer.Option("--because", help="Why it is so; kept in the lake's history.")]
+BecauseOption = Annotated[str | None, typer.Option("--because", help="Why it is so; kept with what is made.")]
 RunArgument = Annotated[str, typer.Argument(help="Run id, or a path to a run directory.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one for each core, at most one a run.")]
 ExecutorOption = Annotated[

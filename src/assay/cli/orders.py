@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from assay.cli import output
-from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, command, home_at
+from assay.cli.app import (
+    DEFAULT_HOME,
+    AcceptOption,
+    BecauseOption,
+    HomeOption,
+    JsonOption,
+    RunArgument,
+    accepted,
+    command,
+    home_at,
+)
 
 
 @command()
@@ -33,6 +43,8 @@ def orders(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; default: reports/orders/RUN in the home.")
     ] = None,
+    accept: AcceptOption = None,
+    because: BecauseOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,8 +52,12 @@ def orders(
     from assay.orders.of_run import OrdersRequest
     from assay.orders.of_run import orders as write
 
-    asked = OrdersRequest(run, nav, holdings, risk_profile, order_type, instruments, prices, leave_out or (), out)
+    taken = accepted(accept, because)
+    asked = OrdersRequest(
+        run, nav, holdings, risk_profile, order_type, instruments, prices, leave_out or (), out, taken
+    )
     document, written = write(home_at(home), asked)
+    output.told_accepted(taken)
     if as_json:
         output.as_json(document | {"files": [str(path) for path in written]})
         return

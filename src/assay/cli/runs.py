@@ -209,6 +209,8 @@ def meta_run(
     run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run named by --run-id.")] = False,
     missing: Annotated[bool, typer.Option("--run-missing/--no-run-missing", help="Run sleeves without a run.")] = True,
+    accept: AcceptOption = None,
+    because: BecauseOption = None,
     executor: ExecutorOption = None,
     workers: WorkersOption = None,
     home: HomeOption = DEFAULT_HOME,
@@ -217,7 +219,7 @@ def meta_run(
     """Put the latest valid runs of a meta-portfolio's sleeves into one book of physical coins."""
     from assay.pipeline import meta_flow
 
-    place, catalog = home_at(home), read_catalog(settings)
+    place, catalog, taken = home_at(home), read_catalog(settings), accepted(accept, because)
     execution = executed(catalog, executor, workers)
     if resume and run_id is None:
         raise UsageError("which run?", hint="name it with --run-id")
@@ -225,7 +227,7 @@ def meta_run(
         outcome = meta_flow.resume(place, run_id)
     else:
         outcome = meta_flow.run(
-            place, catalog, name, runs or [], source, as_of, run_id, execution, missing, again=resume
+            place, catalog, name, runs or [], source, as_of, run_id, execution, missing, again=resume, accept=taken
         )
     _print_meta(outcome, _books(place.runs / outcome.run_id) if outcome.state == "VALID" else {}, as_json)
     return outcome.exit_code

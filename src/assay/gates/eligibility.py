@@ -13,17 +13,19 @@ from typing import Any
 
 from assay.base.domain import DAY, format_instant, parse_as_of
 from assay.base.errors import AssayError, RunFailed
-from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
-from assay.runs.documents import AtomicValidation, Pin, Refusal, SleeveDirection, SleeveFacts
+from assay.runs.artifacts import LEDGER, MANIFEST, PRESERVATION, STATUS
+from assay.runs.documents import AtomicValidation, Pin, Refusal, SleeveDirection, SleeveFacts, as_plain
 from assay.runs.request import pin
 from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings.model import MetaProfile
+from assay.sources.acceptance import NOTHING_ACCEPTED, RUIN, Acceptance, offer, ruin_state
 
 SLEEVE_MISSING = "META_SLEEVE_MISSING"
 SLEEVE_UNSEALED = "META_SLEEVE_UNSEALED"
 SLEEVE_HASH_MISMATCH = "META_SLEEVE_HASH_MISMATCH"
 SLEEVE_INVALID = "META_SLEEVE_INVALID"
+SLEEVE_RUINED = "META_SLEEVE_RUINED"
 SLEEVE_STALE = "META_SLEEVE_STALE"
 SLEEVE_FUTURE = "META_SLEEVE_FUTURE"
 SLEEVE_OTHER_PROFILE = "META_SLEEVE_OTHER_PROFILE"
@@ -57,12 +59,15 @@ class Terms:
         Instant of the portfolio's decision.
     lake : str
         Lake folder relative to the home folder.
+    accept : Acceptance
+        Ruined sleeves that are taken all the same.
     """
 
     runs: Path
     profile: MetaProfile
     as_of: dt.datetime
     lake: str
+    accept: Acceptance = NOTHING_ACCEPTED
 
 
 Validate = Callable[[Run], AtomicValidation]
@@ -84,7 +89,7 @@ def examine(terms: Terms, one: Pin, validate: Validate | None = None) -> SleeveF
     -------
     SleeveFacts or Refusal
         The refusal names the first reason, in the order: missing, unsealed, bytes, verdict, cycle, profile, lake,
-        calendar, age.
+        calendar, age, ruin.
     """
     try:
         return _accept(terms, one, validate)
@@ -103,6 +108,7 @@ def _accept(terms: Terms, one: Pin, validate: Validate | None) -> SleeveFacts:
             checked += _check_seal(below.folder, leaf)
     manifest = run[MANIFEST]
     _check_terms(terms, one, manifest)
+    ruined = _check_ruin(terms, run)
     as_of = parse_as_of(manifest["as_of"])
     return SleeveFacts(
         sleeve=one.sleeve,
@@ -115,6 +121,7 @@ def _accept(terms: Terms, one: Pin, validate: Validate | None) -> SleeveFacts:
         is_meta=run.kind == "meta",
         lake=manifest["lake"]["folder"],
         lake_head=int(manifest["lake"].get("head", 0)),
+        ruined=ruined,
         checked=checked,
     )
 
@@ -174,6 +181,30 @@ def _check_terms(terms: Terms, one: Pin, manifest: dict[str, Any]) -> None:
         raise Refused(SLEEVE_STALE, what)
     if age < dt.timedelta(0):
         raise Refused(SLEEVE_FUTURE, f"{one.run_id} knows {-age / DAY:g} days that the portfolio does not")
+
+
+def _check_ruin(terms: Terms, run: Run) -> list[str]:
+    """Refuse a sleeve whose headline was ruined, unless it is accepted; return risk profiles barred by their own."""
+    if run.kind == "meta":
+        return []
+    document, headline = run[PRESERVATION], run.of_sleeve.profile.headline
+    barred = document.barred(headline)
+    wanted: list[str] = [name for name in terms.profile.risk_profiles if name in barred]
+    if not wanted:
+        return []
+    first = headline if headline in document.ruined else wanted[0]
+    what, state = f"{first} {document.ruin[first].told}", ruin_of(run)
+    if terms.accept.takes(RUIN, state, f"{run.folder.name}: {what}"):
+        return []
+    if headline in document.ruined:
+        hint = offer(f"meta run {terms.profile.name}", RUIN, state)
+        raise Refused(SLEEVE_RUINED, f"{run.folder.name}: RUIN: {what}; {hint}")
+    return wanted
+
+
+def ruin_of(run: Run) -> str:
+    """Return the digest by which a sleeve's ruin is accepted."""
+    return ruin_state(run.folder.name, as_plain(run[PRESERVATION])["ruin"])
 
 
 def leaves(run: Run, one: Pin, above: tuple[str, ...]) -> Iterator[tuple[Pin, Run]]:

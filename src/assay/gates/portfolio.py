@@ -45,6 +45,7 @@ from assay.runs.artifacts import (
 from assay.runs.documents import ContributorBook, FlattenedProfile, MetaProfileWeights, Refusal, SignTest
 from assay.runs.run import Run
 from assay.settings.model import MetaProfile
+from assay.sources.acceptance import Acceptance
 
 WEIGHT_SUM = "META_WEIGHT_SUM"
 BOUNDS_BREACH = "META_BOUNDS_BREACH"
@@ -63,7 +64,8 @@ def _replayable(run: Run, tally: Tally) -> None:
 def _sleeves(run: Run, tally: Tally) -> str | None:
     """Judge every accepted sleeve again, as it is now."""
     asked, judged = run.of_portfolio, run[META_SLEEVES]
-    terms = eligibility.Terms(run.runs, asked.profile, asked.as_of, asked.lake)
+    accept = Acceptance.recorded(asked.accepted)
+    terms = eligibility.Terms(run.runs, asked.profile, asked.as_of, asked.lake, accept)
     pins = {one.sleeve: one for one in asked.pins}
     code = None
     for facts in judged.accepted:
@@ -73,9 +75,12 @@ def _sleeves(run: Run, tally: Tally) -> str | None:
         if one is None:
             continue
         again = eligibility.examine(terms, one)
-        tally.expect(not isinstance(again, Refusal), f"{facts.sleeve}: {getattr(again, 'reason', '')}")
         if isinstance(again, Refusal):
+            tally.expect(False, f"{facts.sleeve}: {again.reason}")
             code = code or again.code
+            continue
+        same_ruin = again.ruined == facts.ruined
+        tally.expect(same_ruin, f"{facts.sleeve}: ruin bars {again.ruined}, not {facts.ruined}")
     known = {facts.sleeve for facts in judged.accepted} | {one.sleeve for one in judged.refused}
     for sleeve in asked.profile.sleeves:
         tally.expect(sleeve in known, f"{sleeve} was neither accepted nor refused")

@@ -11,7 +11,7 @@ import polars as pl
 from assay.base.constants import Bools, Days, Floats
 from assay.base.errors import DataError
 from assay.runs import artifacts as layout
-from assay.runs.documents import AlignedProfile, Alignment, Event, SleeveDays
+from assay.runs.documents import AlignedProfile, Alignment, Event, SleeveDays, SleeveFacts
 from assay.runs.run import Run
 
 SLEEVE_IN_CASH = "META_SLEEVE_IN_CASH"
@@ -145,6 +145,22 @@ def align(records: Mapping[str, SleeveRecord], min_days: int, where: str) -> Ali
         np.column_stack([record.gross[rows] for record, rows in both]),
         tuple(records.values()),
     )
+
+
+def without_ruined(returns: Floats, sleeves: Sequence[str], accepted: Sequence[SleeveFacts], name: str) -> Floats:
+    """Return the returns that one risk profile may decide by: a sleeve whose own book was ruined has none.
+
+    Parameters
+    ----------
+    returns : (n_days, n_sleeves) array
+    sleeves : sequence of str
+    accepted : sequence of SleeveFacts
+        What eligibility said of each sleeve.
+    name : str
+        Risk profile.
+    """
+    barred = {facts.sleeve for facts in accepted if name in facts.ruined}
+    return np.where([sleeve in barred for sleeve in sleeves], 0.0, returns)
 
 
 def varying(returns: Floats) -> Bools:

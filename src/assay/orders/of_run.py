@@ -16,19 +16,20 @@ import polars as pl
 from assay.base import files
 from assay.base.constants import Floats
 from assay.base.domain import DAY, INTERVALS, Instrument, format_instant
-from assay.base.errors import DataError, IntegrityError, SourceError, UsageError
+from assay.base.errors import DataError, GateError, IntegrityError, SourceError, UsageError
 from assay.lake.snapshot import Snapshot, pinned
 from assay.market.schema import INSTANT
 from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_prices
 from assay.orders.rebalance import REASONS, rebalance
 from assay.orders.records import OrderList, Task, dust_fields, line_fields, order_fields, to_csv
 from assay.risk.covariance import estimate_covariance
-from assay.runs.artifacts import FLATTENED, LEDGER, RETURNS
+from assay.runs.artifacts import FLATTENED, LEDGER, PRESERVATION, RETURNS
 from assay.runs.documents import Finding, as_plain
 from assay.runs.home import Home, Status
 from assay.runs.run import Run
 from assay.runs.verify import verify
 from assay.settings.model import Costs, Universe
+from assay.sources.acceptance import NOTHING_ACCEPTED, RUIN, Acceptance, offer, ruin_state
 from assay.sources.rules import RuleBook, TradingRules, read_exchange_info, rules_from_instruments
 
 STALE_DAYS = 10
@@ -53,6 +54,7 @@ class OrdersRequest:
     prices: Path | None = None
     leave_out: Sequence[str] = ()
     out: Path | None = None
+    accept: Acceptance = NOTHING_ACCEPTED
 
 
 def orders(home: Home, asked: OrdersRequest) -> tuple[dict[str, Any], list[Path]]:
@@ -72,6 +74,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
     if asked.order_type not in ("limit", "market"):
         raise UsageError(f"unknown order type {asked.order_type!r}", where="--type", hint="limit or market")
     origin = Origin.of(home, folder)
+    ruined = list(_ruined(origin.run, asked))
     weights = _weights(origin.run, asked.risk_profile)
     book, rules_from = _rules(origin, asked.instruments)
     holdings = read_holdings(asked.holdings, book)
@@ -85,7 +88,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
     result = rebalance(task)
     differences = {line.instrument: float(line.difference) for line in result.lines}
     off = {symbol for symbol, difference in differences.items() if difference}
-    findings = [*result.findings, *_findings(book, origin.as_of, stale, same)]
+    findings = [*ruined, *result.findings, *_findings(book, origin.as_of, stale, same)]
     document = {
         "run": folder.name,
         "risk_profile": asked.risk_profile,
@@ -105,6 +108,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
         "costs": {name: float(value) for name, value in result.costs.items()},
         "tracking_error": tracking_error(differences, _returns(origin, off)),
         "findings": [as_plain(finding) for finding in findings],
+        "accepted": list(asked.accept.used),
     }
     return document, result
 
@@ -122,6 +126,22 @@ def _valid(home: Home, name: str) -> Path:
     if not verdict.ok:
         raise IntegrityError(str(verdict.problems[0]), where=folder.name, hint="see: assay verify")
     return folder
+
+
+def _ruined(run: Run, asked: OrdersRequest) -> Iterator[Finding]:
+    """Refuse a ruined book unless it is accepted by name, and say so where it is; a portfolio's sleeves were judged."""
+    if run.kind == "meta":
+        return
+    document, headline = run[PRESERVATION], run.of_sleeve.profile.headline
+    if asked.risk_profile not in document.barred(headline):
+        return
+    whose = asked.risk_profile if asked.risk_profile in document.ruined else headline
+    what = f"{whose} {document.ruin[whose].told}"
+    state = ruin_state(run.folder.name, as_plain(document)["ruin"])
+    if not asked.accept.takes(RUIN, state, what):
+        hint = offer(f"orders {run.folder.name} ...", RUIN, state)
+        raise GateError(f"RUIN: {what}; nothing is ordered by it", where=run.folder.name, hint=hint, code=RUIN)
+    yield Finding(code=RUIN, what=f"{what}; accepted: {asked.accept.because}")
 
 
 def _output_folder(home: Home, folder: Path, out: Path | None) -> Path:

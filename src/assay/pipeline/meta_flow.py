@@ -17,6 +17,7 @@ from assay.runs import artifacts as layout
 from assay.runs.documents import Pin, Refusal
 from assay.runs.home import Home, Status, claim
 from assay.runs.request import MetaRequest, pin, weakened_by_sleeves
+from assay.sources.acceptance import NOTHING_ACCEPTED, Acceptance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def run(
     missing: bool,
     *,
     again: bool = False,
+    accept: Acceptance = NOTHING_ACCEPTED,
 ) -> RunResult:
     """Make a meta-portfolio.
 
@@ -60,11 +62,13 @@ def run(
         Run sleeves that have no run on that date; else they are refused.
     again : bool
         Take over the directory ``run_id`` of a run that died before it had written its manifest.
+    accept : Acceptance
+        Ruined sleeves that are taken all the same.
     """
     profile = check(catalog, name)
     chosen = _pinned(home, profile, pinned)
     ground = _ground(home, catalog, list(chosen.values()), source, as_of)
-    return make(home, catalog, profile, chosen, ground, run_id, execution, missing, again=again)
+    return make(home, catalog, profile, chosen, ground, run_id, execution, missing, again=again, accept=accept)
 
 
 def is_resumable(home: Home, run_id: str) -> bool:
@@ -149,6 +153,7 @@ def make(
     missing: bool,
     *,
     again: bool = False,
+    accept: Acceptance = NOTHING_ACCEPTED,
 ) -> RunResult:
     """Find or run the sleeves, claim a directory, and execute the meta-portfolio."""
     found, passed = _find(home, catalog, profile, chosen, ground)
@@ -165,6 +170,7 @@ def make(
         pins=pins,
         passed_over=tuple(refusal.model_dump() for refusal in passed),
         weakened_sleeves=weakened_by_sleeves(home.runs, pins),
+        accepted=accept.notes,
         source=ground.source,
         lake=ground.lake,
         as_of=ground.as_of,

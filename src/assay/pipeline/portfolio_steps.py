@@ -6,6 +6,7 @@ What it opens of a sleeve needs no hash of its own in the ledger: the manifest p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -32,6 +33,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.documents import Event
 from assay.runs.run import Run
+from assay.sources.acceptance import RUIN, Acceptance, offer
 
 if TYPE_CHECKING:
     from assay.risk.regime import RegimeName
@@ -53,7 +55,8 @@ def preflight(given: GivenPortfolio) -> Iterator[Said]:
 def check_eligibility(given: GivenPortfolio) -> Iterator[Said]:
     """Judge every pinned sleeve; refuse the portfolio where one is refused, or go on where the profile allows it."""
     request, profile = given.request, given.profile
-    terms = eligibility.Terms(request.runs, profile, given.as_of, request.lake)
+    accept = Acceptance.recorded(request.accepted)
+    terms = eligibility.Terms(request.runs, profile, given.as_of, request.lake, accept)
     judged = [eligibility.examine(terms, one, validate) for one in request.pins]
     accepted = [one for one in judged if isinstance(one, doc.SleeveFacts)]
     refused = [one for one in judged if isinstance(one, doc.Refusal)]
@@ -62,8 +65,16 @@ def check_eligibility(given: GivenPortfolio) -> Iterator[Said]:
     yield {layout.META_SLEEVES: document}
     for one in document.refused:
         yield event(one.code, one.reason, {"sleeve": one.sleeve, "run_id": one.run_id})
+    for facts in accepted:
+        if facts.ruined:
+            what = f"{facts.sleeve} is left out of {', '.join(facts.ruined)}: its own book was ruined"
+            hint = offer(f"meta run {profile.name}", RUIN, eligibility.ruin_of(given.run.beside(facts.run_id)))
+            yield event(eligibility.SLEEVE_RUINED, f"{what}; {hint}", {"sleeve": facts.sleeve, "run_id": facts.run_id})
+    for note in accept.used:
+        yield event("ACCEPTED", note["what"], note)
     few = not eligibility.enough(profile, len(accepted))
-    bad = [f"{one.code} {one.reason}" for one in refused] if profile.require_all or few else []
+    bars = few or profile.require_all  # a ruined sleeve is left out by name: the others are a portfolio without it
+    bad = [f"{one.code} {one.reason}" for one in refused if few or (bars and one.code != eligibility.SLEEVE_RUINED)]
     checked = sum(facts.checked for facts in accepted) + len(refused)  # a refusal is the outcome of a comparison too
     yield Gate("eligibility", not bad and not few, checked, bad, _ineligible(profile.name, len(accepted), refused, bad))
 
@@ -250,8 +261,12 @@ def _records(given: GivenPortfolio) -> dict[str, dict[str, alignment.SleeveRecor
 
 def _aligned(given: GivenPortfolio) -> dict[str, alignment.Aligned]:
     """Return the meta returns of step 3 with the sleeves' exposures and holdings."""
-    frame, records = given.run[layout.META_RETURNS], _records(given)
-    return {name: alignment.rejoin(frame, records, name) for name in given.profile.risk_profiles}
+    frame, records, accepted = given.run[layout.META_RETURNS], _records(given), given.run[layout.META_SLEEVES].accepted
+    aligned = {name: alignment.rejoin(frame, records, name) for name in given.profile.risk_profiles}
+    return {
+        name: replace(one, returns=alignment.without_ruined(one.returns, one.sleeves, accepted, name))
+        for name, one in aligned.items()
+    }
 
 
 def _leaf_runs(given: GivenPortfolio) -> list[tuple[str, Run]]:

@@ -113,7 +113,9 @@ class PortfolioLinks:
     def _weights_link(self) -> Link:
         told, profile = self._weights, self.request.profile
         regime = cast("RegimeName", returns.live_regime([self.run(one) for one in self.sleeves]))
-        rows = np.ascontiguousarray(self._returns.select(self.sleeves).to_numpy())
+        accepted = self.sealed[layout.META_SLEEVES].accepted
+        known = returns.without_ruined(self._returns.select(self.sleeves).to_numpy(), self.sleeves, accepted, self.name)
+        rows = np.ascontiguousarray(known)
         made = allocate.decide(rows, self.sleeves, self.name, profile, regime)
         if made is None:
             raise IntegrityError("no sleeve varies", where=layout.META_RETURNS, hint="assay validate")

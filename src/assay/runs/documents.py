@@ -469,6 +469,12 @@ class BookRuin(Document):
     worst_level: float | None = None
     """The same with every coin at its worst at once."""
 
+    @property
+    def told(self) -> str:
+        """What happened to a ruined book, in words."""
+        how = "was liquidated" if self.cause == "liquidated" else "fell below a quarter of its capital"
+        return f"{how} on {self.date}, its lowest NAV {self.lowest_nav:.2f} of 1"
+
 
 class StandingExposure(Document):
     """The live decision: gross and weight on loss makers, as run and with the guard off."""
@@ -501,6 +507,10 @@ class CapitalPreservation(Document):
         """Risk profiles whose books were ruined."""
         return [name for name, found in self.ruin.items() if found.ruined]
 
+    def barred(self, headline: str) -> list[str]:
+        """Risk profiles that nobody may hold unless their ruin is accepted: all of them where the headline's is one."""
+        return list(self.ruin) if headline in self.ruined else self.ruined
+
 
 # --- portfolios of sleeves --------------------------------------------------------------------------------------------
 # They name sleeves by profile. Run ids stand in the manifest and in meta_sleeves.json only, so that sleeves that were
@@ -525,6 +535,8 @@ class SleeveFacts(Document):
     is_meta: bool
     lake: str
     lake_head: int
+    ruined: list[str] = Field(default_factory=list)
+    """Risk profiles in which it is left out, since its own book of that name was ruined; another is its headline."""
     checked: int
     """Comparisons that accepting it took."""
 

@@ -194,12 +194,15 @@ class MetaRequest(Job):
         Newer runs of these sleeves that were looked at and not taken: ``sleeve``, ``run_id``, ``code``, ``reason``.
     weakened_sleeves : tuple of str
         What the sleeves' manifests name as weakened, each with its sleeve.
+    accepted : tuple of dict
+        What is taken though it would be refused: ``code``, ``digest`` and ``because``.
     """
 
     profile: MetaProfile
     pins: Annotated[tuple[Pin, ...], Field(validation_alias="sleeves")]
     passed_over: tuple[dict[str, str], ...]
     weakened_sleeves: tuple[str, ...] = ()
+    accepted: tuple[dict[str, str], ...] = ()
 
     @property
     def runs(self) -> Path:
@@ -214,9 +217,10 @@ class MetaRequest(Job):
     @property
     def key(self) -> str:
         """Hash of what is tried: settings, date, and what the sleeves tried; no run's name."""
-        tried = [[one.sleeve, one.manifest] for one in self.pins]
+        tried = {"profile": self._settings(), "sleeves": [[one.sleeve, one.manifest] for one in self.pins]}
+        codes = [[one["code"], one["digest"]] for one in self.accepted]
         return files.content_hash_json(
-            {"profile": self._settings(), "sleeves": tried, "as_of": format_instant(self.as_of)}
+            tried | ({"accepted": codes} if codes else {}) | {"as_of": format_instant(self.as_of)}
         )
 
     def manifest(self) -> dict[str, Any]:
@@ -226,6 +230,7 @@ class MetaRequest(Job):
             "sleeves": [asdict(one) for one in self.pins],
             "passed_over": list(self.passed_over),
             "weakened_sleeves": list(self.weakened_sleeves),
+            "accepted": list(self.accepted),
         }
 
 

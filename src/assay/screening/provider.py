@@ -115,7 +115,7 @@ class Scanning:
                 f"the screener's answer cannot be true and counts for nothing: {fault}",
                 where=f"scan of {format_instant(as_of)}",
                 hint="scan again later by: assay ingest --scan; or let our own ratings answer by scan.fallback=true; "
-                + offer(self.lake.source.name, IMPLAUSIBLE, found.digest),
+                + offer(f"ingest --source {self.lake.source.name}", IMPLAUSIBLE, found.digest),
                 code=IMPLAUSIBLE,
             )
         used = [note for note in self.accept.used if note["code"] == IMPLAUSIBLE]

@@ -1,14 +1,14 @@
-"""What a user may accept of a source that was refused by name: one state, in one call, with a reason.
+"""What a user may accept though it was refused by name: one state, in one call, with a reason.
 
 A refusal prints the digest of what it refused and the line to type. Another answer has another digest, so that it is
-refused again. Nothing here is read from a file or the environment; what was accepted is a part of the lake's states
-from then on, see :class:`assay.lake.head.Head`.
+refused again. Nothing here is read from a file or the environment. What was accepted of a source is a part of the
+lake's states from then on, see :class:`assay.lake.head.Head`; of a run, of the portfolio or the orders that take it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,9 @@ from assay.base.errors import UsageError
 
 IMPLAUSIBLE = "SCREENER_IMPLAUSIBLE"
 SHRUNK = "INSTRUMENTS_SHRUNK"
+RUIN = "RUIN"
 ACCEPTABLE = {
+    RUIN: "the run's book counts though its walk-forward was not survived",
     IMPLAUSIBLE: "the screener's recorded answer counts, whatever our own bars and ratings say",
     SHRUNK: "the trading pairs that the exchange's answer lacks are gone",
 }
@@ -64,6 +66,17 @@ class Acceptance:
         found = [_read(text, hint) for text in wanted]
         return cls(frozenset(found), reason)
 
+    @classmethod
+    def recorded(cls, notes: Sequence[Mapping[str, str]]) -> Acceptance:
+        """Return what a manifest says was accepted."""
+        because = "; ".join(dict.fromkeys(note["because"] for note in notes))
+        return cls(frozenset((note["code"], note["digest"]) for note in notes), because)
+
+    @property
+    def notes(self) -> tuple[dict[str, str], ...]:
+        """What is accepted, as a manifest says it."""
+        return tuple({"code": code, "digest": state, "because": self.because} for code, state in sorted(self.wanted))
+
     def takes(self, code: str, digest: str, what: str) -> bool:
         """Tell whether a refused state is accepted, and note it."""
         if (code, digest) not in self.wanted:
@@ -105,13 +118,18 @@ def digest(state: Any) -> str:
     return files.content_hash_json(state)[:_DIGITS]
 
 
-def offer(source: str, code: str, state: str) -> str:
+def ruin_state(run_id: str, ruin: Any) -> str:
+    """Return the digest of what a run says of ruined books: it is accepted of one run."""
+    return digest({"run": run_id, "ruin": ruin})
+
+
+def offer(command: str, code: str, state: str) -> str:
     """Return the line that accepts a refused state, for the hint of its refusal.
 
-    >>> offer("binance", "SYNC_EMPTY", "0123456789abcdef")
+    >>> offer("ingest --source binance", "SYNC_EMPTY", "0123456789abcdef")
     'if it is so, accept it by: assay ingest --source binance --accept SYNC_EMPTY:0123456789abcdef --because TEXT'
     """
-    return f"if it is so, accept it by: assay ingest --source {source} --accept {code}:{state} --because TEXT"
+    return f"if it is so, accept it by: assay {command} --accept {code}:{state} --because TEXT"
 
 
 NOTHING_ACCEPTED = Acceptance()

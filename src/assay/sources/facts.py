@@ -190,6 +190,7 @@ def _shrinkage(gone: list[str], were: list[str], folder: Path | None, day: dt.da
     days = _looks(path, gone) | {day.isoformat()}
     if len(days) >= _LOOKS_ENOUGH:
         return finding(SHRUNK, gone)
+    command = f"ingest --source {judge.source}"
     state, what = digest({"gone": gone, "trading": were}), f"{len(gone)} of {before} trading pairs are gone"
     if judge.accept.takes(SHRUNK, state, what):
         if path is not None:
@@ -201,7 +202,7 @@ def _shrinkage(gone: list[str], were: list[str], folder: Path | None, day: dt.da
         f"{len(gone)} of {before} trading pairs are missing from exchangeInfo: the answer is only a part",
         where="exchangeInfo",
         hint="nothing was stored; look at the exchange's announcements, and try again later: an answer that lacks the "
-        f"same pairs on {_LOOKS_ENOUGH} days is taken, this is day {len(days)}; " + offer(judge.source, SHRUNK, state),
+        f"same pairs on {_LOOKS_ENOUGH} days is taken, this is day {len(days)}; " + offer(command, SHRUNK, state),
         code=SHRUNK,
     )
 
