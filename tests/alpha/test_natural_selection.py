@@ -499,3 +499,17 @@ def test_on_recorded_bars(shared: Path) -> None:
         assert (np.isfinite(late).mean(axis=0) >= 0.95).all()
         gain = 10 * np.nanmean(selection.streams[-120:], axis=0)
         assert (gain > 0.003 + (0.1 * 10 / 365 if direction == "SHORT" else 0)).all()
+
+
+def test_safe_atoms_are_those_that_only_their_returns_speak_against() -> None:
+    """Falling coins fail friction and quality and could be drawn; a sick one and one turned around could not."""
+    market = market_of(random_returns(420, 20, 3, drift=0.0), seed=3)
+    sick, turned = market.symbols[4], market.symbols[7]
+    found = [candidate(symbol, "SHORT" if symbol == turned else "LONG") for symbol in market.symbols]
+    selection = chosen(market, profile(), found=found, health={sick: "TOXIC: made so"})
+    reasons = {fate.symbol: fate.reason for fate in selection.audit().fates}
+    assert reasons[sick] == vetoes.TOXIC
+    assert {vetoes.FRICTION, vetoes.EFFICIENCY} & set(reasons.values())
+    safe = {atom.symbol for atom in selection.safe_atoms}
+    assert safe == set(market.symbols) - {sick, turned}
+    assert {atom.symbol for atom in selection.winner_atoms} < safe

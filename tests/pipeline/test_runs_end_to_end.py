@@ -102,6 +102,9 @@ def test_the_steps_are_nothing_but_the_decision(sandbox, finished):
             assert live == decided.net[name]
         winners = artifacts.load(Winners, folder / layout.WINNERS).winners
         assert [winner.atom_id for winner in winners] == [atom.id for atom in decided.selection.winner_atoms]
+        assert decided.choice.winners == tuple((winner.symbol, winner.logic) for winner in winners)
+        raw = artifacts.load(RawCandidates, folder / layout.RAW)
+        assert set(decided.choice.candidates) == {candidate.symbol for candidate in raw.candidates}
 
 
 def test_artifacts_hold_no_name_clock_or_path(finished):

@@ -84,6 +84,12 @@ class Selection:
         return tuple(self.atoms[i] for i in self.winner_indices)
 
     @property
+    def safe_atoms(self) -> tuple[Atom, ...]:
+        """Atoms that pass every safety veto but friction: what a selection without an eye for returns could take."""
+        hits = [veto.hit for veto in self.model.vetoes_ if veto.safety and veto.code != vetoes.FRICTION]
+        return tuple(self.atoms[place] for place in self.measured[~np.any(hits, axis=0)].tolist())
+
+    @property
     def n_clusters(self) -> int:
         """Number of clusters among atoms without a safety veto."""
         return int(self.model.clusters_.max(initial=0))

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from assay.alpha.selection import Selection, select
+from assay.backtest.choice import Choice, named
 from assay.base.constants import RATING_TOLERANCE, TOLERANCE, Bools, Floats
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import ContractError
@@ -99,6 +100,14 @@ class Decision:
             return []
         makers = np.flatnonzero(self.state.guard.loss_makers)
         return sorted({self.state.atoms[i].symbol for i in makers})
+
+    @property
+    def choice(self) -> Choice:
+        """What there was to choose from, and what was chosen."""
+        symbols = tuple(sorted({candidate.symbol for candidate in self.discovery.candidates}))
+        if self.selection is None:
+            return Choice(symbols)
+        return Choice(symbols, named(self.selection.safe_atoms), named(self.selection.winner_atoms))
 
     @property
     def summary(self) -> Mapping[str, Scalar]:

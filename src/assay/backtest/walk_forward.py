@@ -17,6 +17,7 @@ import polars as pl
 
 from assay.backtest.book import BookResult, Cancelled, Prices, Target, Trades, simulate
 from assay.backtest.bootstrap import intervals
+from assay.backtest.choice import NOTHING, Choice
 from assay.backtest.overfitting import probability_of_overfitting
 from assay.backtest.statistics import DEFLATED, Summary, summary, summary_by
 from assay.base.constants import Days, Floats, Ints, Scalar
@@ -73,6 +74,10 @@ class Targets(Protocol):
     def summary(self) -> Mapping[str, Scalar]:
         """Counts and regime of the decision, or the ``reason`` of a period in cash."""
 
+    @property
+    def choice(self) -> Choice:
+        """What there was to choose from, and what was chosen."""
+
 
 Decide = Callable[[Market], Targets]
 Each = Callable[[Sequence[int]], Iterable[Targets]]
@@ -87,6 +92,7 @@ class Cash:
     net: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unguarded: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     loss_makers: Collection[str] = ()
+    choice: Choice = NOTHING
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.backtest.choice import Choice
 from assay.backtest.decision import decide
 from assay.backtest.survivorship import survivors
 from assay.backtest.walk_forward import Each, Targets, WalkForwardResult, decide_row
@@ -45,11 +46,12 @@ class Decided:
     unguarded: Mapping[str, Mapping[str, float]]
     loss_makers: Collection[str]
     summary: Mapping[str, Scalar]
+    choice: Choice
 
     @classmethod
     def of(cls, targets: Targets) -> Decided:
         """Return the little that is passed on of a decision."""
-        return cls(targets.net, targets.unguarded, tuple(targets.loss_makers), dict(targets.summary))
+        return cls(targets.net, targets.unguarded, tuple(targets.loss_makers), dict(targets.summary), targets.choice)
 
 
 def decide_part(part: Part) -> list[Decided]:
