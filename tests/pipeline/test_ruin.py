@@ -74,6 +74,7 @@ def test_a_short_that_multiplies_ends_in_a_verdict_and_not_in_a_failure(place):
         assert (one.ruined, one.cause, one.date) == (True, "liquidated", str(day)), name
         assert set(closed) == {day}
         assert one.lowest_nav == min(navs)
+        assert one.worst_level <= one.lowest_level < 1.1
         assert navs[-1] == pytest.approx(min(navs))  # final: the coins fell back, it did not rise
     assert verify(run.folder, registry=Home(home).registry).ok
     assert validate(run).ok
@@ -198,6 +199,8 @@ LIES = {
     "another cause": said_otherwise(cause="liquidated"),
     "another day": said_otherwise(date="2023-09-12"),
     "a kinder low": said_otherwise(lowest_nav=0.9),
+    "a kinder level": said_otherwise(lowest_level=99.0),
+    "a kinder worst": said_otherwise(worst_level=99.0),
     "nothing": said_of_nobody,
 }
 

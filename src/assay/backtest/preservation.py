@@ -27,8 +27,9 @@ from assay.runs.documents import (
     StandingExposure,
     WorstPeriod,
 )
-from assay.settings.model import Guard
+from assay.settings.model import Guard, Margin
 
+NO_MARGIN = Margin(enabled=False)
 QUARTER = 0.25
 """Share of the initial account below which a book is ruined, at any close."""
 
@@ -38,6 +39,7 @@ def preservation(
     guard: Guard,
     optimized: Optimized | None = None,
     loss_makers: Collection[str] = (),
+    margin: Margin = NO_MARGIN,
 ) -> CapitalPreservation:
     """Compare the walk-forward as run with the same decisions unguarded.
 
@@ -52,6 +54,8 @@ def preservation(
         The live decision; without it ``standing`` is empty.
     loss_makers : collection of str
         Atom ids of the live decision's loss makers.
+    margin : Margin
+        Below which level a book was liquidated.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def preservation(
         mean_loss_makers=float(np.mean(decisions["loss_makers"].to_numpy())),
         no_loss_maker_held=not held["loss_maker"].any(),
         standing={} if optimized is None else _standing(optimized, set(loss_makers)),
-        profiles={name: _profile(tables, decisions, name) for name in names},
+        profiles={name: _profile(tables, decisions, name, margin) for name in names},
         ruin={
             name: ruin(*(tables[key].filter(pl.col("risk_profile") == name) for key in ("returns", "trades")))
             for name in names
@@ -92,8 +96,8 @@ def ruin(days: pl.DataFrame, trades: pl.DataFrame) -> BookRuin:
 
 
 def _lowest(days: pl.DataFrame, column: str) -> float | None:
-    levels = days[column].drop_nulls().to_numpy() if column in days.columns else np.empty(0)
-    return float(levels.min()) if levels.size and np.isfinite(levels.min()) else None
+    levels = days[column].drop_nulls().to_numpy()
+    return float(levels.min()) if levels.size else None
 
 
 def _standing(optimized: Optimized, loss_makers: set[str]) -> dict[str, StandingExposure]:
@@ -111,14 +115,16 @@ def _standing(optimized: Optimized, loss_makers: set[str]) -> dict[str, Standing
     }
 
 
-def _profile(tables: Mapping[str, pl.DataFrame], decisions: pl.DataFrame, name: str) -> PreservedProfile:
+def _profile(
+    tables: Mapping[str, pl.DataFrame], decisions: pl.DataFrame, name: str, margin: Margin
+) -> PreservedProfile:
     mine = pl.col("risk_profile") == name
     weights, without = (tables[key].filter(mine) for key in ("weights", "unguarded_weights"))
     days, days_without = (tables[key].filter(mine).sort("date") for key in ("returns", "unguarded_returns"))
     gross, gross_without = _decided_gross(decisions, weights), _decided_gross(decisions, without)
     return PreservedProfile(
-        as_run=_book(decisions, weights, days),
-        guard_off=_book(decisions, without, days_without),
+        as_run=_book(decisions, weights, days, margin),
+        guard_off=_book(decisions, without, days_without, margin),
         gross_never_above_guard_off=bool((gross <= gross_without + TOLERANCE).all()),
     )
 
@@ -130,12 +136,14 @@ def _decided_gross(decisions: pl.DataFrame, weights: pl.DataFrame) -> Floats:
     return joined["gross"].fill_null(0.0).to_numpy()
 
 
-def _book(decisions: pl.DataFrame, weights: pl.DataFrame, days: pl.DataFrame) -> Preserved:
+def _book(decisions: pl.DataFrame, weights: pl.DataFrame, days: pl.DataFrame, margin: Margin) -> Preserved:
     gross = _decided_gross(decisions, weights)
     on_losers = _decided_gross(decisions, weights.filter("loss_maker"))
     returns = days["ret"].to_numpy()
     deepest = max_drawdown(returns)
     assert deepest is not None
+    level = _lowest(days, "level")
+    called = margin.enabled and level is not None and level < margin.maintenance
     return Preserved(
         loss_maker_weight_mean=float(on_losers.mean()),
         loss_maker_weight_max=float(on_losers.max()),
@@ -145,7 +153,7 @@ def _book(decisions: pl.DataFrame, weights: pl.DataFrame, days: pl.DataFrame) ->
         average_gross=float(days["gross"].to_numpy().mean()),
         max_drawdown=deepest,
         final_wealth=float(days["nav"].to_numpy()[-1]),
-        liquidated=bool((days["nav"].to_numpy() <= 0.0).any()),
+        liquidated=called or bool((days["nav"].to_numpy() <= 0.0).any()),
         worst_period=_worst_period(decisions, days),
         losses=_losses(weights),
     )

@@ -47,6 +47,8 @@ RETURN_COLUMNS = {
     "turnover": "turnover",
     "cost": "cost_share",
     "borrow": "borrow_share",
+    "level": "level",
+    "worst_level": "worst_level",
 }
 TRADE_COLUMNS = {name: name for name in ("reason", "cause", "quantity", "price", "reference", "fee", "slippage")}
 CANCELLED_COLUMNS = {"net_weight": "weight", "quantity": "quantity"}
@@ -131,9 +133,11 @@ class WalkForwardResult:
         -------
         dict of str to DataFrame
             ``returns``, ``unguarded_returns``
-                date, risk_profile, nav, ret, gross, net, cash, turnover, cost, borrow, one row per day. ``nav`` and
-                ``cash`` are amounts of an account that began with 1; ``gross`` and ``net`` are exposures at the close
-                over NAV; ``turnover``, ``cost`` and ``borrow`` are the day's amounts over the NAV at the close before.
+                date, risk_profile, nav, ret, gross, net, cash, turnover, cost, borrow, level, worst_level.
+                One row a day. ``nav`` and ``cash`` are amounts of an account that began with 1; ``gross`` and ``net``
+                are exposures at the close over NAV; ``turnover``, ``cost`` and ``borrow`` are the day's amounts over
+                the NAV at the close before; ``level`` is the lowest margin level that was looked at, ``worst_level``
+                that with every coin at its worst at once, null where nothing was owed.
             ``weights``, ``unguarded_weights``
                 as_of, risk_profile, symbol, net_weight, loss_maker, pnl: one row per decided holding, with its profit
                 until the next decision in units of the initial account; weight 0 is a coin that could not be left.
@@ -408,7 +412,9 @@ def _returns_table(result: WalkForwardResult, books: Mapping[str, BookResult]) -
         )
         for name, book in books.items()
     ]
-    return pl.concat(parts).sort("risk_profile", "date")
+    table = pl.concat(parts).sort("risk_profile", "date")
+    levels = (pl.col(name) for name in ("level", "worst_level"))
+    return table.with_columns(pl.when(level.is_finite()).then(level) for level in levels)
 
 
 def _period_pnl(result: WalkForwardResult, book: BookResult) -> Floats:

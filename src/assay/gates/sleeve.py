@@ -421,7 +421,7 @@ def _ruin(run: Run, tally: Tally) -> None:
     )
     for name in told.keys() & found.keys():
         one = told[name]
-        said = (one.ruined, one.cause, one.date, one.lowest_nav)
+        said = (one.ruined, one.cause, one.date, one.lowest_nav, one.lowest_level, one.worst_level)
         tally.expect(said == found[name], f"{name}: of ruin is said {said}, days and trades say {found[name]}")
     ruined = sorted(name for name, one in found.items() if one[0])
     gates = [entry.body for entry in run.current if entry.kind == "gate" and entry.body.get("gate") == RUIN]
@@ -431,17 +431,18 @@ def _ruin(run: Run, tally: Tally) -> None:
         tally.expect(same, f"the gate of ruin names {body.get('violations')}, days and trades {ruined}")
 
 
-def _ruins(run: Run) -> Iterator[tuple[str, tuple[bool, str, str | None, float]]]:
-    """Yield each risk profile with whether it was ruined, by what, when, and the lowest NAV."""
-    days = sorted(run[WALK_RETURNS].select("risk_profile", "date", "nav").iter_rows())
+def _ruins(run: Run) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Yield each risk profile with what its days and trades say of ruin, in the order of the document's fields."""
+    days = sorted(run[WALK_RETURNS].select("risk_profile", "date", "nav", "level", "worst_level").iter_rows())
     sold = sorted(run[WALK_TRADES].select("risk_profile", "date", "reason").iter_rows())
     for name in dict.fromkeys([row[0] for row in (*days, *sold)]):
-        navs = [(date, nav) for who, date, nav in days if who == name]
+        mine = [row for row in days if row[0] == name]
         closed = [date for who, date, why in sold if who == name and why == "liquidation"]
-        below = [date for date, nav in navs if not nav >= 0.25]
+        below = [date for _, date, nav, *_ in mine if not nav >= 0.25]
         first = str((closed or below)[0]) if closed or below else None
         cause = "liquidated" if closed else "below_quarter" if below else "none"
-        yield name, (first is not None, cause, first, min((nav for _, nav in navs), default=math.nan))
+        lowest = [min((row[at] for row in mine if row[at] is not None), default=None) for at in (2, 3, 4)]
+        yield name, (first is not None, cause, first, *lowest)
 
 
 def _same_atoms(tally: Tally, expected: set[str], found: list[str], where: str) -> None:

@@ -354,7 +354,8 @@ def capital_preservation(given: GivenSleeve) -> Iterator[Said]:
     """Compare the walk-forward with the guard on and off, and say which books were ruined."""
     run, guard = given.run, given.profile.guard
     tables = {row.removeprefix(layout.WALK).removesuffix(".parquet"): run[row] for row in PRESERVED}
-    document = preservation(tables, guard, run[layout.OPTIMIZED], run[layout.RISK].loss_makers)
+    losers, margin = run[layout.RISK].loss_makers, given.profile.margin
+    document = preservation(tables, guard, run[layout.OPTIMIZED], losers, margin)
     yield {layout.PRESERVATION: document}
     if guard.enabled:
         ok = document.no_loss_maker_held

@@ -441,7 +441,7 @@ class Preserved(Document):
     max_drawdown: float
     final_wealth: float
     liquidated: bool
-    """The account's equity was gone at a close."""
+    """Its margin called the account, or the equity was gone at a close."""
     worst_period: WorstPeriod
     losses: LossMakerLosses
 
