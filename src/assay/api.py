@@ -186,8 +186,27 @@ class FinishedRun:
 
     @property
     def funnel(self) -> Funnel:
-        """How the candidates became winners."""
-        return Funnel(self._run[layout.SELECTION].stages, self.path)
+        """How the candidates became winners.
+
+        Raises
+        ------
+        UsageError
+            If the run is a portfolio: its sleeves have winners, see :attr:`sleeves`.
+        """
+        return Funnel(self._sleeves_own("funnel")[layout.SELECTION].stages, self.path)
+
+    @property
+    def sleeves(self) -> dict[str, FinishedRun]:
+        """Runs of the sleeves that a portfolio accepted, by profile; of a sleeve, none."""
+        run = self._run
+        accepted = run.accepted if run.kind == "meta" else []
+        return {one.sleeve: FinishedRun(run.beside(one.run_id).folder) for one in accepted}
+
+    def _sleeves_own(self, what: str) -> Run:
+        run = self._run
+        if run.kind == "meta":
+            raise UsageError(f"a portfolio has no {what} of its own", where=run.folder.name, hint="ask its .sleeves")
+        return run
 
     @property
     def status(self) -> Status:
@@ -202,7 +221,7 @@ class FinishedRun:
     @property
     def winners(self) -> list[Winner]:
         """Atoms that selection kept."""
-        return self._run[layout.WINNERS].winners
+        return self._sleeves_own("winners")[layout.WINNERS].winners
 
     @property
     def statistics(self) -> dict[str, Any]:
@@ -240,10 +259,12 @@ class FinishedRun:
         UsageError
             If pandas is asked for and is not installed.
         """
-        frame = self._run[layout.WALK_RETURNS if guarded else layout.WALK_UNGUARDED]
+        run = self._run if guarded else self._sleeves_own("guard")
+        frame = run[layout.WALK_RETURNS if guarded else layout.WALK_UNGUARDED]
         frame = frame.select("date", "risk_profile", "ret")
         wide = frame.pivot(on="risk_profile", index="date", values="ret").sort("date")
-        wide = wide.select("date", *self.manifest["profile"]["risk"]["risk_profiles"])
+        profile = self.manifest["profile"]
+        wide = wide.select("date", *(profile.get("risk_profiles") or profile["risk"]["risk_profiles"]))
         return _to_pandas(wide) if as_pandas else wide
 
     def sleeve(self, risk_profile: str = "hrp") -> Sleeve:

@@ -312,11 +312,18 @@ def causality(
     if as_json:
         output.as_json(body | {"report": str(path)})
     else:
-        _print_causality(body, path)
+        _print_causality(body)
+        output.line(f"report: {path}")
     return Exit.OK if body["ok"] else Exit.FAILED
 
 
-def _print_causality(body: dict[str, Any], path: Path) -> None:
+def _print_causality(body: dict[str, Any]) -> None:
+    if "sleeves" in body:
+        for sleeve in body["sleeves"].values():
+            _print_causality(sleeve)
+        n = len(body["sleeves"])
+        output.line(f"{body['run_id']}: {'CAUSAL' if body['ok'] else 'NOT CAUSAL'} in {n} sleeves")
+        return
     head = ["known by", "change", "bytes changed", "coins", "decisions", "rows compared", "violations"]
     rows = [
         [
@@ -337,7 +344,7 @@ def _print_causality(body: dict[str, Any], path: Path) -> None:
     for violation in violations[:VIOLATIONS]:
         output.line(f"VIOLATION {violation}")
     output.line(f"rows that the run recorded: {body['recorded']}")
-    output.line(f"tables changed: {', '.join(body['tables'])}; report: {path}")
+    output.line(f"tables changed: {', '.join(body['tables'])}")
     output.line(f"{body['run_id']}: {'CAUSAL' if body['ok'] else 'NOT CAUSAL'}")
 
 

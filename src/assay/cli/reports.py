@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.base import files
+from assay.base.constants import TOLERANCE
 from assay.base.errors import UsageError
 from assay.cli import output
 from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, command, home_at
@@ -19,7 +20,7 @@ from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, RunArgument, com
 if TYPE_CHECKING:
     from assay.backtest.overfitting import Tried
     from assay.backtest.trials import Trial
-    from assay.report.why import CoinData
+    from assay.report.why import CoinData, Why
     from assay.runs.home import Home
 
 LONGEST = 150
@@ -33,13 +34,18 @@ def why(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what became of a coin in a run, winner or loser, and for what reason."""
+    """Say what became of a coin in a run, winner or loser, and for what reason; of a portfolio, in each sleeve."""
     from assay.report.why import why as tell
 
     found = tell(home_at(home).run(run), symbol)
     if as_json:
         output.as_json(found.model_dump(mode="json"))
         return
+    _print_why(found)
+
+
+def _print_why(found: Why) -> None:
+    symbol = found.symbol
     for entry in found.health:
         output.line(f"{symbol}: data {entry.status}, {entry.observations} observations; {entry.cause}")
     for drop in found.dropped:
@@ -49,7 +55,19 @@ def why(
         alpha = "" if fate.alpha_score is None else f", alpha {fate.alpha_score:.4f}, cluster {fate.cluster_id}"
         output.line(f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}; {fate.detail}{alpha}")
     for name, weight in found.weights.items():
-        output.line(f"weight in {name}: {weight:+.4f}")
+        output.line(f"weight in {name}: {weight:+.4f}{_parts(found, name)}")
+    for run_id, own in found.sleeves.items():
+        output.line(f"--- {run_id}")
+        _print_why(own)
+
+
+def _parts(found: Why, name: str) -> str:
+    """Say which sleeves of a portfolio give a weight, and what of it the limit per coin cut."""
+    parts = found.contributors.get(name, [])
+    told = [f"{' > '.join(one.Path)} {one.Direction} {one.Weight:.4f}" for one in parts]
+    cut = sum(one.Weight - one.Held for one in parts)
+    told += [f"{cut:.4f} to cash by the limit per coin"] if cut > TOLERANCE else []
+    return f" = {', '.join(told)}" if told else ""
 
 
 def _print_data(symbol: str, data: CoinData | None) -> None:

@@ -47,28 +47,28 @@ def run_facts(folder: Path, row: Row) -> dict[str, Any]:
         "ledger": {"entries": len(ledger.entries), "head": ledger.head, "sealed": ledger.last("seal") is not None},
         "faults": faults,
     }
-    return facts | _contents(folder, row.kind == "meta", faults)
+    return facts | _contents(folder, faults)
 
 
-def _contents(folder: Path, meta: bool, faults: list[str]) -> dict[str, Any]:
+def _contents(folder: Path, faults: list[str]) -> dict[str, Any]:
     """Return what the artifacts of a sleeve or of a portfolio say; what cannot be read joins the faults."""
-    run, view = Run(folder), None if meta else open_run(folder)
-    said = verdict(view) if view else None
+    run, view = Run(folder), open_run(folder)
+    said = verdict(view)
     manifest, selection, winners = run.get(layout.MANIFEST) or {}, run.get(layout.SELECTION), run.get(layout.WINNERS)
-    risk, flattened, statistics = run.get(layout.RISK), run.get(layout.FLATTENED), run.get(layout.WALK_STATISTICS)
+    risk, flattened = run.get(layout.RISK), run.get(layout.FLATTENED)
     sleeves, contributors = run.get(layout.META_SLEEVES), run.get(layout.META_CONTRIBUTORS)
     shares = {name: book.sleeve_weight for name, book in contributors.profiles.items()} if contributors else {}
-    faults += [f"{name}: {reason}" for name, reason in {**run.faults, **(view.faults if view else {})}.items()]
+    faults += [f"{name}: {reason}" for name, reason in {**run.faults, **view.faults}.items()]
     return {
-        "verdict": {"word": said.word, "said": said.said, "why": said.why} if said else None,
+        "verdict": {"word": said.word, "said": said.said, "why": said.why},
         "weakened": told(weakened_by(manifest), most=None),
-        "source": None if meta else manifest.get("source"),
+        "source": manifest.get("source"),
         "lake": _lake(manifest),
         "funnel": [artifacts.as_plain(stage) for stage in selection.stages] if selection else [],
         "winners": [artifacts.as_plain(winner) for winner in winners.winners] if winners else [],
         "candidates": sorted({fate.symbol for fate in selection.fates}) if selection else [],
         "weights": _weights(flattened),
-        "statistics": _statistics(view.statistics if view else (statistics or {}).get("as_run")),
+        "statistics": _statistics(view.statistics),
         "regime": risk.regime if risk else None,
         "sleeves": [
             {

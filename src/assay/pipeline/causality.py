@@ -163,9 +163,26 @@ def _staged(home: Home, run: str, seed: int) -> tuple[PerturbedLake, Rehearsal]:
 
 
 def causality(home: Home, run: str, dates: int, seed: int, execution: Execution) -> tuple[dict[str, Any], Path]:
-    """Test a run and keep the report; return it as JSON values, and where it lies."""
+    """Test a run and keep the report; return it as JSON values, and where it lies.
+
+    A portfolio reads no table of the lake itself: each of its sleeves is tested, and all must pass.
+    """
     if dates < 1:
         raise UsageError("no date, no test", where="--dates", hint="at least 1")
+    folder = home.run(run)
+    path = home.reports / "causality" / f"{folder.name}.json"
+    found = Run(folder)
+    if found.kind == "meta":
+        sleeves = {one.run_id: causality(home, one.run_id, dates, seed, execution)[0] for one in found.accepted}
+        ok = bool(sleeves) and all(body["ok"] for body in sleeves.values())
+        body = {"run_id": folder.name, "seed": seed, "ok": ok, "sleeves": sleeves}
+    else:
+        body = _of_sleeve(home, run, dates, seed, execution)
+    files.write_json(path, body)
+    return body, path
+
+
+def _of_sleeve(home: Home, run: str, dates: int, seed: int, execution: Execution) -> dict[str, Any]:
     folder = home.run(run)
     lake, rehearsal, request = stage_run(home, folder, seed)
     chosen = choose_dates(rehearsal.result, dates, seed)
@@ -182,9 +199,7 @@ def causality(home: Home, run: str, dates: int, seed: int, execution: Execution)
     body = {"run_id": folder.name, "seed": seed, "recorded": recorded(folder, rehearsal)} | verdict.as_dict()
     body["ok"] = verdict.ok and body["recorded"] != "DIFFERENT"
     body["as_of"] = format_instant(request.as_of)
-    path = home.reports / "causality" / f"{folder.name}.json"
-    files.write_json(path, body)
-    return body, path
+    return body
 
 
 def recorded(folder: Path, rehearsal: Rehearsal) -> str:

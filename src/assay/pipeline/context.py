@@ -70,7 +70,7 @@ class ContractCheck:
 
     result: ContractResult
     sleeve: str | None = None
-    """Sleeve of a portfolio whose data were checked."""
+    """Sleeve of a portfolio, or its risk profile, whose data were checked."""
     without: Collection[str] = ()
     """Symbols or atoms that the decision leaves out by itself; any other that a filter names ends the run."""
 

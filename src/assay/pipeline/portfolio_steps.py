@@ -102,7 +102,7 @@ def meta_returns(given: GivenPortfolio) -> Iterator[Said]:
         moving = [sleeve for sleeve, on in zip(records, alignment.varying(one.returns), strict=True) if on]
         own = frame.filter(frame["risk_profile"] == name).select("date", *moving)
         if moving:
-            yield ContractCheck(check_l0(own, benchmark=moving[0], floor=profile.min_days))
+            yield ContractCheck(check_l0(own, benchmark=moving[0], floor=profile.min_days), sleeve=name)
     yield {layout.META_RETURNS: frame}
 
 

@@ -21,7 +21,7 @@ from assay.base.constants import TOLERANCE
 from assay.base.domain import format_instant
 from assay.base.errors import AssayError, UsageError
 from assay.lake.snapshot import Snapshot, pinned
-from assay.report.compare import Weights, turnover
+from assay.report.compare import Weights, sleeve_runs, turnover
 from assay.report.small_book import all_holdings
 from assay.report.view import RunView, in_order
 from assay.runs.home import Home
@@ -265,6 +265,8 @@ def attribution_of(home: Home, views: tuple[RunView, RunView]) -> Attribution:
     views : tuple of RunView
         The two runs.
     """
+    if any(view.kind == "meta" for view in views):
+        return unattributed(_by_sleeves(views))
     try:
         for view in views:
             Run(view.folder).check_format()
@@ -280,6 +282,16 @@ def attribution_of(home: Home, views: tuple[RunView, RunView]) -> Attribution:
         return unattributed(str(error))
     with threadpool_limits(1):  # as in a run: equal inputs give equal weights
         return attribute(a, b, _decider(snapshots), views)
+
+
+def _by_sleeves(views: tuple[RunView, RunView]) -> str:
+    """Say what of two runs can be attributed where one is a portfolio: its sleeves' decisions, one by one."""
+    first, second = map(sleeve_runs, views)
+    pairs = [(first[name], second[name]) for name in first if second.get(name, first[name]) != first[name]]
+    if first and second and not pairs:
+        return "both portfolios hold the same runs of the sleeves that they share: what differs is told below"
+    told = "; ".join(f"assay compare {a} {b}" for a, b in pairs)
+    return f"a portfolio decides from its sleeves{f': compare these: {told}' if told else ', and one run is none'}"
 
 
 def _decider(snapshots: dict[int, Snapshot]) -> Callable[[Request], Portfolio]:

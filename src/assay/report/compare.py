@@ -77,7 +77,7 @@ class Membership:
 
 @dataclass(frozen=True)
 class WeightChange:
-    """Net weight of one coin in the two books."""
+    """Net weight of one coin, or weight of one sleeve, in the two books."""
 
     coin: str
     a: float
@@ -130,6 +130,8 @@ class Comparison:
     settings: list[ChangedValue]
     candidates: Membership | None
     winners: Membership | None
+    sleeves: dict[str, list[WeightChange]]
+    """Of two portfolios: risk profile to the weights of their sleeves."""
     books: dict[str, BookChange]
     performance: dict[str, Performance]
     checks: list[ChangedValue]
@@ -155,6 +157,7 @@ def compare(a: RunView, b: RunView) -> Comparison:
         settings=changes(_settings(a), _settings(b)),
         candidates=_membership(_scanned(a), _scanned(b), "no scanner found it"),
         winners=_membership(_chosen(a), _chosen(b), "was not a candidate"),
+        sleeves=_sleeves(a, b),
         books=_books(a, b),
         performance=_performance(a, b),
         checks=changes(checks_a, checks_b),
@@ -185,7 +188,16 @@ def turnover(a: Weights, b: Weights) -> float:
 
 
 def _inputs(view: RunView) -> dict[str, Any]:
-    return dotted({name: view.setting(name) for name in INPUTS}) | {"trials.n": view.trials.get("trials")}
+    found = {name: view.setting(name) for name in INPUTS}
+    if view.kind == "meta":
+        found["lake"] = {**(found["lake"] or {}), "head": view.lake_heads}
+        found["sleeves"] = sleeve_runs(view)
+    return dotted(found) | {"trials.n": view.trials.get("trials")}
+
+
+def sleeve_runs(view: RunView) -> dict[str, str]:
+    """Return the run of each sleeve that a portfolio accepted; of a sleeve, nothing."""
+    return {one.sleeve: one.run_id for one in view.sleeves}
 
 
 def _settings(view: RunView) -> dict[str, Any]:
@@ -198,9 +210,9 @@ def _settings(view: RunView) -> dict[str, Any]:
 def _notes(view: RunView) -> list[str]:
     """Say what of a run cannot be read, and what is not there to be compared."""
     found = [f"{name}: {reason}" for name, reason in view.faults.items()]
+    sleeve = ((view.raw, layout.RAW), (view.winners, layout.WINNERS)) if view.kind == "run" else ()
     parts = (
-        (view.raw, layout.RAW),
-        (view.winners, layout.WINNERS),
+        *sleeve,
         (view.flattened, layout.FLATTENED),
         (view.returns, layout.WALK_RETURNS),
     )
@@ -238,6 +250,18 @@ def _membership(a: Atoms | None, b: Atoms | None, unknown: str) -> Membership | 
         only_a=[Member(name, b[1].get(name, unknown)) for name in sorted(a[0] - b[0])],
         only_b=[Member(name, a[1].get(name, unknown)) for name in sorted(b[0] - a[0])],
     )
+
+
+def _sleeves(a: RunView, b: RunView) -> dict[str, list[WeightChange]]:
+    first, second = (view.run.get(layout.META_OPTIMIZED) if view.kind == "meta" else None for view in (a, b))
+    if first is None or second is None:
+        return {}
+    found = {}
+    for name in in_order(first.profiles.keys() & second.profiles.keys()):
+        one, other = ({s.Sleeve: s.Weight for s in made.profiles[name].sleeves} for made in (first, second))
+        pairs = {sleeve: (one.get(sleeve, 0.0), other.get(sleeve, 0.0)) for sleeve in {**one, **other}}
+        found[name] = [WeightChange(sleeve, left, right, right - left) for sleeve, (left, right) in pairs.items()]
+    return found
 
 
 def _books(a: RunView, b: RunView) -> dict[str, BookChange]:

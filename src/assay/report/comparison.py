@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 from assay.base.constants import TOLERANCE
 from assay.report.attribution import Attribution, Effect
-from assay.report.compare import BookChange, ChangedValue, Comparison, Member, Membership, MetricChange, Performance
+from assay.report.compare import (
+    BookChange,
+    ChangedValue,
+    Comparison,
+    Member,
+    Membership,
+    MetricChange,
+    Performance,
+    WeightChange,
+)
 from assay.report.markdown import (
     ABSENT,
     Safe,
@@ -48,8 +57,11 @@ def panels(comparison: Comparison, attribution: Attribution) -> Iterator[Compari
     yield ComparisonTable("Verdicts", [f"{run}: {said}" for run, said in comparison.verdicts.items()])
     yield _changes("Inputs", comparison.inputs, a, b, "inputs besides settings are the same")
     yield _changes("Settings", comparison.settings, a, b, "settings are the same")
-    yield _members("Candidates", comparison.candidates, a, b)
-    yield _members("Winners", comparison.winners, a, b)
+    if comparison.sleeves:
+        yield _sleeves(comparison.sleeves, a, b)
+    if comparison.candidates or not comparison.sleeves:
+        yield _members("Candidates", comparison.candidates, a, b)
+        yield _members("Winners", comparison.winners, a, b)
     yield _turnovers(comparison.books, a, b)
     for name, book in comparison.books.items():
         yield _book(name, book, a, b)
@@ -107,6 +119,15 @@ def _members(title: str, found: Membership | None, a: str, b: str) -> Comparison
     return ComparisonTable(
         title, [counts], ["atom", "only in", "in the other"], rows[:LISTED], max(0, len(rows) - LISTED)
     )
+
+
+def _sleeves(sleeves: Mapping[str, Sequence[WeightChange]], a: str, b: str) -> ComparisonTable:
+    rows = [
+        [name, one.coin, percent(one.a), percent(one.b), percent(one.difference)]
+        for name, changes in sleeves.items()
+        for one in changes
+    ]
+    return ComparisonTable("Sleeves", [], ["risk profile", "sleeve", f">{a}", f">{b}", ">difference"], rows)
 
 
 def _turnovers(books: Mapping[str, BookChange], a: str, b: str) -> ComparisonTable:

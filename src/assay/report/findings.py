@@ -14,7 +14,7 @@ from assay.report.markdown import count, finite, integer, names, percent, plain,
 from assay.report.small_book import SMALL, all_holdings, causes, small_books
 from assay.report.view import RunView
 from assay.risk import solve as events
-from assay.runs.artifacts import LAST_EVIDENCE_STEP, RUIN
+from assay.runs.artifacts import RUIN
 from assay.runs.documents import BookRuin
 from assay.runs.home import behind, weakened_by
 from assay.runs.run import STAND_ASIDE
@@ -128,15 +128,15 @@ def verdict(view: RunView) -> RunVerdict:
     if broken:
         return RunVerdict("FAILED", f"the contract {plain(broken[0].body.get('schema'))} is broken")
     if view.atomic is not None and not view.atomic.ok:
-        return RunVerdict("FAILED", "atomic validation refused the run")
+        return RunVerdict("FAILED", f"{'meta' if view.kind == 'meta' else 'atomic'} validation refused the run")
     if view.ledger.fault is not None:
         return RunVerdict("INCOMPLETE", view.ledger.fault)
-    finished = view.ledger.outcomes.get(LAST_EVIDENCE_STEP)
+    finished = view.ledger.outcomes.get(view.validates)
     if view.atomic is None or finished is None or not finished.finished:
         return RunVerdict("INCOMPLETE", view.ledger.ending)
     contracts = count(len(list(view.ledger.current("contract"))), "contract check")
     gates = count(len(list(view.ledger.current("gate"))), "gate")
-    checks = count(len(view.atomic.checks), "atomic check")
+    checks = count(len(view.atomic.checks), "meta check" if view.kind == "meta" else "atomic check")
     aside = "the sleeve stood aside and is empty; " if view.stood_aside else ""
     why = f"{aside}no fatal fault in {contracts}, {gates} and {checks}"
     return RunVerdict("VALID", why, behind(view.ruin, weakened_by(view.manifest), most=None))
@@ -296,7 +296,7 @@ def _books(view: RunView) -> Iterator[AuditFinding]:
         yield _known(STAND_ASIDE, f"the sleeve is all cash: {what}")
     elif small and all(book.coins == 0 for book in small.values()) and len(small) == len(view.risk_profiles):
         yield _known("ALL_CASH", f"every risk profile is all cash: {codes}")
-    elif small:
+    elif small and view.kind == "run":
         parts = [f"{name} {count(book.coins, 'coin')}, gross {percent(book.gross)}" for name, book in small.items()]
         who = f"{len(small)} of {count(len(view.risk_profiles), 'risk profile')}"
         yield _known("SMALL_BOOK", f"{who} hold {SMALL} ({'; '.join(parts)}); causes: {codes}")

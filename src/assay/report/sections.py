@@ -112,18 +112,21 @@ LAYERS = {
     "L4": ("L4 Allocation", "WeightsSchema", 10),
 }
 """Layer to contract, schema and the step that checks it."""
-GATE_STEPS = (3, 7, 11, 12, 13, 14)
+GATE_STEPS = {"run": (3, 7, 11, 12, 13, 14), "meta": (2, 4, 7, 10)}
 """Steps that end with a gate."""
 
 
 def contract_rows(view: RunView) -> list[tuple[str, list[object]]]:
-    """Return layer and row of every contract check, in order of the layers; a layer without one has a row too."""
+    """Return layer and row of every contract check, in order of the layers; a layer without one has a row too.
+
+    A portfolio has no candidates, and so no check of L1 and L2.
+    """
     rows: list[tuple[str, list[object]]] = []
     entries = list(view.ledger.current("contract"))
     for layer, (contract, schema, step) in LAYERS.items():
         own = [entry for entry in entries if _layer(entry) == layer]
         rows += [(layer, _contract_row(contract, entry)) for entry in own]
-        if not own:
+        if not own and view.kind == "run":
             rows.append((layer, [contract, schema, not_recorded(view, step), step, *[ABSENT] * 5]))
     others = [entry for entry in entries if _layer(entry) not in LAYERS]
     return rows + [(_layer(entry), _contract_row(plain(entry.body.get("layer")), entry)) for entry in others]
@@ -134,9 +137,10 @@ def _layer(entry: Entry) -> str:
 
 
 def _contract_row(contract: str, entry: Entry) -> list[object]:
-    body, columns = entry.body, entry.body.get("columns")
+    body, columns, details = entry.body, entry.body.get("columns"), entry.body.get("details")
+    of = details.get("sleeve") if isinstance(details, Mapping) else None
     return [
-        contract,
+        f"{contract}, {of}" if of else contract,
         plain(body.get("schema")),
         contract_status(entry),
         plain(step_of(entry)),
@@ -171,8 +175,9 @@ def gate_rows(view: RunView) -> list[list[object]]:
         said = gate_said(view, entry)
         row = [plain(entry.body.get("gate")), step, said, _checked(entry.body.get("checked")), violations(entry)]
         rows.append((step, row))
-    silent = (step for step in GATE_STEPS if all(step_of(entry) != step for entry in entries))
-    rows += [(step, [step_title(step), step, not_recorded(view, step), ABSENT, ABSENT]) for step in silent]
+    expected = GATE_STEPS[view.kind]
+    silent = (step for step in expected if all(step_of(entry) != step for entry in entries))
+    rows += [(step, [step_title(step, view.kind), step, not_recorded(view, step), ABSENT, ABSENT]) for step in silent]
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
@@ -400,11 +405,11 @@ def decisions(view: RunView) -> str:
         return view.absent(layout.WALK_DECISIONS)
     if taken.is_empty():
         return "none"
-    held, losers = ([int(n) for n in taken[name].fill_null(0)] for name in ("held", "loss_makers"))
-    text = (
-        f"{integer(taken.height)}; coins held {min(held)} to {max(held)}, mean {ratio(sum(held) / len(held), 1)}; "
-        f"loss makers mean {ratio(sum(losers) / len(losers), 1)}"
-    )
+    held = [int(n) for n in taken["held"].fill_null(0)]
+    text = f"{integer(taken.height)}; coins held {min(held)} to {max(held)}, mean {ratio(sum(held) / len(held), 1)}"
+    if "loss_makers" in taken.columns:
+        losers = [int(n) for n in taken["loss_makers"].fill_null(0)]
+        text += f"; loss makers mean {ratio(sum(losers) / len(losers), 1)}"
     reasons = Counter(taken["reason"].drop_nulls()) if "reason" in taken.columns else Counter()
     aside = ", ".join(f"{reason} {integer(n)}" for reason, n in sorted(reasons.items()))
     text += f"; in cash for a reason: {aside}" if aside else ""
@@ -486,7 +491,7 @@ def steps_of(ledger: LedgerView) -> list[tuple[int, str]]:
 
 def incomparable(runs: Labelled) -> Iterator[str]:
     """Name what makes the runs hard to compare: other dates, other bars."""
-    sources = [(view.manifest.get("source"), view.setting("lake.head")) for _, view in runs]
+    sources = [(view.manifest.get("source"), view.lake_heads) for _, view in runs]
     for what, values in (("as-of date", [view.as_of for _, view in runs]), ("source and lake head", sources)):
         if len(set(map(str, values))) > 1:
             yield what

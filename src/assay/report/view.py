@@ -19,8 +19,8 @@ from assay.base.domain import UTC
 from assay.base.errors import IntegrityError, UsageError
 from assay.report.markdown import finite
 from assay.runs import artifacts as layout
-from assay.runs.artifacts import LAST_EVIDENCE_STEP, Artifact, describe, step_title
-from assay.runs.documents import AtomicValidation, Enriched, FlattenedProfile
+from assay.runs.artifacts import STEP_NAMES, Artifact, Kind, describe, step_title
+from assay.runs.documents import AtomicValidation, Enriched, FlattenedProfile, SleeveFacts
 from assay.runs.home import ruin_told
 from assay.runs.run import STAND_ASIDE, Run
 from assay.runs.verify import LEDGER_KINDS, Body, Entry, read_chain
@@ -39,7 +39,10 @@ RETURN_COLUMNS: Columns = {
     "nav": pl.Float64(),
     "ret": pl.Float64(),
 }
-DECISION_COLUMNS: Columns = {"held": pl.Int64(), "loss_makers": pl.Int64()}
+DECISION_COLUMNS: dict[Kind, Columns] = {
+    "run": {"held": pl.Int64(), "loss_makers": pl.Int64()},
+    "meta": {"held": pl.Int64()},
+}
 SUMMARY_COLUMNS: Columns = {"winners": pl.Int64(), "relaxed": pl.Int64(), "reason": pl.String(), "dropped": pl.String()}
 """Columns of decisions that are there only where any of them tells it."""
 _BAD_STATES = frozenset({"failed", "interrupted", "error", "timeout"})
@@ -58,6 +61,11 @@ class StepRecord(NamedTuple):
     started: dt.datetime | None
     ended: dt.datetime | None
     attempts: int
+
+    @property
+    def title(self) -> str:
+        """The step as a report names it, by the name that the ledger gives it."""
+        return f"step {self.step} ({self.name})" if self.name else step_title(self.step)
 
     @property
     def finished(self) -> bool:
@@ -159,12 +167,11 @@ class LedgerView:
         """Where the run ended, in words."""
         failure = self.failure
         if failure is not None and failure.error is not None:
-            return f"the run ended at {step_title(failure.step)} with {failure.error.get('code') or 'an unnamed error'}"
+            return f"the run ended at {failure.title} with {failure.error.get('code') or 'an unnamed error'}"
         if not self.outcomes:
             return "the ledger holds no step"
-        last = max(self.outcomes)
-        state = "finished" if self.outcomes[last].finished else "begun"
-        return f"the ledger ends with {step_title(last)} {state}"
+        last = self.outcomes[max(self.outcomes)]
+        return f"the ledger ends with {last.title} {'finished' if last.finished else 'begun'}"
 
 
 def step_of(entry: Entry) -> int | None:
@@ -199,10 +206,14 @@ def parse_time(text: object) -> dt.datetime | None:
 class RunView:
     """Everything that a report says about one run comes from here; all of it is read at once.
 
+    Of a portfolio of sleeves what only a sleeve has (candidates, winners, clusters) is None.
+
     Attributes
     ----------
     run : Run
         The reader of the directory.
+    kind : str
+        ``run`` for a sleeve, ``meta`` for a portfolio.
     ledger : LedgerView
     faults : dict of str to str
         Path to the reason why it cannot be read.
@@ -210,6 +221,7 @@ class RunView:
 
     def __init__(self, run: Run) -> None:
         self.run, self.folder, self.faults = run, run.folder, run.faults
+        self.kind = run.kind
         self.ledger = LedgerView(run.folder / layout.LEDGER)
         self.manifest: Mapping[str, Any] = run.get(layout.MANIFEST) or {}
         self.raw = run.get(layout.RAW)
@@ -225,7 +237,7 @@ class RunView:
         self.sign_post = run.get(layout.SIGN_POST)
         self.returns = table_of(run, layout.WALK_RETURNS, RETURN_COLUMNS)
         self.unguarded_returns = table_of(run, layout.WALK_UNGUARDED, RETURN_COLUMNS)
-        self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS)
+        self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS[run.kind])
         self.trades = run.get(layout.WALK_TRADES)
         statistics = run.get(layout.WALK_STATISTICS) or {}
         self.trials: Mapping[str, Any] = run.get(layout.TRIALS) or {}
@@ -239,8 +251,9 @@ class RunView:
 
     def _validation(self) -> AtomicValidation | None:
         """Read the run's own validation; the first one found, where that is missing."""
-        own = f"atomic_validation_{self.setting('profile.name')}_{self.manifest.get('run_id')}.json"
-        found = sorted(path.name for path in (self.folder / layout.VALIDATION).glob("atomic_validation_*.json"))
+        gate = STEP_NAMES[self.kind][-2]
+        own = f"{gate}_{self.setting('profile.name')}_{self.manifest.get('run_id')}.json"
+        found = sorted(path.name for path in (self.folder / layout.VALIDATION).glob(f"{gate}_*.json"))
         name = own if own in found else next(iter(found), None)
         return None if name is None else self.run.get(layout.VALIDATION.below(name))
 
@@ -249,9 +262,9 @@ class RunView:
         """Files of steps that ended well which are not there."""
         return tuple(
             artifact
-            for artifact in (*layout.evidence("run"), layout.VALIDATION)
+            for artifact in (*layout.evidence(self.kind), layout.VALIDATION)
             if artifact != layout.LEDGER
-            and (artifact.step("run") or 0) <= self.ledger.reached
+            and (artifact.step(self.kind) or 0) <= self.ledger.reached
             and not (self.folder / artifact).exists()
         )
 
@@ -267,8 +280,27 @@ class RunView:
 
     @property
     def direction(self) -> str:
-        """LONG, SHORT, or empty where the manifest is missing."""
-        return str(self.setting("profile.direction") or "")
+        """LONG, SHORT, MIXED for a portfolio, or empty where the manifest is missing."""
+        return "MIXED" if self.kind == "meta" else str(self.setting("profile.direction") or "")
+
+    @cached_property
+    def sleeves(self) -> list[SleeveFacts]:
+        """Sleeves that a portfolio accepted."""
+        found = self.run.get(layout.META_SLEEVES) if self.kind == "meta" else None
+        return found.accepted if found else []
+
+    @property
+    def lake_heads(self) -> list[int]:
+        """Heads of the lake that the run read; a portfolio's are those of its sleeves."""
+        if self.kind == "meta":
+            return sorted({one.lake_head for one in self.sleeves})
+        head = finite(self.setting("lake.head"))
+        return [] if head is None else [int(head)]
+
+    @property
+    def validates(self) -> int:
+        """The step that validates: the last whose outcome is known when the report is written."""
+        return len(STEP_NAMES[self.kind]) - 1
 
     @property
     def as_of(self) -> str:
@@ -340,14 +372,17 @@ class RunView:
         if faulty is not None:
             return f"unreadable: {faulty}: {self.faults[faulty]}"
         artifact = describe(path)
-        step = (artifact and artifact.step("run")) or LAST_EVIDENCE_STEP
+        if self.kind == "meta" and artifact is not None and artifact.step("meta") is None:
+            return f"a portfolio has no {path} of its own: its sleeves have"
+        step = (artifact and artifact.step(self.kind)) or self.validates
+        title = step_title(step, self.kind)
         if self.ledger.reached >= step:
-            return f"missing: {path}, although {step_title(step)} was reached"
-        return f"not reached: {self.ledger.ending}; {path} is written by {step_title(step)}"
+            return f"missing: {path}, although {title} was reached"
+        return f"not reached: {self.ledger.ending}; {path} is written by {title}"
 
 
 def open_run(folder: Path) -> RunView:
-    """Read the directory of a sleeve's run: complete, failed, half-written or damaged.
+    """Read the directory of a run, of a sleeve or of a portfolio: complete, failed, half-written or damaged.
 
     Raises
     ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from assay.base.domain import check_symbol
 from assay.base.errors import AssayError, UsageError
@@ -13,7 +14,7 @@ from assay.market.holes import COIN, MARKET, REFUSED
 from assay.market.kinds import ListedKinds
 from assay.market.panel import Market
 from assay.runs import artifacts as layout
-from assay.runs.documents import Document, Drop, Fate, SymbolHealth
+from assay.runs.documents import Contributor, Document, Drop, Fate, SymbolHealth
 from assay.runs.request import Request
 from assay.runs.run import Run
 from assay.screening.nobody import WORDS
@@ -61,41 +62,72 @@ class Why(Document):
     """Risk profile to signed share of the account."""
     data: CoinData | None = None
     """None where the lake has nothing of the coin, or is not there."""
+    contributors: dict[str, list[Contributor]] = Field(default_factory=dict)
+    """Of a portfolio: risk profile to what each sleeve's atoms give to the coin, and what is held of it."""
+    sleeves: dict[str, Why] = Field(default_factory=dict)
+    """Of a portfolio: run id of each sleeve that knows the coin to what became of it there."""
 
 
 def why(folder: Path, symbol: str) -> Why:
-    """Read what became of a coin in a run.
+    """Read what became of a coin in a run; of a portfolio, in each of its sleeves.
 
     Raises
     ------
     UsageError
-        If the coin was not a candidate of the run, and the lake that it read has nothing of it.
+        If the coin was not a candidate of the run, and the lake that it read has nothing of it; of a portfolio, if
+        that is so in all of its sleeves.
     IntegrityError
         If the run has no selection, or an artifact is damaged.
     """
     check_symbol(symbol)
     run = Run(folder)
-    health, flattened = run[layout.HEALTH], run[layout.FLATTENED] if run.has(layout.FLATTENED) else None
-    found = Why(
-        symbol=symbol,
-        fates=[fate for fate in run[layout.SELECTION].fates if fate.symbol == symbol],
-        health=[entry for entry in health.symbols if entry.symbol == symbol],
-        dropped=[drop for drop in (*health.missing, *health.dropped) if drop.name == symbol],
-        weights={
-            name: asset.Net_Weight
-            for name, profile in (flattened.profiles.items() if flattened else ())
-            for asset in profile.assets
-            if asset.Symbol == symbol
-        },
-        data=_data(run, symbol),
-    )
-    if not (found.fates or found.health or found.dropped or found.data):
+    found = _of_portfolio(run, symbol) if run.kind == "meta" else _of_sleeve(run, symbol)
+    if not (found.fates or found.health or found.dropped or found.data or found.sleeves):
         raise UsageError(
             f"{symbol} was not a candidate of this run, and its lake has no bar and no refused row of it",
             where=folder.name,
             hint="scanners are listed by: assay profiles list; coins of the lake by: assay ingest",
         )
     return found
+
+
+def _of_portfolio(run: Run, symbol: str) -> Why:
+    books = run[layout.META_CONTRIBUTORS].profiles if run.has(layout.META_CONTRIBUTORS) else {}
+    parts = {name: [one for one in book.contributors if one.Symbol == symbol] for name, book in books.items()}
+    sleeves = {}
+    for one in run.accepted:
+        try:
+            sleeves[one.run_id] = why(run.beside(one.run_id).folder, symbol)
+        except UsageError:
+            continue  # this sleeve's lake has nothing of the coin
+    return Why(
+        symbol=symbol,
+        fates=[],
+        health=[],
+        dropped=[],
+        weights=_weights(run, symbol),
+        contributors={name: found for name, found in parts.items() if found},
+        sleeves=sleeves,
+    )
+
+
+def _weights(run: Run, symbol: str) -> dict[str, float]:
+    profiles = run[layout.FLATTENED].profiles if run.has(layout.FLATTENED) else {}
+    return {
+        name: asset.Net_Weight for name, book in profiles.items() for asset in book.assets if asset.Symbol == symbol
+    }
+
+
+def _of_sleeve(run: Run, symbol: str) -> Why:
+    health = run[layout.HEALTH]
+    return Why(
+        symbol=symbol,
+        fates=[fate for fate in run[layout.SELECTION].fates if fate.symbol == symbol],
+        health=[entry for entry in health.symbols if entry.symbol == symbol],
+        dropped=[drop for drop in (*health.missing, *health.dropped) if drop.name == symbol],
+        weights=_weights(run, symbol),
+        data=_data(run, symbol),
+    )
 
 
 def _data(run: Run, symbol: str) -> CoinData | None:

@@ -230,8 +230,6 @@ STEP_NAMES: dict[Kind, tuple[str, ...]] = {
     ),
 }
 """Public names of the steps of each kind of run, from step 1; the last but one validates, the last reports."""
-LAST_EVIDENCE_STEP = STEP_NAMES["run"].index("atomic_validation") + 1
-"""The last step of a sleeve whose outcome is known when the report is written."""
 
 
 def of(kind: Kind) -> tuple[Artifact[Any], ...]:
