@@ -658,7 +658,7 @@ def marked_at_the_close_of_tomorrow(patch):
 
 @leak
 def hole_filled_from_the_next_bar(patch):
-    real = book_module._read_bars
+    real = book_module.read_bars
 
     def filled(prices):
         bars = real(prices)
@@ -667,12 +667,12 @@ def hole_filled_from_the_next_bar(patch):
             mark[row] = np.where(bars.has_bar[row], mark[row], mark[row + 1])
         return replace(bars, mark=mark)
 
-    patch.setattr(book_module, "_read_bars", filled)
+    patch.setattr(book_module, "read_bars", filled)
 
 
 @leak
 def hole_bridged_by_a_line(patch):
-    real = book_module._read_bars
+    real = book_module.read_bars
 
     def bridged(prices):
         bars = real(prices)
@@ -682,12 +682,12 @@ def hole_bridged_by_a_line(patch):
             mark[row] = np.where(bars.has_bar[row], mark[row], middle)
         return replace(bars, mark=mark)
 
-    patch.setattr(book_module, "_read_bars", bridged)
+    patch.setattr(book_module, "read_bars", bridged)
 
 
 @leak
 def left_before_the_listing_ends(patch):
-    real = book_module._read_bars
+    real = book_module.read_bars
 
     def warned(prices):
         bars = real(prices)
@@ -696,7 +696,7 @@ def left_before_the_listing_ends(patch):
             coming[:-day] |= bars.has_bar[day:]
         return replace(bars, ended=bars.has_bar & ~coming)
 
-    patch.setattr(book_module, "_read_bars", warned)
+    patch.setattr(book_module, "read_bars", warned)
 
 
 @leak

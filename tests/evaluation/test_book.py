@@ -385,3 +385,27 @@ def test_a_hole_sells_by_its_owner(owner, day, cause):
     assert book.trades.reason.tolist() == ["rebalance", "delisting"]
     assert book.trades.cause.tolist() == ["", cause]
     assert book.nav[day - 2 : day] == pytest.approx([1.0, 0.9])
+
+
+def test_an_order_moves_its_price_by_the_root_of_its_value() -> None:
+    """10,000 at 100, 5 bp and 1e-4 x sqrt(value): bought 105 bp above the open."""
+    close = np.full((5, 1), 100.0)
+    targets = [Target(0, 0, np.array([1.0])), Target(2, 0, np.array([0.0]))]
+    impact = np.full((5, 1), np.nan)
+    impact[0], impact[2] = 1e-4, 2e-4  # as known at each decision
+    costs = Costs(fee=0.0, slippage=0.0005, borrow=0.0)
+    book = simulate(prices(close), targets, costs, initial=10_000.0, impact=impact)
+    bought = 100.0 * (1 + 0.0005 + 1e-4 * 100.0)
+    sold = 100.0 * (1 - 0.0005 - 2e-4 * 100.0)
+    assert book.trades.price.tolist() == pytest.approx([bought, sold], rel=1e-14)
+    assert book.nav[-1] == pytest.approx(10_000.0 - 100.0 * bought + 100.0 * sold, rel=1e-14)
+
+
+def test_no_sale_brings_less_than_nothing() -> None:
+    """A coin that nobody orders may be of no market at all."""
+    close = np.full((5, 2), 100.0)
+    targets = [Target(0, 0, np.array([1.0, 0.0])), Target(2, 0, np.zeros(2)), Target(3, 0, np.array([0.0, 1.0]))]
+    impact = np.array([[0.0, np.inf], [0.0, np.nan], [np.inf, np.inf], [0.0, 0.0], [0.0, 0.0]])
+    book = simulate(prices(close), targets, Costs(fee=0.0, slippage=0.0, borrow=0.0), impact=impact)
+    assert book.trades.price.tolist() == [100.0, 0.0]
+    assert book.nav[-1] == 0.0

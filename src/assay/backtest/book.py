@@ -83,6 +83,10 @@ class Prices:
     borrow: Floats
     """Rate a year that shorts owe on that day."""
 
+    def part(self, begin: int, columns: Ints) -> Prices:
+        """Return some columns from a row on."""
+        return Prices(*(getattr(self, field.name)[begin:, columns] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class Target:
@@ -223,7 +227,7 @@ def _divide(amount: Floats, nav: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Bars:
+class BookBars:
     """The bars of the held columns from some days before the first fill on, (n_days, n_held) each."""
 
     has_bar: Bools
@@ -243,7 +247,14 @@ class _Bars:
     """First bar of another listing."""
 
 
-def _read_bars(prices: Prices) -> _Bars:
+def read_bars(prices: Prices) -> BookBars:
+    """Read what a book lives through.
+
+    Raises
+    ------
+    DataError
+        If a bar lacks a price, or one is not positive.
+    """
     has_bar = prices.listing >= 0
     told = [values[has_bar] for values in (prices.open, prices.high, prices.low, prices.close)]
     if not all(np.isfinite(values).all() for values in told):
@@ -260,7 +271,7 @@ def _read_bars(prices: Prices) -> _Bars:
     # Listings are numbered in order of time, so the highest so far is the last one.
     listed = np.maximum.accumulate(prices.listing, axis=0)
     listed_before = np.vstack([np.full_like(listed[:1], -1), listed[:-1]])
-    return _Bars(
+    return BookBars(
         has_bar=has_bar,
         mark=mark,
         open=np.where(has_bar, prices.open, mark),
@@ -302,12 +313,20 @@ class _Account:
     """The account while it is being simulated; days count from the first of the bars."""
 
     def __init__(
-        self, bars: _Bars, targets: Sequence[Target], costs: Costs, initial: float, n_tranches: int, first: int
+        self,
+        bars: BookBars,
+        targets: Sequence[Target],
+        costs: Costs,
+        initial: float,
+        n_tranches: int,
+        first: int,
+        impact: Floats | None,
     ) -> None:
         n_days, n_held = bars.mark.shape
         self.bars = bars
         self.targets = targets
         self.costs = costs
+        self.impact = impact
         self.first = first
         self.cash = self.nav = initial
         self.held = np.zeros((n_tranches, n_held))
@@ -372,7 +391,9 @@ class _Account:
         self.settle(tranche, self.bars.open[day])
         before, self.index[tranche] = self.index[tranche], index
         self.filled[tranche] = day
-        cost = self.trade(day, order, self.bars.open[day], self.costs.slippage, self.costs.fee, REBALANCE)
+        cost = self.trade(
+            day, order, self.bars.open[day], self.slippage(day, target.row, order), self.costs.fee, REBALANCE
+        )
         self.held[tranche] = held + order
         self.net = self.held.sum(axis=0)
         self.short = bool((self.net < 0.0).any())
@@ -383,6 +404,15 @@ class _Account:
         if not fills.all():
             lost = np.flatnonzero(~fills & ((target.weights != 0.0) | (held != 0.0)))
             self.cancelled.append((day, lost, target.weights[lost], held[lost]))
+
+    def slippage(self, day: int, row: int, order: Floats) -> Floats | float:
+        """Share of the price that an order loses; no sale brings less than nothing."""
+        if self.impact is None:
+            return self.costs.slippage
+        moved, at = np.zeros_like(order), np.flatnonzero(order)
+        moved[at] = self.impact[row, at] * np.sqrt(np.abs(order[at]) * self.bars.open[day, at])
+        share: Floats = np.minimum(self.costs.slippage + moved, 1.0)
+        return share
 
     def delist(self, day: int, which: Bools, mark: Floats) -> None:
         """Close positions of ended listings at their last close, less the haircut."""
@@ -429,7 +459,7 @@ class _Account:
         day: int,
         quantity: Floats,
         reference: Floats,
-        slippage: float,
+        slippage: Floats | float,
         fee: float,
         reason: str,
         cause: npt.NDArray[np.str_] | None = None,
@@ -539,6 +569,7 @@ def simulate(
     n_tranches: int = 1,
     margin: Margin | None = None,
     initial: float = 1.0,
+    impact: Floats | None = None,
 ) -> BookResult:
     """Hold a sequence of targets from the first fill to the last bar.
 
@@ -555,6 +586,9 @@ def simulate(
         What the account must keep; None, or one that is not enabled: it is closed when nothing is left at a close.
     initial : float
         Cash before the first fill.
+    impact : (n_days, n_symbols) array, optional
+        By how much an order moves its price, per square root of its value, as known at its decision; on top of the
+        slippage. Forced exits have none.
 
     Returns
     -------
@@ -581,15 +615,16 @@ def simulate(
     columns = np.flatnonzero(np.any(wanted, axis=0)).astype(np.int64)
     first = targets[0].row + 1
     begin = max(0, first - 1 - LONGEST_HOLE)  # what was decided on may have had its last bar before
-    bars = _read_bars(Prices(*(getattr(prices, field.name)[begin:, columns] for field in fields(prices))))
+    bars = read_bars(prices.part(begin, columns))
     own = [
         Target(t.row - begin, t.tranche, t.weights[columns], None if t.units is None else t.units[columns])
         for t in targets
     ]
+    moved = None if impact is None else impact[begin:, columns]
     n_days = len(bars.mark)
 
     def account() -> _Account:
-        return _Account(bars, own, costs, initial, n_tranches, first - begin)
+        return _Account(bars, own, costs, initial, n_tranches, first - begin, moved)
 
     # Margin moves nothing before it ends everything: live through all days without it, look at them, and live again up
     # to the first that was not survived.
