@@ -35,7 +35,11 @@ TESTS = {
     "alpha/features.py": ["tests/alpha/test_features.py", "tests/alpha"],
     "alpha/scoring.py": ["tests/alpha/test_scoring.py", "tests/alpha"],
     "gates/sign_test.py": ["tests/audit/test_sign_test.py"],
-    "backtest/book.py": ["tests/evaluation/test_book.py", "tests/evaluation/test_walk_forward.py"],
+    "backtest/book.py": [
+        "tests/evaluation/test_book.py",
+        "tests/evaluation/test_book_by_hand.py",
+        "tests/evaluation/test_walk_forward.py",
+    ],
     "backtest/statistics.py": ["tests/evaluation/test_statistics.py", "tests/evaluation/test_trial_variance.py"],
     "ratings/averages.py": ["tests/ratings/test_ratings_oracles.py", "tests/ratings"],
     "ratings/drift.py": ["tests/ratings/test_ratings_drift.py", "tests/ratings"],

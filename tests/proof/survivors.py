@@ -18,6 +18,181 @@ DEAR = "proof/test_audit.py::test_the_dear_checks_find_by_themselves"
 FORGED = "proof/test_audit.py::test_a_forgery_that_was_sealed_anew_is_not_sound"
 TRIED = "pipeline/test_survivors.py::test_the_sharpe_ratios_are_deflated_by_every_set_that_was_tried"
 
+BOOK = {
+    name: Fault("backtest/book.py", line, instead, test if "::" in test else f"evaluation/test_book_by_hand.py::{test}")
+    for name, line, instead, test in (
+        (
+            "orders are sized at the open that fills them",
+            "tranche, decided = target.tranche, self.bars.mark[target.row]",
+            "tranche, decided = target.tranche, self.bars.open[day]",
+            "evaluation/test_book.py::test_orders_fill_at_the_open_of_their_bar",
+        ),
+        (
+            "every tranche has the whole NAV",
+            "share = self.nav / len(self.held)",
+            "share = self.nav",
+            "test_a_tranche_has_its_share_of_nav_and_the_others_stand_still",
+        ),
+        (
+            "an order forgets what its tranche holds",
+            "order = np.where(fills, wanted - held, 0.0)",
+            "order = np.where(fills, wanted, 0.0)",
+            "test_a_tranche_has_its_share_of_nav_and_the_others_stand_still",
+        ),
+        (
+            "an order fills without a bar",
+            "fills = self.bars.has_bar[day] & ~self.bars.relisted[day] & (decided > 0.0)",
+            "fills = ~self.bars.relisted[day] & (decided > 0.0)",
+            "evaluation/test_book.py::test_order_without_a_bar_is_cancelled_and_recorded",
+        ),
+        (
+            "an order fills on another listing",
+            "fills = self.bars.has_bar[day] & ~self.bars.relisted[day] & (decided > 0.0)",
+            "fills = self.bars.has_bar[day] & (decided > 0.0)",
+            "evaluation/test_book.py::test_order_for_a_listing_that_has_ended_is_cancelled",
+        ),
+        (
+            "cash is no asset",
+            "assets = np.maximum(cash, 0.0) + _total(np.maximum(value, 0.0))",
+            "assets = _total(np.maximum(value, 0.0))",
+            "test_a_short_that_rises_within_the_day_is_closed_where_the_level_is_the_maintenance",
+        ),
+        (
+            "longs are no assets",
+            "assets = np.maximum(cash, 0.0) + _total(np.maximum(value, 0.0))",
+            "assets = np.maximum(cash, 0.0) + 0.0 * _total(value)",
+            "test_a_leveraged_long_is_closed_at_its_low",
+        ),
+        (
+            "a debt in cash is no liability",
+            "[assets, np.maximum(-cash, 0.0) + _total(np.maximum(-value, 0.0))]",
+            "[assets, _total(np.maximum(-value, 0.0))]",
+            "test_a_leveraged_long_is_closed_at_its_low",
+        ),
+        (
+            "shorts are no liabilities",
+            "[assets, np.maximum(-cash, 0.0) + _total(np.maximum(-value, 0.0))]",
+            "[assets, np.maximum(-cash, 0.0)]",
+            "test_only_the_coin_that_costs_most_stands_at_its_worst",
+        ),
+        (
+            "a short's high is not looked at",
+            "np.where(units < 0.0, bars.high, bars.low)",
+            "np.where(units < 0.0, bars.mark, bars.low)",
+            "test_a_short_that_rises_within_the_day_is_closed_where_the_level_is_the_maintenance",
+        ),
+        (
+            "a long's low is not looked at",
+            "np.where(units < 0.0, bars.high, bars.low)",
+            "bars.high",
+            "test_a_leveraged_long_is_closed_at_its_low",
+        ),
+        (
+            "every coin stands at its worst at once",
+            "    others = value\n",
+            "    others = at_worst.copy()\n",
+            "test_only_the_coin_that_costs_most_stands_at_its_worst",
+        ),
+        (
+            "what costs most is measured from the open",
+            "np.where(seen, value - at_worst, -1.0)",
+            "np.where(seen, units * bars.open - at_worst, -1.0)",
+            "test_what_costs_most_is_counted_in_money_against_the_close",
+        ),
+        (
+            "nobody looks within the day",
+            "within = looks.within < maintenance",
+            "within = looks.within < 0.0",
+            "test_a_short_that_rises_within_the_day_is_closed_where_the_level_is_the_maintenance",
+        ),
+        (
+            "the maintenance itself is too little",
+            "within = looks.within < maintenance",
+            "within = looks.within <= maintenance",
+            "test_the_maintenance_itself_is_enough",
+        ),
+        (
+            "nobody looks at the close",
+            "(looks.close < maintenance)",
+            "(looks.close < 0.0)",
+            "test_the_look_at_the_close_comes_after_borrow",
+        ),
+        (
+            "a coin is closed at its worst",
+            "price[coin] = open_ if beyond else level",
+            "price[coin] = book.bars.high[day, coin]",
+            "test_a_short_that_rises_within_the_day_is_closed_where_the_level_is_the_maintenance",
+        ),
+        (
+            "a coin beyond the maintenance is not closed at its open",
+            "price[coin] = open_ if beyond else level",
+            "price[coin] = level",
+            "test_a_coin_that_opens_beyond_the_maintenance_goes_at_its_open",
+        ),
+        (
+            "a long beyond the maintenance is not closed at its open",
+            "beyond = open_ <= level",
+            "beyond = False",
+            "test_a_long_that_opens_beyond_the_maintenance_goes_at_its_open",
+        ),
+        (
+            "the others are closed at the open",
+            "price = book.bars.mark[day].copy()",
+            "price = book.bars.open[day].copy()",
+            "test_the_others_are_closed_at_the_close",
+        ),
+        (
+            "a liquidation repays its shorts for nothing",
+            "fee * float(_total(np.maximum(-value, 0.0)) + max(-self.cash, 0.0))",
+            "fee * max(-self.cash, 0.0)",
+            "test_a_liquidation_pays_fees_slippage_and_a_share_of_what_it_repays",
+        ),
+        (
+            "a liquidation repays its debt for nothing",
+            "fee * float(_total(np.maximum(-value, 0.0)) + max(-self.cash, 0.0))",
+            "fee * float(_total(np.maximum(-value, 0.0)))",
+            "test_debts_in_cash_are_repaid_too",
+        ),
+        (
+            "a liquidation pays no slippage",
+            "price, self.costs.slippage, self.costs.fee, LIQUIDATION",
+            "price, 0.0, self.costs.fee, LIQUIDATION",
+            "test_a_liquidation_pays_fees_slippage_and_a_share_of_what_it_repays",
+        ),
+        (
+            "a liquidation pays no fee",
+            "price, self.costs.slippage, self.costs.fee, LIQUIDATION",
+            "price, self.costs.slippage, 0.0, LIQUIDATION",
+            "test_a_liquidation_pays_fees_slippage_and_a_share_of_what_it_repays",
+        ),
+        (
+            "a debt is forgiven",
+            "self.cash_at[day:] = self.nav = self.cash",
+            "self.cash_at[day:] = self.nav = max(self.cash, 0.0)",
+            "test_what_is_left_is_final_even_a_debt",
+        ),
+        (
+            "an account that ends within the day owes its borrow",
+            "moment, price = _price_of_margin(book, looks, last, maintenance)\n",
+            "moment, price = _price_of_margin(book, looks, last, maintenance)\n            book.close(last)\n",
+            "test_an_account_that_ends_within_the_day_owes_no_borrow_of_it",
+        ),
+        (
+            "borrow is owed on the open",
+            "upkeep=mark * borrow_per_day(prices.borrow)",
+            "upkeep=prices.open * borrow_per_day(prices.borrow)",
+            "test_the_look_at_the_close_comes_after_borrow",
+        ),
+        (
+            "statistics begin with the first tranche",
+            "max(due.values()) + begin",
+            "min(due.values()) + begin",
+            "test_a_book_counts_from_the_day_on_which_all_tranches_have_entered",
+        ),
+    )
+}
+"""Every clause of order sizing, margin and liquidation."""
+
 SURVIVORS: dict[str, Fault] = {
     "a contract that failed is only written down": Fault(
         "pipeline/context.py",
@@ -122,5 +297,5 @@ SURVIVORS: dict[str, Fault] = {
         "yield from ()",
         "proof/test_audit.py::test_a_portfolio_and_its_sleeves_are_sound",
     ),
-}
+} | BOOK
 """Faults by what they do; the first eight once survived every test."""
