@@ -19,6 +19,7 @@ from report_run import (
     LedgerWriter,
     atom,
     complete_ledger,
+    decided_weights,
     documents,
     put,
     walk_tables,
@@ -30,6 +31,7 @@ from assay.report.audit_report import render
 from assay.report.findings import findings
 from assay.report.markdown import sparkline
 from assay.report.view import open_run
+from assay.runs import artifacts as layout
 
 ORDER = [
     f"Audit report: {PROFILE}",
@@ -523,7 +525,7 @@ def test_recommendations_are_tied_to_findings_that_the_report_names(parts):
     lines = parts["Recommendations"].paragraphs
     codes = [line.partition(":")[0] for line in lines]
     assert codes[0] == "SHORT_EVIDENCE"
-    assert len(codes) == len(set(codes)) == 9
+    assert len(codes) == len(set(codes)) == 11
     assert all(code in summary for code in codes)
     assert all(" Finding: " in line for line in lines)
 
@@ -538,10 +540,11 @@ def clean(folder: Path) -> Path:
     content["data/risk_analysis.json"] |= {"loss_makers": {}, "budget": 1.0}
     flattened = content["data/portfolio_flattened.json"]["profiles"]
     for name in RISK_PROFILES:
-        content["data/walk_forward/statistics.json"]["as_run"][name] |= {"days": 400.0, "dsr": 0.97}
+        content["data/walk_forward/statistics.json"]["as_run"][name] |= {"days": 400.0, "dsr": 0.97, "sharpe_low": 0.5}
         flattened[name] = flattened["equal_weight"]
     write_run(folder, content)
     put(folder, "audit.jsonl", complete_ledger(cap_relaxed=False).data())
+    put(folder, layout.WALK_WEIGHTS, decided_weights(0.0).with_columns(pl.col("net_weight") / 4))
     return folder
 
 
@@ -558,6 +561,9 @@ def test_no_recommendation_is_invented(tmp_path):
         ("statistics", {"dsr": 0.94}, "UNPROVEN_SHARPE"),
         ("statistics", {"final_wealth": 0.99}, "WALK_FORWARD_LOSS"),
         ("statistics", {"final_wealth": -0.2, "cagr": None}, "WALK_FORWARD_LOSS"),
+        ("statistics", {"max_drawdown": -0.51}, "DRAWDOWN"),
+        ("statistics", {"sharpe_low": -0.1}, "SHARPE_INTERVAL"),
+        ("statistics", {"pbo": 0.51}, "OVERFITTING"),
         ("statistics", {"beta": 0.01}, "BETA_SIGN"),
         ("selection", {"relaxed": 2, "relaxed_share": 2 / 7}, "RELAXATION"),
         ("risk", {"loss_makers": {atom(COINS[6]): -0.1}}, "LOSS_MAKERS"),
@@ -579,6 +585,67 @@ def test_each_rule_fires_on_its_own_fault_only(tmp_path, path, change, code):
         target |= change
     put(run, files[path], content)
     assert [found.code for found in findings(open_run(run))] == [code]
+
+
+def found_in(run):
+    return {found.code: found.what for found in findings(open_run(run))}
+
+
+def test_a_walk_forward_that_held_much_of_one_coin_is_told_whatever_is_held_today(tmp_path):
+    run = clean(tmp_path / "clean")
+    put(run, layout.WALK_WEIGHTS, decided_weights(0.0).with_columns(pl.col("net_weight") / 2))
+    assert found_in(run) == {}  # a quarter of the account, and no more
+    put(run, layout.WALK_WEIGHTS, decided_weights(0.0))
+    [(code, what)] = found_in(run).items()
+    assert code == "WALK_CONCENTRATION"
+    assert f"hrp in 2 decisions, up to -50.0 % in {COINS[0]}" in what
+
+
+@pytest.mark.parametrize(("kept", "told"), [(2, False), (1, True), (0, True)])
+def test_a_profile_in_cash_in_more_than_half_of_its_decisions_is_told(tmp_path, kept, told):
+    run = clean(tmp_path / "clean")
+    moments = decided_weights(0.0)["as_of"].unique().sort()[:kept]
+    small = decided_weights(0.0).with_columns(pl.col("net_weight") / 4)
+    idle = (pl.col("risk_profile") == "barbell") & ~pl.col("as_of").is_in(moments.implode())
+    put(run, layout.WALK_WEIGHTS, small.filter(~idle))
+    expected = {"MOSTLY_CASH": f"more than half of 3 decisions hold nothing: barbell in {3 - kept}"} if told else {}
+    assert found_in(run) == expected
+
+
+def test_exits_that_nobody_decided_are_counted_by_cause(tmp_path):
+    run = clean(tmp_path / "clean")
+    rows = [("2023-12-05", "hrp", COINS[0], "delisting"), ("2023-12-06", "hrp", COINS[1], "hole_too_long")]
+    rows += [("2023-12-07", "hrp", COINS[2], "rebalance")]
+    put(run, layout.WALK_TRADES, pl.DataFrame(rows, schema=["date", "risk_profile", "symbol", "reason"], orient="row"))
+    what = found_in(run)["FORCED_EXITS"]
+    assert what.startswith("2 holdings ended without a decision; ")
+    assert COINS[0] in what
+    assert COINS[2] not in what
+
+
+@pytest.mark.parametrize(("ruined", "said"), [(0, None), (3, "hrp 3 of 10")])
+def test_ruin_on_another_start_is_told(tmp_path, ruined, said):
+    run = clean(tmp_path / "clean")
+    statistics = read_json(run / layout.WALK_STATISTICS)
+    put(run, layout.WALK_STATISTICS, statistics | {"phases": {"hrp": {"count": 10, "ruined": ruined}}})
+    told = found_in(run)
+    assert ("RUIN_IN_PHASES" in told) == (said is not None)
+    assert said is None or said in told["RUIN_IN_PHASES"]
+
+
+def test_a_deep_fall_stands_beside_the_benchmarks_and_the_profiles_own_limit(tmp_path):
+    run = clean(tmp_path / "clean")
+    statistics = read_json(run / layout.WALK_STATISTICS)
+    for metrics in statistics["as_run"].values():
+        metrics["max_drawdown"] = -0.6
+    put(run, layout.WALK_STATISTICS, statistics)
+    days = [dt.date(2023, 12, 1) + dt.timedelta(days=i) for i in range(3)]
+    put(run, layout.WALK_YARDSTICKS, pl.DataFrame({"date": days, "benchmark": [0.1, -0.5, 0.2]}))
+    assert "limit of -50.0 % in 5 of 5 risk profiles" in found_in(run)["DRAWDOWN"]
+    assert found_in(run)["DRAWDOWN"].endswith("the benchmark's on the same days was -50.0 %")
+    manifest = read_json(run / layout.MANIFEST)
+    put(run, layout.MANIFEST, manifest | {"profile": manifest["profile"] | {"drawdown_limit": -0.7}})
+    assert found_in(run) == {}
 
 
 def test_a_beta_at_little_gross_is_no_sign_of_anything(tmp_path):

@@ -278,7 +278,7 @@ def _set(runs: Path, manifest: Mapping[str, Any], depth: int = 0) -> str:
     """Return the hash of what can change a decision or a cost: settings, edition, and the family of the source."""
     profile, superset = manifest["profile"], manifest.get("superset")
     tried: dict[str, Any] = {
-        "profile": {name: profile[name] for name in profile if name != "limits"},
+        "profile": {name: profile[name] for name in profile if name not in ("limits", "drawdown_limit")},
         "scanners": manifest.get("scanners"),
         "edition": manifest.get("edition"),
         "source": str(manifest["lake"].get("folder")).rpartition("-")[0],

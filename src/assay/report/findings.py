@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
+import polars as pl
+
+from assay.backtest.book import FORCED
 from assay.base.constants import TOLERANCE
 from assay.report.markdown import count, finite, integer, names, percent, plain, ratio
 from assay.report.small_book import SMALL, all_holdings, causes, small_books
@@ -19,6 +22,7 @@ from assay.runs.documents import BookRuin
 from assay.runs.home import behind, weakened_by
 from assay.runs.run import STAND_ASIDE
 from assay.runs.verify import Entry
+from assay.settings.model import DRAWDOWN_LIMIT
 
 EVIDENCE_DAYS = 252
 """A walk-forward of fewer days is a demonstration, not evidence: a decision itself is trained on so many."""
@@ -31,6 +35,9 @@ MERGED = "MERGED"
 
 RELAXED_SHARE = 0.25
 """From one winner in four on, relaxation fills the portfolio rather than rounds it off."""
+
+LARGEST_COIN = 0.25
+"""Share of the account from which one coin decides what becomes of a book."""
 
 BETA_GROSS = 0.3
 """Average gross from which a beta says something about the side of the book."""
@@ -79,6 +86,13 @@ KNOWN: dict[str, tuple[int, str]] = {
         85,
         "do not allocate to a ruined book; portfolios and orders leave it out unless it is accepted by name",
     ),
+    "RUIN_IN_PHASES": (68, "size the sleeve for the worst of its phases, not for the one that was shown"),
+    "MOSTLY_CASH": (54, "judge the sleeve by the days on which it held something; widen the scan if they are too few"),
+    "DRAWDOWN": (64, "hold so little that this fall can be borne, or do not hold it"),
+    "WALK_CONCENTRATION": (46, "read the figures as those of a few coins; lower caps.atom, or widen the scan"),
+    "SHARPE_INTERVAL": (59, "conclude nothing about the sign of these Sharpe ratios"),
+    "OVERFITTING": (57, "do not choose a risk profile by its past figures here"),
+    "FORCED_EXITS": (38, "look up each in the table of trades that nobody decided"),
     "WEAKENED": (80, "leave these settings out, or read every figure as that of other rules"),
     "LOSS_MAKER_HELD": (75, REFUSED),
     STAND_ASIDE: (70, "choose another date, or a wider scan"),
@@ -241,10 +255,78 @@ def _evidence(view: RunView) -> Iterator[AuditFinding]:
         yield _known("UNPROVEN_SHARPE", what)
     ends = [(name, metrics.get("final_wealth")) for name, metrics in view.statistics.items()]
     losers = [f"{name} {_end(wealth)}" for name, wealth in ends if wealth is not None and wealth < 1.0]
+    profiles = count(len(view.statistics), "risk profile")
     if losers:
-        profiles = count(len(view.statistics), "risk profile")
         what = f"the walk-forward lost money in {len(losers)} of {profiles}; 1 became: {', '.join(losers)}"
         yield _known("WALK_FORWARD_LOSS", what)
+    spans = [(name, metrics.get("sharpe_low"), metrics.get("sharpe_high")) for name, metrics in view.statistics.items()]
+    known_spans = [(name, low, high) for name, low, high in spans if low is not None and high is not None]
+    both = [f"{name} {ratio(low)} to {ratio(high)}" for name, low, high in known_spans if low <= 0.0 <= high]
+    if both:
+        what = f"the {percent(CONFIDENCE, 0)} interval of the Sharpe ratio contains zero in {len(both)} of {profiles}"
+        yield _known("SHARPE_INTERVAL", f"{what}: {', '.join(both)}")
+    pbo = max((value for metrics in view.statistics.values() if (value := metrics.get("pbo")) is not None), default=0.0)
+    if pbo > 0.5:
+        what = f"the risk profile that was best so far came out below the middle with probability {percent(pbo)}"
+        yield _known("OVERFITTING", f"{what} (PBO)")
+
+
+def _drawdown(view: RunView) -> Iterator[AuditFinding]:
+    told = finite(view.setting("profile.drawdown_limit"))
+    limit = DRAWDOWN_LIMIT if told is None else told
+    found = [(name, metrics.get("max_drawdown")) for name, metrics in view.statistics.items()]
+    deep = [f"{name} {percent(fall)}" for name, fall in found if fall is not None and fall < limit]
+    if deep:
+        market = view.benchmark_drawdown
+        beside = "" if market is None else f"; the benchmark's on the same days was {percent(market)}"
+        what = f"the walk-forward fell deeper than the limit of {percent(limit)} in {len(deep)} of"
+        yield _known("DRAWDOWN", f"{what} {count(len(found), 'risk profile')}: {', '.join(deep)}{beside}")
+
+
+def _phases(view: RunView) -> Iterator[AuditFinding]:
+    phases = {name: (finite(one.get("ruined")), finite(one.get("count"))) for name, one in view.phases.items()}
+    told = [f"{name} {integer(ruined)} of {integer(n)}" for name, (ruined, n) in phases.items() if ruined]
+    if told:
+        yield _known(
+            "RUIN_IN_PHASES", f"with another day on which the grid starts the account is ruined: {', '.join(told)}"
+        )
+
+
+def _held(view: RunView) -> Iterator[AuditFinding]:
+    """Look at what the walk-forward decided to hold: how often nothing, and how much of one coin."""
+    if view.decisions is None or view.weights is None or not view.decisions.height:
+        return
+    held = view.weights.filter(pl.col("net_weight") != 0.0)
+    n = view.decisions.height
+    idle, single = [], []
+    for name in view.risk_profiles:
+        mine = held.filter(pl.col("risk_profile") == name)
+        empty = n - mine["as_of"].n_unique()
+        if 2 * empty > n:
+            idle.append(f"{name} in {empty}")
+        over = mine.filter(pl.col("net_weight").abs() > LARGEST_COIN + TOLERANCE)
+        if over.height:
+            top = over.sort(-pl.col("net_weight").abs(), "as_of").row(0, named=True)
+            times = count(over["as_of"].n_unique(), "decision")
+            single.append(f"{name} in {times}, up to {percent(top['net_weight'])} in {top['symbol']}")
+    if idle:
+        yield _known("MOSTLY_CASH", f"more than half of {count(n, 'decision')} hold nothing: {', '.join(idle)}")
+    if single:
+        what = f"a coin had more than {percent(LARGEST_COIN, 0)} of the account in the walk-forward"
+        yield _known("WALK_CONCENTRATION", f"{what}: {'; '.join(single)}")
+
+
+def _forced(view: RunView) -> Iterator[AuditFinding]:
+    """Count exits that nobody decided, by cause."""
+    trades = view.trades
+    if trades is None or "reason" not in trades.columns:
+        return
+    told = "cause" if "cause" in trades.columns else "reason"
+    out = trades.filter(pl.col(told).is_in(list(FORCED)))
+    causes_of = out.group_by(told).agg(pl.col("symbol").unique().sort()).sort(told)
+    parts = [f"{FORCED[str(cause)]}: {names(coins)}" for cause, coins in causes_of.iter_rows()]
+    if parts:
+        yield _known("FORCED_EXITS", f"{count(out.height, 'holding')} ended without a decision; {'; '.join(parts)}")
 
 
 def _end(wealth: float) -> str:
@@ -396,11 +478,15 @@ RULES: tuple[Rule, ...] = (
     _books,
     _concentration,
     _beta,
+    _drawdown,
+    _phases,
+    _held,
     _evidence,
     _guard,
     _preservation,
     _selection,
     _solvers,
+    _forced,
     _events,
     _data,
 )

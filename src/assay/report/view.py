@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from assay.backtest.statistics import max_drawdown
 from assay.base import files
 from assay.base.domain import UTC
 from assay.base.errors import IntegrityError, UsageError
@@ -39,6 +40,7 @@ RETURN_COLUMNS: Columns = {
     "nav": pl.Float64(),
     "ret": pl.Float64(),
 }
+WEIGHT_COLUMNS: Columns = {"risk_profile": pl.String(), "symbol": pl.String(), "net_weight": pl.Float64()}
 DECISION_COLUMNS: dict[Kind, Columns] = {
     "run": {"held": pl.Int64(), "loss_makers": pl.Int64()},
     "meta": {"held": pl.Int64()},
@@ -238,10 +240,13 @@ class RunView:
         self.returns = table_of(run, layout.WALK_RETURNS, RETURN_COLUMNS)
         self.unguarded_returns = table_of(run, layout.WALK_UNGUARDED, RETURN_COLUMNS)
         self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS[run.kind])
+        self.weights = table_of(run, layout.WALK_WEIGHTS, WEIGHT_COLUMNS) if run.kind == "run" else None
         self.trades = run.get(layout.WALK_TRADES)
         statistics = run.get(layout.WALK_STATISTICS) or {}
         self.trials: Mapping[str, Any] = run.get(layout.TRIALS) or {}
         self.statistics = _deflated(_metrics(statistics.get("as_run")), self.trials)
+        phases = statistics.get("phases")
+        self.phases: Mapping[str, Mapping[str, Any]] = phases if isinstance(phases, Mapping) else {}
         self.unguarded_statistics = _metrics(statistics.get("unguarded"))
         self.by_year = _split(run.get(layout.WALK_BY_YEAR))
         self.survivorship = _split((run.get(layout.WALK_SURVIVORSHIP) or {}).get("profiles"))
@@ -318,6 +323,12 @@ class RunView:
     def guarded(self) -> bool:
         """Whether the guard is on; it is unless the profile says otherwise."""
         return self.setting("profile.guard.enabled") is not False
+
+    @cached_property
+    def benchmark_drawdown(self) -> float | None:
+        """Deepest fall of the benchmark on the days of the walk-forward; None where nothing tells it."""
+        table = table_of(self.run, layout.WALK_YARDSTICKS, {"benchmark": pl.Float64()})
+        return None if table is None else max_drawdown(table["benchmark"].drop_nulls().to_numpy())
 
     @cached_property
     def ruin(self) -> str:

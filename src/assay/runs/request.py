@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import asdict, field
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,15 +21,20 @@ from assay.runs.home import weakened_in
 from assay.runs.ledger import read_ledger
 from assay.runs.registry import Registration
 from assay.runs.verify import FORMAT, newer
-from assay.settings.model import HEADLINE, MetaProfile, Profile, Scanner
+from assay.settings.model import DRAWDOWN_LIMIT, HEADLINE, Margin, MetaProfile, Profile, Scanner
 from assay.settings.weakened import weakened
 
 # A manifest nests some of what is flat here: it is read by these paths, everything else by name.
 _READ = ConfigDict(validate_by_name=True, validate_by_alias=True, extra="ignore")
 
 
-ADDED = {"headline": HEADLINE}
-"""Settings that format 1 did not have, with their defaults."""
+ADDED: dict[str, Any] = {
+    "headline": HEADLINE,
+    "margin": Margin().model_dump(mode="json"),
+    "drawdown_limit": DRAWDOWN_LIMIT,
+    "walk_forward.tranches": None,
+}
+"""Settings that format 1 did not have, by their dotted names, with their defaults."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_READ)
@@ -78,7 +84,12 @@ class Job:
     def _settings(self) -> dict[str, Any]:
         """Return settings as format 1 hashed them: what it did not have is told where it is not the default."""
         told = self.profile.model_dump(mode="json")
-        return {name: value for name, value in told.items() if ADDED.get(name, "") != value}
+        for name, usual in ADDED.items():
+            *groups, last = name.split(".")
+            table = reduce(lambda part, group: part.get(group, {}), groups, told)
+            if last in table and table[last] == usual:
+                del table[last]
+        return told
 
     def manifest(self) -> dict[str, Any]:
         """Return what ``config/resolved_manifest.json`` says of the request."""

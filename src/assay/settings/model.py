@@ -44,6 +44,7 @@ SCAN_DAYS = 500
 RiskProfile = Literal["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
 RISK_PROFILES: tuple[RiskProfile, ...] = ("min_variance", "hrp", "max_sharpe", "equal_weight", "barbell")
 HEADLINE: RiskProfile = "hrp"
+DRAWDOWN_LIMIT = -0.5
 DirectionName = Literal["LONG", "SHORT"]
 LogicName = Literal["rating_all", "rating_ma", "rating_other"]
 
@@ -221,6 +222,8 @@ class Profile(Settings):
     risk: RiskSettings = RiskSettings()
     headline: Annotated[RiskProfile, CHOICE] = HEADLINE
     """The risk profile that one would hold, chosen before its figures were seen."""
+    drawdown_limit: Annotated[float, Field(ge=-1.0, le=0.0), LESS] = DRAWDOWN_LIMIT
+    """How deep a walk-forward may fall from its highest value before the report warns; nothing is decided by it."""
     guard: Guard = Guard()
     walk_forward: WalkForward = WalkForward()
     limits: Limits = Limits()
