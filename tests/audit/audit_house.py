@@ -26,7 +26,7 @@ from assay.runs.ledger import Ledger
 from assay.runs.registry import Registration
 from assay.runs.run import Run
 from assay.runs.seal import seal
-from assay.settings.model import RISK_PROFILES, Profile
+from assay.settings.model import RISK_PROFILES, Caps, Profile
 
 UTC = dt.UTC
 AS_OF = "2024-04-01T00:00:00Z"
@@ -45,6 +45,8 @@ GUARDED = {
     "barbell": (0.35, 0.0, 0.2, 0.2),
 }
 UNGUARDED = {name: (w[0], 0.25, w[2], w[3]) for name, w in GUARDED.items()}
+SOUND = {"ruined": False, "cause": "none", "date": None, "lowest_nav": 1.0, "lowest_level": 9.0, "worst_level": 9.0}
+CAPS = Caps(atom=0.375, atom_short=0.375, cluster=0.5, cluster_short=0.5)
 WALKED = [
     "returns.parquet",
     "unguarded_returns.parquet",
@@ -125,7 +127,7 @@ def streams(table: pl.DataFrame, direction: str) -> pl.DataFrame:
 def profile(direction: str, **changes: Any) -> dict[str, Any]:
     name = f"p_{direction.lower()}"
     scanner = f"s_{direction.lower()}"
-    made = Profile(name=name, direction=direction, logics=("rating_all", "rating_ma"), scanners=(scanner,))
+    made = Profile(name=name, direction=direction, logics=("rating_all", "rating_ma"), scanners=(scanner,), caps=CAPS)
     return {**made.model_dump(mode="json"), **changes}
 
 
@@ -227,6 +229,7 @@ def draft(direction: str = "SHORT", seed: int = 1) -> Draft:
             "no_loss_maker_held": True,
             "standing": {},
             "profiles": {},
+            "ruin": {name: dict(SOUND) for name in RISK_PROFILES},
         },
         layout.REPORT: "# Audit report\n",
         layout.INDEX: "# Index\n",
@@ -368,9 +371,8 @@ def walk_forward(direction: str) -> Draft:
     days = midnights(30).dt.date().to_list()
     decided = [dt.datetime.combine(days[0], dt.time(), UTC), dt.datetime.combine(days[10], dt.time(), UTC)]
     at = pl.Series(decided, dtype=pl.Datetime("us", "UTC"))
-    earned = pl.concat(
-        pl.DataFrame({"date": days, "risk_profile": [name] * 30, "ret": [0.01] * 30}) for name in RISK_PROFILES
-    )
+    plain = {"ret": [0.01] * 30, "nav": [1.0] * 30, "level": [9.0] * 30, "worst_level": [9.0] * 30}
+    earned = pl.concat(pl.DataFrame({"date": days, "risk_profile": [name] * 30, **plain}) for name in RISK_PROFILES)
     held = pl.DataFrame({"as_of": at, "risk_profile": ["hrp"] * 2, "symbol": [COINS[0]] * 2, "net_weight": [0.5, 0.5]})
     return {
         layout.WALK_RETURNS: earned,
@@ -381,7 +383,9 @@ def walk_forward(direction: str) -> Draft:
         layout.WALK_YARDSTICKS: pl.DataFrame({"date": days, "benchmark": [0.01] * 30}),
         **{f"data/walk_forward/{name}": {} for name in WALKED if name.endswith(".json")},
         layout.WALK_DECISIONS: pl.DataFrame({"as_of": at, "fill_date": [days[0], days[10]], "held": [1, 1]}),
-        layout.WALK_TRADES: pl.DataFrame({"date": [days[0]], "risk_profile": ["hrp"], "symbol": [COINS[0]]}),
+        layout.WALK_TRADES: pl.DataFrame(
+            {"date": [days[0]], "risk_profile": ["hrp"], "symbol": [COINS[0]], "reason": ["rebalance"]}
+        ),
     }
 
 
@@ -457,6 +461,8 @@ def _perform(
         ledger.contract(number, layer, f"{layer[3:]}Schema", 300, 5, 1500, 0, "passed")
     if number in GATES:
         ledger.gate(number, GATES[number], True, 100, [])
+    if step == "capital_preservation":
+        ledger.gate(number, "ruin", True, 150, [])
     if on_step is not None:
         on_step(ledger, number)
     if number in (7, 11) and writes[0] not in content:

@@ -34,6 +34,7 @@ CLEAN = {
     "RETURNS_PARSE",
     "EMPTY_RETURNS",
     "CALENDAR",
+    "RUIN",
     "FUNNEL",
     "SIGN_TEST_PRE_PASS",
     "SIGN_TEST_POST_PASS",
@@ -379,7 +380,7 @@ MUTANTS: list[tuple[Mutant, set[str]]] = [
     (hide_an_inversion, {"DIRECTION_MISMATCH"}),
     (turn_a_holding, {"DIRECTION_MISMATCH", "WEIGHT_SUM"} | POST),
     (turn_an_optimized_net, {"DIRECTION_MISMATCH"} | POST),
-    (lose_an_enriched_winner, {"CROSS_ARTIFACT", "CAP_BREACH"} | SIGNS),
+    (lose_an_enriched_winner, {"CROSS_ARTIFACT"} | SIGNS),
     (enrich_without_reason, {"CROSS_ARTIFACT"}),
     (lose_a_cluster_member, {"CROSS_ARTIFACT"}),
     (cluster_a_member_twice, {"CROSS_ARTIFACT"}),
@@ -395,7 +396,7 @@ MUTANTS: list[tuple[Mutant, set[str]]] = [
     (trade_tomorrow, {"CALENDAR"}),
     (decide_tomorrow, {"CALENDAR"}),
     (decide_in_local_time, {"CALENDAR"}),
-    (walk_without_keys, {"CALENDAR"}),
+    (walk_without_keys, {"CALENDAR", "RUIN"}),
     (redate_a_document, {"CALENDAR"}),
     (unbalance_a_stage, {"FUNNEL"}),
     (unbalance_all_stages, {"FUNNEL"}),
@@ -457,6 +458,13 @@ def add_a_stream(content: Draft) -> None:
     content[layout.SYNTHETIC] = content[layout.SYNTHETIC].with_columns(other=0.5)
 
 
+def push(content: Draft) -> None:
+    """Give what a cap took from one atom to another: the projection that shorts once had."""
+    content[layout.OPTIMIZED]["profiles"]["equal_weight"].update(
+        audit_house.optimized("SHORT", (0.375, 0.0, 0.25, 0.125), 0.75)
+    )
+
+
 def raise_every_cluster_cap(content: Draft) -> None:
     content[layout.RISK]["cluster_cap"] = 0.9
     for kind in ("profiles", "unguarded"):
@@ -507,6 +515,17 @@ NAMED: list[tuple[str, str, Mutant]] = [
     ("WEIGHT_SUM", "flattened hrp: weights and cash sum to 1.25", change(*FLAT, "cash", to=0.5)),
     ("WEIGHT_SUM", "flattened hrp: cash was 0.25, is 0.5", change(*FLAT, "cash", to=0.5)),
     ("CAP_BREACH", "the cluster cap is 0.9, the settings give 0.5", raise_every_cluster_cap),
+    (
+        "CAP_BREACH",
+        "hrp: 0.7 is invested of 0.75, and no CAPS_BIND says why",
+        lambda c: _weigh(c, (0.2, 0.0, 0.25, 0.25)),
+    ),
+    (
+        "CAP_BREACH",
+        "hrp: caps leave 0.75 of 0.75, CAPS_BIND says",
+        change(*HRP, "events", to=[{"code": "CAPS_BIND", "what": "", "values": {"budget": 0.75, "held": 0.5}}]),
+    ),
+    ("CAP_BREACH", "equal_weight: BINANCE:AAAUSDT_rating_all_SHORT weighs 0.375, more than its equal share", push),
     ("CAP_BREACH", "budget 0.8, decided 0.75", change(*HRP, "budget", to=0.8)),
     ("CAP_BREACH", "cluster 9 weighs 0.0, not 0.5", change(*HRP, "clusters", "9", to=0.5)),
     ("CAP_BREACH", "weighs -0.1", change(*LOSING, "Weight", to=-0.1)),
@@ -849,7 +868,9 @@ def empty(content: Draft, names: tuple[str, ...] = RISK_PROFILES) -> None:
     """All cash, guarded: every atom is a loss maker."""
     nothing = (0.0, 0.0, 0.0, 0.0)
     for name in names:
-        content[layout.OPTIMIZED]["profiles"][name] = audit_house.optimized("SHORT", nothing, 0.0)
+        made = audit_house.optimized("SHORT", nothing, 0.0)
+        made["solver"]["status"] = "ALL_CASH"
+        content[layout.OPTIMIZED]["profiles"][name] = made
         content[layout.FLATTENED]["profiles"][name] = audit_house.flattened("SHORT", nothing)
 
 
@@ -951,7 +972,7 @@ def test_a_check_that_compared_nothing_has_failed(open_run: Path) -> None:
 def test_the_verdict_in_words(open_run: Path) -> None:
     text = to_markdown(validate(Run(open_run)))
     assert text.startswith("# Atomic validation of r\n")
-    assert "**VALID**, 20 of 20 checks ok" in text
+    assert "**VALID**, 21 of 21 checks ok" in text
     (open_run / layout.RISK).unlink()
     text = to_markdown(validate(Run(open_run)))
     assert "**INVALID**" in text

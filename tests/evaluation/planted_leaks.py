@@ -564,9 +564,9 @@ def loss_makers_by_what_they_will_lose(patch):
 
 @leak
 def caps_by_the_coins_that_will_be_there(patch):
-    def counted(real, every, n_atoms, n_clusters, *rest):
+    def counted(real, every, direction, n_clusters, *rest):
         world = whole(LATEST[0])
-        return real(max(1, int((world.listing[-1] >= 0).sum()) // 12), n_clusters, *rest)
+        return real(direction, max(1, int((world.listing[-1] >= 0).sum()) // 12), *rest)
 
     analyses(patch, "decide_caps", counted)
 

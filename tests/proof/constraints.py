@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-9
 CASH_EVENTS = frozenset({"ALL_LOSS_MAKERS", "NO_POSITIVE_EXPECTED_RETURN"})
-SHORT_EVENTS = CASH_EVENTS | {"BUDGET_LIMITED_BY_CAPS", "LOSS_MAKERS_GUARDED"}
+SHORT_EVENTS = CASH_EVENTS | {"CAPS_BIND", "LOSS_MAKERS_GUARDED"}
 SAFETY = ("VETO_DIRECTION", "VETO_ABSENT", "VETO_TOXIC", "VETO_STALE", "VETO_COVERAGE", "VETO_FRICTION")
 
 
@@ -177,15 +177,20 @@ def _state(state: RiskState, decision: Decision, profile: Profile) -> Iterator[s
     k = len(set(state.labels.tolist()))
     if k > profile.selection.max_clusters:
         yield f"{k} clusters"
-    caps = profile.caps
-    plain = {"TURBULENT": caps.cluster_turbulent, "CRISIS": caps.cluster_crisis}.get(state.regime.name, caps.cluster)
-    wanted = (min(1.0, max(caps.atom, caps.slack / n)), min(1.0, max(plain, caps.slack / k)))
+    caps, short, calm = profile.caps, profile.direction == "SHORT", state.regime.name in ("QUIET", "NORMAL")
+    plain = {
+        ("LONG", "TURBULENT"): caps.cluster_turbulent,
+        ("LONG", "CRISIS"): caps.cluster_crisis,
+        ("SHORT", "TURBULENT"): caps.cluster_short_turbulent,
+        ("SHORT", "CRISIS"): caps.cluster_short_crisis,
+    }.get((profile.direction, state.regime.name), caps.cluster_short if short else caps.cluster)
+    raised = calm and not short and caps.slack / k > plain
+    wanted = (caps.atom_short if short else caps.atom, min(1.0, caps.slack / k) if raised else plain)
     if max(abs(state.caps.atom - wanted[0]), abs(state.caps.cluster - wanted[1])) > TOLERANCE:
         yield f"the caps are {state.caps.atom!r} and {state.caps.cluster!r}, the settings give {wanted}"
-    raised = {"atom": wanted[0] > caps.atom, "cluster": wanted[1] > plain}
-    told = {str(event.values["cap"]) for event in state.caps.events if event.code == "CAP_RELAXED"}
-    if told != {name for name, high in raised.items() if high}:
-        yield f"caps were raised: {raised}; told: {sorted(told)}"
+    told = [str(event.values["cap"]) for event in state.caps.events if event.code == "CAP_RELAXED"]
+    if told != ["cluster"] * (wanted[1] > plain):
+        yield f"caps were raised: {wanted[1] > plain}; told: {told}"
     losers = loss_makers(decision.selection.streams, state.atoms, profile)
     doubtful = [i for i, (loses, net) in enumerate(losers) if loses != state.guard.loss_makers[i] and abs(net) > 1e-15]
     yield from (f"{state.atoms[i].id} is a loss maker: {losers[i][0]}" for i in doubtful)
@@ -222,6 +227,7 @@ def _book(book: Allocation, state: RiskState, profile: Profile, guarded: bool, n
     yield from _bounds(weights, state)
     yield from _guarded(weights, state, profile, guarded, gross)
     yield from _told(book, gross, codes, name, state, profile)
+    yield from _cut(book, weights, gross, name)
     flat = flatten(state.atoms, weights, state.labels.tolist())
     sign = 1 if profile.direction == "LONG" else -1
     for coin in flat.assets:
@@ -231,6 +237,16 @@ def _book(book: Allocation, state: RiskState, profile: Profile, guarded: bool, n
         yield f"flattened to {flat.gross!r} and {flat.cash!r} of cash"
     if len({coin.Symbol for coin in flat.assets}) != len(flat.assets):
         yield "a coin stands twice"
+
+
+def _cut(book: Allocation, weights: Sequence[float], gross: float, name: str) -> Iterator[str]:
+    """Check that what caps take is told as it is, and that they push nobody."""
+    for event in book.events:
+        numbers = {"budget": book.budget, "held": gross}
+        if event.code == "CAPS_BIND" and any(abs(event.values[k] - v) > TOLERANCE for k, v in numbers.items()):
+            yield f"caps leave {numbers}, and the event says {event.values}"
+    if name == "equal_weight" and max(weights) > 1.0 / len(weights) + TOLERANCE:
+        yield f"equal weights, and one is pushed to {max(weights)!r}"
 
 
 def _bounds(weights: Sequence[float], state: RiskState) -> Iterator[str]:
@@ -271,7 +287,7 @@ def _told(
     if gross == 0.0 and not codes & CASH_EVENTS:
         yield f"all cash, and no event says why: {sorted(codes)}"
     dust = len(state.atoms) * profile.risk.min_weight + TOLERANCE
-    if gross < book.budget - dust and not codes & CASH_EVENTS:
+    if gross < book.budget - dust and not codes & (CASH_EVENTS | {"CAPS_BIND"}):
         yield f"holds {gross!r} of a budget of {book.budget!r}, and no event says why"
     if book.budget < 1.0 - TOLERANCE and not codes & SHORT_EVENTS:
         yield f"the budget is {book.budget!r}, and no event says why"

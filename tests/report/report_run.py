@@ -472,7 +472,7 @@ def manifest() -> dict[str, Any]:
             "description": "Coins that the combined rating calls down, held short",
             "direction": "SHORT",
             "pool": "own",
-            "caps": {"atom": 0.25},
+            "caps": {"atom": 0.25, "atom_short": 0.25},
             "guard": {"enabled": True, "days": 60},
             "selection": {"wanted": 15},
         },

@@ -318,14 +318,16 @@ def test_five_coins_below_half_of_the_account_are_a_small_book(run):
 
 
 def test_caps_are_a_cause_when_they_leave_too_little_room(run):
-    """Two clusters of three allowed atoms, a cluster cap of 0.2: no more than 40 % can be held."""
-    clusters = {"1": [atom(COINS[i]) for i in (0, 1, 2)], "2": [atom(COINS[i]) for i in (3, 4, 5, 6)]}
-    put(run, "data/portfolio_clusters.json", {"threshold": 0.45, "clusters": clusters})
+    """What the optimizer says that caps left of the budget."""
     content = documents()["data/portfolio_optimized_v2.json"]
+    values = {"budget": 0.857, "held": 0.4}
+    content["profiles"]["min_variance"]["events"] = [{"code": "CAPS_BIND", "what": "", "values": values}]
     content["profiles"]["min_variance"]["cluster_cap"] = 0.2
     put(run, "data/portfolio_optimized_v2.json", content)
     text = by_title(render(run))["Small book: min_variance"].text
-    assert "CAPS: caps of 25.0 % an atom and 20.0 % a cluster leave room for 40.0 % of a budget of 85.7 %." in text
+    assert "CAPS: caps of 25.0 % an atom and 20.0 % a cluster leave 40.0 % of a budget of 85.7 %." in text
+    what = "caps take more than half of the budget; they leave min_variance 40.0 % of 85.7 %"
+    assert (52, "CAPS_BIND", what) in [tuple(found[:3]) for found in findings(open_run(run))]
 
 
 def test_an_all_cash_sleeve_says_so(run):

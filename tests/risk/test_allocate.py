@@ -40,6 +40,7 @@ def pool(n: int = 12, losers: int = 0, seed: int = 1, rows: int = 252) -> Floats
 
 def state_of(streams: Floats, profile: Profile = PROFILE, direction: str = "LONG") -> RiskState:
     n = streams.shape[1]
+    profile = profile.model_copy(update={"direction": direction})
     return analyse(streams, atoms(n, direction), benchmark(), profile, np.sin(np.arange(n)))
 
 
@@ -113,12 +114,34 @@ class TestAnalysis:
         streams[-60:, 10:] -= 0.01
         state = state_of(streams)
         assert len(set(state.labels[:10])) == 1
-        assert state.guard.budget == 0.5
-        assert state.budget == pytest.approx(state.caps.cluster)
+        assert state.guard.budget == state.budget == 0.5
+        assert state.caps.cluster == 0.25
         found = optimize(state, PROFILE)
-        for allocation in found.values():
-            assert math.fsum(allocation.weights) <= state.caps.cluster + 1e-12
-            assert "BUDGET_LIMITED_BY_CAPS" in [event.code for event in allocation.events]
+        for name, allocation in found.items():
+            held = math.fsum(allocation.weights)
+            # An equal share of the guard's budget is 0.05 an atom; the others may hold what the cluster may.
+            assert held == pytest.approx(0.25, abs=1e-6), name
+            assert allocation.budget == 0.5
+            told = [event.values for event in allocation.events if event.code == "CAPS_BIND"]
+            assert [pytest.approx(values) for values in told] == [{"budget": 0.5, "held": held}]
+
+    def test_shorts_have_caps_of_their_own_that_nothing_raises(self) -> None:
+        state = state_of(pool(n=3), direction="SHORT")
+        assert (state.caps.atom, state.caps.cluster, state.caps.events) == (0.10, 0.25, ())
+        for name, allocation in optimize(state, PROFILE).items():
+            assert allocation.weights.max() <= 0.10, name
+            assert "CAPS_BIND" in [event.code for event in allocation.events], name
+
+    def test_equal_weight_of_shorts_is_equal_or_cut(self) -> None:
+        # Twelve copies of one coin and three others: the copies' cluster is cut, and nobody gains by it.
+        rng = np.random.default_rng(5)
+        copies = np.repeat(rng.standard_normal((252, 1)) * 0.02, 12, axis=1) + rng.standard_normal((252, 12)) * 1e-4
+        streams = np.hstack([copies, rng.standard_normal((252, 3)) * 0.03])
+        streams += 0.01 - streams[-60:].mean(axis=0)
+        state = state_of(streams, direction="SHORT")
+        assert not state.guard.loss_makers.any()
+        weights = optimize(state, PROFILE)["equal_weight"].weights
+        np.testing.assert_allclose(weights, [0.25 / 12] * 12 + [1 / 15] * 3, atol=1e-12)
 
 
 class TestOptimization:

@@ -206,11 +206,13 @@ class TestEqualWeight:
         assert ours.solver_.projection_distance == 0.0
         assert ours.cash_ == pytest.approx(0.25)
 
-    def test_a_crowded_cluster_gives_to_the_others_equally(self) -> None:
-        # Cluster 1 holds four of six atoms and at most 0.5: its atoms get 0.125 each, the others 0.25.
+    def test_a_crowded_cluster_gives_to_nobody(self) -> None:
+        # Cluster 1 holds four of six atoms and at most 0.5: its atoms get 0.125 each, the others keep a sixth.
         ours = EqualWeight(cluster_cap=0.5, clusters=np.array([1, 1, 1, 1, 2, 3])).fit(factor_returns(10, 6, seed=1))
-        np.testing.assert_allclose(ours.weights_, [0.125] * 4 + [0.25] * 2, atol=1e-9)
-        assert ours.solver_.projection_distance == pytest.approx(math.sqrt(4 * (1 / 24) ** 2 + 2 * (1 / 12) ** 2))
+        np.testing.assert_allclose(ours.weights_, [0.125] * 4 + [1 / 6] * 2, atol=1e-9)
+        assert ours.solver_.projection_distance == pytest.approx(1 / 12)
+        assert [event.code for event in ours.events_] == ["CAPS_BIND"]
+        assert ours.events_[0].values == pytest.approx({"budget": 1.0, "held": 5 / 6})
 
 
 class TestBarbell:

@@ -54,15 +54,18 @@ from assay.runs.artifacts import (
     WINNERS,
     Artifact,
 )
-from assay.runs.documents import FlattenedAsset, OptimizedProfile, SelectionAudit, SignTest
+from assay.runs.documents import FlattenedAsset, OptimizedProfile, Scalar, SelectionAudit, SignTest
 from assay.runs.run import Run
-from assay.settings.model import RISK_PROFILES, Caps
+from assay.settings.model import RISK_PROFILES, Profile
 
 STAGES = ("discovery", "normalization", "deduplication", "selection")
 
 ALL_LOSS_MAKERS = "ALL_LOSS_MAKERS"
 NO_POSITIVE_EXPECTED_RETURN = "NO_POSITIVE_EXPECTED_RETURN"
 """With :data:`~assay.runs.run.STAND_ASIDE`, the events without which an empty portfolio is a fault."""
+CAPS_BIND, ALL_CASH = "CAPS_BIND", "ALL_CASH"
+TAKEN = 1e-6
+"""Share of the capital that caps may take from a budget without a word."""
 
 
 def _replayable(run: Run, tally: Tally) -> None:
@@ -278,7 +281,7 @@ def _within_caps(run: Run, tally: Tally) -> None:
     profile, risk = run.of_sleeve.profile, run[RISK]
     clusters = run[CLUSTERS].clusters
     if run.atoms:
-        atom_cap, cluster_cap = _caps(profile.caps, len(run.atoms), len(clusters), risk.regime)
+        atom_cap, cluster_cap = _caps(profile, len(clusters), risk.regime)
         tally.expect(
             near(risk.atom_cap, atom_cap), f"the atom cap is {risk.atom_cap!r}, the settings give {atom_cap!r}"
         )
@@ -288,6 +291,7 @@ def _within_caps(run: Run, tally: Tally) -> None:
         same = (weights.atom_cap, weights.cluster_cap) == (risk.atom_cap, risk.cluster_cap)
         tally.expect(same, f"{name}: its caps are not those of the risk analysis")
         _check_bounds(name, weights, tally)
+        _check_cuts(name, weights, profile.risk.min_weight, tally)
         if profile.guard.enabled and not name.startswith("unguarded "):
             tally.expect(
                 near(weights.budget, risk.budget), f"{name}: budget {weights.budget!r}, decided {risk.budget!r}"
@@ -297,12 +301,36 @@ def _within_caps(run: Run, tally: Tally) -> None:
                 tally.expect(not held, f"{name}: holds the loss maker {asset.Atom}")
 
 
-def _caps(settings: Caps, n_atoms: int, n_clusters: int, regime: str) -> tuple[float, float]:
-    cluster = {"TURBULENT": settings.cluster_turbulent, "CRISIS": settings.cluster_crisis}.get(regime, settings.cluster)
-    return (
-        min(1.0, max(settings.atom, settings.slack / n_atoms)),
-        min(1.0, max(cluster, settings.slack / max(n_clusters, 1))),
-    )
+def _caps(profile: Profile, n_clusters: int, regime: str) -> tuple[float, float]:
+    """Return the caps of an atom and of a cluster; only a long cluster's is raised, and in calm only."""
+    caps = profile.caps
+    if profile.direction == "SHORT":
+        own = {"TURBULENT": caps.cluster_short_turbulent, "CRISIS": caps.cluster_short_crisis}
+        return caps.atom_short, own.get(regime, caps.cluster_short)
+    lower = {"TURBULENT": caps.cluster_turbulent, "CRISIS": caps.cluster_crisis}
+    return caps.atom, lower.get(regime) or min(1.0, max(caps.cluster, caps.slack / max(n_clusters, 1)))
+
+
+def _check_cuts(name: str, profile: OptimizedProfile, least: float, tally: Tally) -> None:
+    """Check that caps cut and never push, and that what they take from the budget is said, and rightly."""
+    invested = math.fsum(asset.Weight for asset in profile.assets)
+    told = [event.values for event in profile.events if event.code == CAPS_BIND]
+    if told:
+        same = len(told) == 1 and near(_number(told[0], "budget"), profile.budget)
+        same = same and near(_number(told[0], "held"), invested)
+        tally.expect(same, f"{name}: caps leave {invested!r} of {profile.budget!r}, {CAPS_BIND} says {told}")
+    elif profile.solver.status != ALL_CASH:
+        kept = invested >= profile.budget - least * len(profile.assets) - TAKEN
+        tally.expect(kept, f"{name}: {invested!r} is invested of {profile.budget!r}, and no {CAPS_BIND} says why")
+    if name.endswith("equal_weight"):
+        for asset in profile.assets:
+            equal = asset.Weight <= 1.0 / len(profile.assets) + TOLERANCE
+            tally.expect(equal, f"{name}: {asset.Atom} weighs {asset.Weight!r}, more than its equal share")
+
+
+def _number(values: Mapping[str, Scalar], name: str) -> float:
+    value = values.get(name)
+    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def _check_bounds(name: str, profile: OptimizedProfile, tally: Tally) -> None:
@@ -415,6 +443,10 @@ def _check_coin(where: str, coin: FlattenedAsset, tally: Tally) -> None:
 
 def _ruin(run: Run, tally: Tally) -> None:
     """Check what is said of ruin, and that the gate said it, by code that shares nothing with the step that judged."""
+    lost = {"risk_profile", "date", "nav", "level", "worst_level"} - set(run[WALK_RETURNS].columns)
+    if lost:
+        tally.expect(False, f"{WALK_RETURNS} has no {', '.join(sorted(lost))}")
+        return
     told, found = run[PRESERVATION].ruin, dict(_ruins(run))
     tally.expect(
         bool(found) and told.keys() == found.keys(), f"ruin is told of {sorted(told)}, held were {sorted(found)}"

@@ -73,7 +73,8 @@ def measure(optimizer: Optimizer, estimates: Estimates, polytope: Polytope, weig
     target = _target(optimizer, estimates, polytope)
     if target is not None:
         value = float(np.linalg.norm(weights - target))
-        return Optimality("distance", value, _gap(polytope, target - weights, weights))
+        return Optimality("distance", value, _gap(polytope, target - weights, weights, polytope.lower is not None))
+    polytope = polytope.limited()
     pull = risk @ weights
     variance = float(weights @ pull)
     if isinstance(optimizer, MaxSharpe) and float(estimates.means @ weights) > 0.0:
@@ -84,8 +85,10 @@ def measure(optimizer: Optimizer, estimates: Estimates, polytope: Polytope, weig
     return Optimality("variance", variance, _gap(polytope, -pull, weights) / variance)
 
 
-def _gap(polytope: Polytope, slope: Floats, weights: Floats) -> float:
-    return float(slope @ (polytope.best(slope) - weights))
+def _gap(polytope: Polytope, slope: Floats, weights: Floats, spend: bool = True) -> float:
+    """Return what a move promises; ``spend`` is false where the budget is a limit and need not be met."""
+    corner = polytope.best(slope)
+    return float(slope @ ((corner if spend else np.where(slope > 0.0, corner, 0.0)) - weights))
 
 
 def _target(optimizer: Optimizer, estimates: Estimates, polytope: Polytope) -> Floats | None:

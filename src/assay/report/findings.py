@@ -14,7 +14,7 @@ import polars as pl
 from assay.backtest.book import FORCED
 from assay.base.constants import TOLERANCE
 from assay.report.markdown import count, finite, integer, names, percent, plain, ratio
-from assay.report.small_book import SMALL, all_holdings, causes, small_books
+from assay.report.small_book import SMALL, all_holdings, caps_take, causes, small_books
 from assay.report.view import RunView
 from assay.risk import solve as events
 from assay.runs.artifacts import RUIN
@@ -59,7 +59,6 @@ class AuditFinding(NamedTuple):
 
 ADVICE: dict[str, str] = {
     events.CAP_RELAXED: "read the weights as those of a small pool; a longer list of candidates lowers the caps again",
-    events.BUDGET_LIMITED_BY_CAPS: "widen the scan: with more clusters the same caps hold the whole budget",
     events.NO_POSITIVE_EXPECTED_RETURN: "expect max_sharpe to stay so until a capped portfolio has a positive mean",
     events.CONDITION_NUMBER_HIGH: "prefer hrp and equal_weight here: they do not invert the covariance",
     events.ZERO_VARIANCE: "look at the bars of the flat atom before trading it",
@@ -108,6 +107,7 @@ KNOWN: dict[str, tuple[int, str]] = {
         50,
         "read the book without the guard beside it in the optimization section before sizing the sleeve",
     ),
+    events.CAPS_BIND: (52, "size the sleeve as what is left, or widen the scan: more clusters hold more within caps"),
     "RELAXATION": (48, "lower selection.wanted, or widen the scan: these winners did not pass the quality vetoes"),
     events.SOLVER_FALLBACK: (42, "compare its residual in the solver table before trading it"),
     "INVALID_RECORDS": (32, "mend or remove these records at the provider, then ingest again"),
@@ -386,7 +386,7 @@ def _books(view: RunView) -> Iterator[AuditFinding]:
 
 def _concentration(view: RunView) -> Iterator[AuditFinding]:
     """Name coins that hold more than the profile's cap of an atom: the pool was too small for it."""
-    cap = finite(view.setting("profile.caps.atom"))
+    cap = finite(view.setting("profile.caps.atom_short" if view.direction == "SHORT" else "profile.caps.atom"))
     if cap is None:
         return
     held = {name: book.largest for name, book in all_holdings(view).items()}
@@ -396,6 +396,17 @@ def _concentration(view: RunView) -> Iterator[AuditFinding]:
     if over:
         what = f"a coin holds more than the {percent(cap)} that the profile allows an atom: {'; '.join(over)}"
         yield _known("CONCENTRATION", what)
+
+
+def _caps(view: RunView) -> Iterator[AuditFinding]:
+    """Name risk profiles of which caps take more than half of the budget."""
+    books = view.optimized.profiles if view.optimized else {}
+    left = {name: taken for name, book in books.items() if (taken := caps_take(book))}
+    most = [
+        f"{name} {percent(held)} of {percent(budget)}" for name, (held, budget) in left.items() if 2 * held < budget
+    ]
+    if most:
+        yield _known(events.CAPS_BIND, f"caps take more than half of the budget; they leave {'; '.join(most)}")
 
 
 def _guard(view: RunView) -> Iterator[AuditFinding]:
@@ -477,6 +488,7 @@ RULES: tuple[Rule, ...] = (
     _contracts,
     _books,
     _concentration,
+    _caps,
     _beta,
     _drawdown,
     _phases,

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from assay.base.constants import TOLERANCE
-from assay.report.markdown import count, integer, names, percent
+from assay.report.markdown import count, finite, integer, names, percent
 from assay.report.view import RunView
 from assay.risk.flatten import FEWEST_COINS, LEAST_SHARE, is_small
-from assay.risk.solve import ALL_LOSS_MAKERS, NO_POSITIVE_EXPECTED_RETURN
+from assay.risk.solve import ALL_LOSS_MAKERS, CAPS_BIND, NO_POSITIVE_EXPECTED_RETURN
 from assay.runs.documents import OptimizedProfile, Stage
 from assay.runs.run import STAND_ASIDE
 
@@ -112,7 +111,7 @@ def own_causes(view: RunView, name: str) -> list[Cause]:
     optimized = view.optimized.profiles.get(name) if view.optimized else None
     if optimized is None or view.stood_aside:
         return []
-    return [*_caps(view, optimized), *_choice(view, optimized)]
+    return [*_caps(optimized), *_choice(view, optimized)]
 
 
 def causes(view: RunView, name: str) -> list[Cause]:
@@ -162,24 +161,22 @@ def _guard(view: RunView) -> Iterator[Cause]:
     )
 
 
-def _caps(view: RunView, optimized: OptimizedProfile) -> Iterator[Cause]:
-    room = capacity(view, optimized)
-    budget = max(optimized.budget, view.risk.budget) if view.risk else optimized.budget
-    if room is not None and room < budget - TOLERANCE:
+def _caps(optimized: OptimizedProfile) -> Iterator[Cause]:
+    taken = caps_take(optimized)
+    if taken is not None:
+        held, budget = taken
         yield Cause(
             "CAPS",
-            f"caps of {percent(optimized.atom_cap)} an atom and {percent(optimized.cluster_cap)} a cluster leave room "
-            f"for {percent(room)} of a budget of {percent(budget)}",
+            f"caps of {percent(optimized.atom_cap)} an atom and {percent(optimized.cluster_cap)} a cluster leave "
+            f"{percent(held)} of a budget of {percent(budget)}",
         )
 
 
-def capacity(view: RunView, optimized: OptimizedProfile) -> float | None:
-    """Return the most that caps and guard let a risk profile hold, as a share of the account."""
-    if view.clusters is None or view.risk is None:
-        return None
-    losers = view.risk.loss_makers if view.guarded else {}
-    sizes = (sum(atom not in losers for atom in atoms) for atoms in view.clusters.clusters.values())
-    return math.fsum(min(optimized.cluster_cap, size * optimized.atom_cap) for size in sizes)
+def caps_take(optimized: OptimizedProfile) -> tuple[float, float] | None:
+    """Return what caps leave of a budget, and the budget; None where they take nothing from it."""
+    told = next((event.values for event in optimized.events if event.code == CAPS_BIND), None)
+    held, budget = (None, None) if told is None else (finite(told.get("held")), finite(told.get("budget")))
+    return None if held is None or budget is None else (held, budget)
 
 
 def _choice(view: RunView, optimized: OptimizedProfile) -> Iterator[Cause]:

@@ -53,15 +53,14 @@ class RiskState:
     unguarded: Polytope
     """Allowed weights without a guard."""
     guarded_events: tuple[Event, ...]
-    unguarded_events: tuple[Event, ...]
-    """What limits the two budgets."""
+    """What the guard did."""
     rows_used: int
     rows_left_out: int
     """Complete rows, and rows in which a winner had no return."""
 
     @property
     def budget(self) -> float:
-        """Share of the capital that may be invested."""
+        """Share of the capital that may be invested, before caps."""
         return self.guarded.budget
 
     @property
@@ -112,11 +111,8 @@ def analyse(
     regime = read_regime(benchmark_close)
     signs = np.array([atom.sign for atom in atoms])
     guard = find_loss_makers(rows, signs, profile.costs, hold=profile.walk_forward.hold, days=profile.guard.days)
-    caps = decide_caps(len(atoms), len(np.unique(labels)), regime.name, profile.caps)
-    unguarded, unguarded_events = allowed_weights(labels, caps, None)
-    guarded, guarded_events = (
-        allowed_weights(labels, caps, guard) if profile.guard.enabled else (unguarded, unguarded_events)
-    )
+    caps = decide_caps(profile.direction, len(np.unique(labels)), regime.name, profile.caps)
+    unguarded = allowed_weights(labels, caps, None)
     return RiskState(
         atoms=tuple(atoms),
         labels=labels,
@@ -124,10 +120,9 @@ def analyse(
         regime=regime,
         caps=caps,
         guard=guard,
-        guarded=guarded,
+        guarded=allowed_weights(labels, caps, guard) if profile.guard.enabled else unguarded,
         unguarded=unguarded,
-        guarded_events=guarded_events,
-        unguarded_events=unguarded_events,
+        guarded_events=guard.events() if profile.guard.enabled else (),
         rows_used=len(rows),
         rows_left_out=left_out,
     )
@@ -153,7 +148,7 @@ def complete_rows(streams: Floats, atoms: Sequence[Atom], profile: Profile) -> t
     return np.ascontiguousarray(recent[complete]), len(recent) - kept
 
 
-def allowed_weights(labels: Ints, caps: PoolCaps, guard: LossMakers | None) -> tuple[Polytope, tuple[Event, ...]]:
+def allowed_weights(labels: Ints, caps: PoolCaps, guard: LossMakers | None) -> Polytope:
     """Build the polytope: loss makers' caps are zero and their share of the budget is cash.
 
     Parameters
@@ -166,9 +161,7 @@ def allowed_weights(labels: Ints, caps: PoolCaps, guard: LossMakers | None) -> t
     """
     atom_cap = caps.atom if guard is None else np.where(guard.loss_makers, 0.0, caps.atom)
     budget = 1.0 if guard is None else guard.budget
-    polytope = Polytope.build(len(labels), atom_cap=atom_cap, cluster_cap=caps.cluster, labels=labels, budget=budget)
-    limited, events = polytope.limited()
-    return limited, (() if guard is None else guard.events()) + events
+    return Polytope.build(len(labels), atom_cap=atom_cap, cluster_cap=caps.cluster, labels=labels, budget=budget)
 
 
 def optimize(state: RiskState, profile: Profile, guarded: bool = True) -> dict[str, Allocation]:
@@ -193,7 +186,7 @@ def optimize(state: RiskState, profile: Profile, guarded: bool = True) -> dict[s
         When the fallback chain of any risk profile is exhausted.
     """
     polytope = state.guarded if guarded else state.unguarded
-    events = state.guarded_events if guarded else state.unguarded_events
+    events = state.guarded_events if guarded else ()
     return {
         name: build_optimizer(
             name, profile.risk, state.regime.name, guarded=guarded and profile.guard.enabled

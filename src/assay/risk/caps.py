@@ -12,15 +12,9 @@ import numpy as np
 from assay.base.constants import Bools, Floats, Ints, Scalar
 from assay.base.errors import UsageError
 from assay.risk.regime import RegimeName
-from assay.risk.solve import (
-    BUDGET_LIMITED_BY_CAPS,
-    CAP_RELAXED,
-    CLOSED_FORM,
-    Program,
-    solve,
-)
+from assay.risk.solve import CAP_RELAXED, CLOSED_FORM, Program, solve
 from assay.runs.documents import Event, SolverRecord
-from assay.settings.model import Caps
+from assay.settings.model import Caps, DirectionName
 
 ROUNDING = 1e-12
 """Sums of weights that differ by less are equal: a cap of 0.75 beside one of 0.25 holds a budget of 1."""
@@ -28,63 +22,60 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class PoolCaps:
-    """Upper bounds of weights, raised for a small pool, with the events that say so."""
+    """Upper bounds of weights, with the event that says that one was raised for a small pool."""
 
     atom: float
     cluster: float
     events: tuple[Event, ...] = ()
 
 
-def decide_caps(n_atoms: int, n_clusters: int, regime: RegimeName, settings: Caps) -> PoolCaps:
+def decide_caps(direction: DirectionName, n_clusters: int, regime: RegimeName, settings: Caps) -> PoolCaps:
     """Decide the caps of a pool, before the guard looks at it.
 
     Parameters
     ----------
-    n_atoms, n_clusters : int
-        All atoms and clusters, loss makers included.
+    direction : {"LONG", "SHORT"}
+        Shorts have caps of their own, which nothing raises.
+    n_clusters : int
+        All clusters, those of loss makers included.
     regime : str
-        TURBULENT and CRISIS have lower cluster caps.
+        TURBULENT and CRISIS have lower cluster caps, which nothing raises.
     settings : Caps
-        Caps and the slack by which ``n`` of them exceed the whole.
 
     Returns
     -------
     PoolCaps
-        Atom: min(1, max(0.25, 1.5 / n)). Cluster: min(1, max(c, 1.5 / k)), c by regime. A ``CAP_RELAXED`` event for
-        each that is above its setting.
+        A cluster cap of longs in QUIET and NORMAL is min(1, max(c, slack / k)), with a ``CAP_RELAXED`` event where that
+        is above c.
 
     Examples
     --------
-    >>> caps = decide_caps(4, 3, "CRISIS", Caps())
-    >>> caps.atom, caps.cluster, [event.values["cap"] for event in caps.events]
-    (0.375, 0.5, ['atom', 'cluster'])
+    >>> decide_caps("LONG", 3, "NORMAL", Caps()).cluster, decide_caps("LONG", 3, "CRISIS", Caps()).cluster
+    (0.5, 0.15)
+    >>> decide_caps("SHORT", 3, "NORMAL", Caps())
+    PoolCaps(atom=0.1, cluster=0.25, events=())
     """
-    by_regime = {"TURBULENT": settings.cluster_turbulent, "CRISIS": settings.cluster_crisis}
-    atom, atom_events = _relax("atom", settings.atom, n_atoms, settings.slack)
-    cluster, cluster_events = _relax("cluster", by_regime.get(regime, settings.cluster), n_clusters, settings.slack)
-    return PoolCaps(atom, cluster, atom_events + cluster_events)
-
-
-def _relax(kind: str, setting: float, count: int, slack: float) -> tuple[float, tuple[Event, ...]]:
-    raised = min(1.0, slack / count)
-    if raised <= setting:
-        return setting, ()
-    values: dict[str, Scalar] = {"cap": kind, "from": setting, "to": raised, "count": count}
-    return raised, (
-        Event(code=CAP_RELAXED, what=f"{count} of the {kind} caps could hardly hold the budget", values=values),
-    )
+    short = direction == "SHORT"
+    name = ("cluster_short" if short else "cluster") + {"TURBULENT": "_turbulent", "CRISIS": "_crisis"}.get(regime, "")
+    atom, cluster = settings.atom_short if short else settings.atom, getattr(settings, name)
+    raised = min(1.0, settings.slack / n_clusters) if name == "cluster" else 0.0
+    if raised <= cluster:
+        return PoolCaps(atom, cluster)
+    values: dict[str, Scalar] = {"cap": "cluster", "from": cluster, "to": raised, "count": n_clusters}
+    what = f"{n_clusters} of the cluster caps could hardly hold the budget"
+    return PoolCaps(atom, raised, (Event(code=CAP_RELAXED, what=what, values=values),))
 
 
 @dataclass(frozen=True)
 class Polytope:
-    """The weights that are allowed: lower <= w <= upper, cluster sums within their caps, sum w = budget.
+    """The weights that are allowed: lower <= w <= upper, cluster sums within their caps, sum w within the budget.
 
     Examples
     --------
     >>> polytope = Polytope(np.array([0.5, 0.5, 1.0]), np.array([1, 1, 2]), np.array([0.6, 1.0]), 1.0)
-    >>> weights, distance, _ = polytope.project(np.array([0.5, 0.5, 0.0]))
+    >>> weights, distance, _ = polytope.project(np.array([0.5, 0.3, 0.2]))
     >>> weights.round(9).tolist(), round(distance, 9)
-    ([0.3, 0.3, 0.4], 0.489897949)
+    ([0.4, 0.2, 0.2], 0.141421356)
     """
 
     upper: Floats
@@ -94,7 +85,7 @@ class Polytope:
     cluster_caps: Floats
     """(n_clusters,): cap of each cluster, in the order of the sorted distinct labels."""
     budget: float
-    """Sum of the weights; the rest of the capital is cash."""
+    """What the weights may sum to; the rest of the capital is cash."""
     lower: Floats | None = None
     """(n_atoms,): least weight of each atom; zeros by default."""
 
@@ -165,17 +156,9 @@ class Polytope:
         """Greatest sum of weights that the caps permit: over clusters, the lesser of its cap and its atoms' caps."""
         return float(np.minimum(self.cluster_caps, self.cluster_sums(self.upper)).sum())
 
-    def limited(self) -> tuple[Polytope, tuple[Event, ...]]:
-        """Lower the budget to what the caps permit; the rest is cash, with an event that says so."""
-        most = self.max_budget
-        if self.budget <= most:
-            return self, ()
-        limited = replace(self, budget=most)
-        if self.budget <= most + ROUNDING:
-            return limited, ()
-        values: dict[str, Scalar] = {"wanted": self.budget, "budget": most}
-        what = "the caps cannot hold the budget; the rest is cash"
-        return limited, (Event(code=BUDGET_LIMITED_BY_CAPS, what=what, values=values),)
+    def limited(self) -> Polytope:
+        """Return the same with no more budget than the caps permit."""
+        return self if self.budget <= self.max_budget else replace(self, budget=self.max_budget)
 
     def breach(self, weights: Floats) -> float:
         """Greatest violation of any bound, cap or of the budget, 0 if none."""
@@ -267,7 +250,9 @@ class Polytope:
         return weights, report
 
     def project(self, weights: Floats) -> tuple[Floats, float, SolverRecord]:
-        """Return the allowed weights that are nearest in least squares.
+        """Return the weights that are nearest in least squares among those that keep bounds, caps and budget.
+
+        Without floors the budget is a limit: what a cap cuts goes to nobody. With floors it must be met.
 
         Parameters
         ----------
@@ -277,16 +262,38 @@ class Polytope:
         Returns
         -------
         projected : (n_atoms,) array
-            ``weights`` themselves where they are allowed.
+            ``weights`` themselves where nothing has to change.
         distance : float
             Euclidean distance between the two.
         report : SolverRecord
         """
-        if self.breach(weights) <= ROUNDING:
-            return weights, 0.0, CLOSED_FORM
-        projected, report = self.minimise(np.eye(self.n_atoms), -weights)
+        projected, report = weights, CLOSED_FORM
+        if self.lower is None:
+            projected = self._cut(weights)
+            met = math.fsum(projected) <= self.budget + ROUNDING
+        else:
+            met = self.breach(weights) <= ROUNDING
+        if not met:
+            projected, report = self.minimise(np.eye(self.n_atoms), -weights)
+        if np.array_equal(projected, weights):
+            return weights, 0.0, report
         distance = float(np.linalg.norm(projected - weights))
         return projected, distance, report.model_copy(update={"projection_distance": distance})
+
+    def _cut(self, weights: Floats) -> Floats:
+        """Return the nearest weights within bounds and caps: a cluster above its cap loses the same from each member.
+
+        What each loses is found exactly: the sum of clip(w - x, 0, upper) falls linearly between its corners.
+        """
+        cut = np.clip(weights, 0.0, self.upper)
+        for group in np.flatnonzero(self.cluster_sums(cut) > self.cluster_caps):
+            members = np.flatnonzero(self.groups == group)
+            own, top = weights[members], self.upper[members]
+            corners = np.unique(np.concatenate([np.maximum(own, 0.0), np.maximum(own - top, 0.0), [0.0]]))
+            sums = np.clip(own - corners[:, None], 0.0, top).sum(axis=1)
+            loss = float(np.interp(self.cluster_caps[group], sums[::-1], corners[::-1]))
+            cut[members] = np.clip(own - loss, 0.0, top)
+        return cut
 
     def settle(self, weights: Floats, min_weight: float = 1e-6) -> tuple[Floats, float]:
         """Turn a solver's numbers into weights that keep every cap; what that frees is cash.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from assay.risk.caps import Polytope
 from assay.risk.covariance import Covariance, bayes_stein, estimate_covariance
 from assay.risk.solve import (
     ALL_CASH,
+    CAPS_BIND,
     CLOSED_FORM,
     NO_AGGRESSORS,
     NO_POSITIVE_EXPECTED_RETURN,
@@ -87,7 +89,7 @@ class Allocation:
     cash: float
     """1 - sum of the weights."""
     budget: float
-    """What the weights may sum to."""
+    """What the weights may sum to before caps, which may leave less."""
     solver: SolverRecord
     events: tuple[Event, ...]
 
@@ -105,7 +107,7 @@ class Optimizer(Estimator):
     clusters : (n_atoms,) array of int, optional
         Cluster of each atom; by default each is its own.
     budget : float
-        Sum of the weights; the rest is cash. Lowered, with an event, to what the caps permit.
+        What the weights may sum to; the rest is cash, and so is, with an event, what the caps cannot hold.
     min_weight : float
         Weights below it are zero, and cash.
 
@@ -126,7 +128,7 @@ class Optimizer(Estimator):
 
     @abstractmethod
     def place(self, estimates: Estimates, polytope: Polytope) -> Placement:
-        """Find the weights; the budget is positive and within the caps."""
+        """Find the weights; budget and caps leave room for some."""
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:  # noqa: N803, ARG002 - the grammar's signature
         """Learn weights from returns.
@@ -148,14 +150,14 @@ class Optimizer(Estimator):
         columns = getattr(X, "columns", None)
         names = None if columns is None else tuple(str(name) for name in columns)
         estimates = replace(self.estimate(returns), names=names)
-        polytope, events = Polytope.build(
+        polytope = Polytope.build(
             returns.shape[1],
             atom_cap=self.atom_cap,
             cluster_cap=self.cluster_cap,
             labels=self.clusters,
             budget=self.budget,
-        ).limited()
-        allocation = self.allocate(estimates, polytope, estimates.covariance.events + events)
+        )
+        allocation = self.allocate(estimates, polytope, estimates.covariance.events)
         self.n_features_in_: int = returns.shape[1]
         self.weights_: Floats = allocation.weights
         self.cash_: float = allocation.cash
@@ -174,16 +176,19 @@ class Optimizer(Estimator):
         ----------
         estimates : Estimates
         polytope : Polytope
-            Its budget is within its caps (:meth:`~assay.risk.caps.Polytope.limited`).
         events : tuple of Event
             What happened before; put before this optimizer's own.
         """
         nothing = np.zeros(polytope.n_atoms)
-        placed = self.place(estimates, polytope) if polytope.budget > 0.0 else Placement(nothing, ALL_CASH)
+        room = polytope.limited().budget > 0.0
+        placed = self.place(estimates, polytope) if room else Placement(nothing, ALL_CASH)
         # Cash is outside of the polytope, so it is not settled: floors would be bought again.
         invested = placed.solver is not ALL_CASH
         weights, cash = polytope.settle(placed.weights, self.min_weight) if invested else (nothing, 1.0)
         history = events + placed.events + fallback_events(placed.solver)
+        if (invested or not room) and polytope.budget - math.fsum(placed.weights) > TAKEN:
+            values: dict[str, Scalar] = {"budget": polytope.budget, "held": 1.0 - cash}
+            history += (Event(code=CAPS_BIND, what="the caps take a part of the budget, which is cash", values=values),)
         return Allocation(weights, cash, polytope.budget, placed.solver, history)
 
     def predict(self, X: npt.ArrayLike) -> Floats:  # noqa: N803 - scikit-learn's name
@@ -222,14 +227,12 @@ def fallback_events(solver: SolverRecord) -> tuple[Event, ...]:
 
 
 class EqualWeight(Optimizer):
-    """1 / n for each of all n atoms, moved as little as the caps demand.
-
-    An atom whose cap is zero gives its share to nobody: the budget is lowered by it, and the rest is cash.
+    """1 / n for each of all n atoms, or what its caps leave of it: an atom that is cut gives its share to nobody.
 
     Examples
     --------
     >>> EqualWeight(atom_cap=np.array([1.0, 1.0, 0.1, 1.0])).fit(np.eye(4)).weights_.round(9).tolist()
-    [0.3, 0.3, 0.1, 0.3]
+    [0.25, 0.25, 0.1, 0.25]
     """
 
     def place(self, estimates: Estimates, polytope: Polytope) -> Placement:  # noqa: ARG002 - equal weights know nothing
@@ -255,9 +258,11 @@ class MinVariance(Optimizer):
 
     def place(self, estimates: Estimates, polytope: Polytope) -> Placement:
         """Solve the quadratic program."""
-        return Placement(*polytope.minimise(estimates.covariance.risk))
+        return Placement(*polytope.limited().minimise(estimates.covariance.risk))
 
 
+TAKEN = 1e-6
+"""Share of the capital that caps must take from a budget to be named: a solver's rounding is far below."""
 NEGLIGIBLE = 1e-5
 """An expected return that is a smaller part of the greatest single |mean| counts as none: k has no scale there, and no
 solver finds the greatest ratio any more."""
@@ -290,7 +295,7 @@ class MaxSharpe(Optimizer):
 
     def place(self, estimates: Estimates, polytope: Polytope) -> Placement:
         """Test for a positive mean, then solve the convex program."""
-        means, risk = estimates.means, estimates.covariance.risk
+        means, risk, polytope = estimates.means, estimates.covariance.risk, polytope.limited()
         reach = float(means @ polytope.best(means))
         if reach <= NEGLIGIBLE * polytope.budget * float(np.max(np.abs(means))):
             return self._without_mean(risk, polytope, reach)
@@ -355,7 +360,7 @@ def maximise_ratio(means: Floats, risk: Floats, polytope: Polytope, reach: float
 
 
 class HierarchicalRiskParity(Optimizer):
-    """Lopez de Prado's hierarchical risk parity on the atoms that may be held, moved as little as the caps demand.
+    """Lopez de Prado's hierarchical risk parity on the atoms that may be held, cut as little as the caps demand.
 
     Distance sqrt((1 - rho) / 2) with rho the correlation of the returns; Ward linkage of the atoms in the order of
     their ids, or of their columns where they have no names; leaves in the order that the linkage gives; recursive
@@ -456,7 +461,7 @@ def recursive_bisection(covariance: Floats, order: Ints) -> Floats:
 class Barbell(Optimizer):
     """Most of the budget in a core of hierarchical risk parity, the rest in aggressors, within the caps.
 
-    Both together are moved as little as the caps demand.
+    Both together are cut as little as the caps demand.
 
     Aggressors are the atoms of highest antifragility of each of the most antifragile clusters: equal among themselves,
     and not in the core. A cluster is as antifragile as the mean of its members that may be held. Clusters without

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from assay.base.domain import DEFAULT_EDITION, Edition
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Cap = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -149,14 +150,18 @@ class Margin(Settings):
 
 
 class Caps(Settings):
-    """Upper bounds of weights, before they are raised for small pools."""
+    """Upper bounds of weights, of atoms and of clusters: a short can lose many times its weight, and has its own."""
 
-    atom: Annotated[Share, MORE] = 0.25
-    cluster: Annotated[Share, MORE] = 0.25
-    cluster_turbulent: Annotated[Share, MORE] = 0.20
-    cluster_crisis: Annotated[Share, MORE] = 0.15
-    slack: Annotated[float, Field(ge=1.0), MORE] = 1.5
-    """A cap is never below ``slack / n``, so that n of them can hold the whole budget."""
+    atom: Annotated[Cap, MORE] = 0.25
+    atom_short: Annotated[Cap, MORE] = 0.10
+    cluster: Annotated[Cap, MORE] = 0.25
+    cluster_turbulent: Annotated[Cap, MORE] = 0.20
+    cluster_crisis: Annotated[Cap, MORE] = 0.15
+    cluster_short: Annotated[Cap, MORE] = 0.25
+    cluster_short_turbulent: Annotated[Cap, MORE] = 0.20
+    cluster_short_crisis: Annotated[Cap, MORE] = 0.15
+    slack: Annotated[NonNegative, MORE] = 1.5
+    """``cluster`` is never below ``slack`` / clusters; 0 raises nothing, and no other cap is ever raised."""
 
 
 class RiskSettings(Settings):
