@@ -54,6 +54,19 @@ def move_a_weight(value):
     sleeves[2]["Weight"] -= 0.15
 
 
+def call_a_sleeve_cash(value):
+    """Leave out the last sleeve, and give its weight to the first: only who counts the days again can tell."""
+    book = value["profiles"]["equal_weight"]
+    last, first = book["sleeves"][-1], book["sleeves"][0]
+    first["Weight"], last["Weight"] = first["Weight"] + last["Weight"], 0.0
+    book["in_cash"] = [last["Sleeve"]]
+
+
+def tell_another_gross(value):
+    book = value["profiles"]["hrp"]["mean_gross"]
+    book[SLEEVES[1]] += 0.01
+
+
 def lose_a_shared_contributor(value):
     """Drop one of two sleeves' shares of a coin that both hold, and let the coin agree with what is left."""
     book = value["profiles"]["equal_weight"]
@@ -133,6 +146,16 @@ MUTANTS = {
         document(layout.META_OPTIMIZED, move_a_weight),
         {"META_BOUNDS_BREACH"},
     ),
+    "a sleeve called cash": (
+        "optimization",
+        document(layout.META_OPTIMIZED, call_a_sleeve_cash),
+        {"META_SLEEVE_IN_CASH"},
+    ),
+    "another mean gross": (
+        "optimization",
+        document(layout.META_OPTIMIZED, tell_another_gross),
+        {"META_SLEEVE_IN_CASH"},
+    ),
     "overlapping contributors lost": (
         "weight_flattening",
         document(layout.META_CONTRIBUTORS, lose_a_shared_contributor),
@@ -171,6 +194,8 @@ QUICK = {
     "a sleeve with flipped signs",
     "a scaled weight",
     "a weight beyond its bounds",
+    "a sleeve called cash",
+    "another mean gross",
     "overlapping contributors lost",
     "a coin above the limit",
 }

@@ -1,15 +1,18 @@
 """Alignment, weights, netting and the walk-forward of sleeves, on sleeves whose answers are known."""
 
+import datetime as dt
+
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.base.errors import DataError
-from assay.gates.eligibility import enough
 from assay.gates.portfolio import bounds, faults, identities
+from assay.gates.returns import check_books
 from assay.meta.alignment import Aligned, SleeveRecord, align, alignment
-from assay.meta.allocate import decide
+from assay.meta.allocate import decide, document
 from assay.meta.analysis import effective_bets, herfindahl, risk_shares
 from assay.meta.flatten import SleeveBook, flatten, flattened_profile
 from assay.meta.walk import limit, walk
@@ -44,7 +47,7 @@ def test_alignment_keeps_shared_days_and_names_what_is_lost():
     found = align({"a": record(rows), "b": record(rows[:70], first="2024-01-11")}, 60, "hrp")
     assert (str(found.days[0]), len(found.days)) == ("2024-01-11", 70)
     assert found.returns[:, 0].tolist() == rows[10:80].tolist()
-    told = alignment("2024-04-10T00:00:00Z", {"hrp": found}, 60)
+    told = alignment("2024-04-10T00:00:00Z", {"hrp": found}, 60, 0.2)
     assert [(event.values["sleeve"], event.values["left_out"]) for event in told.shortfalls] == [("a", 30)]
     with pytest.raises(DataError) as refused:
         align({"a": record(rows), "b": record(rows[:59])}, 60, "hrp")
@@ -64,7 +67,7 @@ def test_a_gap_in_the_shared_days_is_no_calendar():
 @pytest.mark.parametrize("n", [2, 3, 4, 7])
 def test_every_risk_profile_keeps_the_bounds(name, n):
     rows = world(n, 80, seed=n).returns * np.linspace(0.1, 3.0, n)
-    made = decide(rows, [f"s{i}" for i in range(n)], name, settings(n))
+    made = decide(rows, np.ones_like(rows), [f"s{i}" for i in range(n)], name, settings(n))
     low, high = bounds(n, settings(n))
     assert (low, high) == (0.05, max(0.5, 1.9 / n))
     assert made.weights.min() >= low - 1e-9
@@ -76,19 +79,82 @@ def test_every_risk_profile_keeps_the_bounds(name, n):
 def test_a_sleeve_in_cash_is_left_out_by_name():
     rows = world(3, 80).returns.copy()
     rows[-60:, 1] = 0.0
-    made = decide(rows, ["a", "b", "c"], "min_variance", settings(3))
+    made = decide(rows, np.ones_like(rows), ["a", "b", "c"], "min_variance", settings(3))
     assert made.weights[1] == 0.0
     assert made.weights.sum() == pytest.approx(1.0)
     assert [(event.code, event.values["sleeve"]) for event in made.events] == [("META_SLEEVE_IN_CASH", "b")]
     assert (made.lower, made.upper) == (0.05, 0.95)
-    assert decide(np.zeros((80, 2)), ["a", "b"], "hrp", settings(2)) is None
-    assert not enough(settings(2), 1)
-    assert enough(settings(2, allow_single=True), 1)
+
+
+def test_a_sleeve_that_was_hardly_invested_is_left_out_and_the_bounds_are_of_those_left():
+    rows = world(3, 80).returns
+    for mean, out in ((0.19, ["b"]), (0.21, [])):
+        gross = np.tile([1.0, mean, 1.0], (80, 1))
+        gross[:20] = 1.0  # before the days that are read
+        made = decide(rows, gross, ["a", "b", "c"], "hrp", settings(3))
+        assert [event.values["sleeve"] for event in made.events if event.code == "META_SLEEVE_IN_CASH"] == out
+        assert made.gross == pytest.approx([1.0, mean, 1.0])
+        assert made.upper == (0.95 if out else pytest.approx(1.9 / 3))
+        assert (made.weights > 0.0).tolist() == [True, not out, True]
+    kept = decide(rows, np.tile([1.0, 0.19, 1.0], (80, 1)), ["a", "b", "c"], "hrp", settings(3, min_gross=0.1))
+    assert kept.weights[1] > 0.0
+
+
+@pytest.mark.parametrize("name", ["min_variance", "hrp", "max_sharpe"])
+def test_a_sleeve_half_in_cash_is_weighed_as_what_it_holds(name):
+    rows = world(3, 80).returns
+    idle = np.array([0.25, 1.0, 0.5])
+    whole = decide(rows, np.ones_like(rows), "abc", name, settings(3))
+    halved = decide(rows * idle, np.tile(idle, (80, 1)), "abc", name, settings(3))
+    assert halved.weights == pytest.approx(whole.weights, abs=1e-9)
+
+
+def test_with_fewer_than_two_sleeves_all_is_cash():
+    rows = world(2, 80).returns
+    gross = np.tile([1.0, 0.1], (80, 1))
+    made = decide(rows, gross, ["a", "b"], "hrp", settings(2))
+    assert made.weights.tolist() == [0.0, 0.0]
+    assert made.cash == 1.0
+    assert [event.code for event in made.events] == ["META_SLEEVE_IN_CASH", "META_TOO_FEW_SLEEVES"]
+    told = document(made, ["a", "b"], ["LONG", "SHORT"], "NORMAL")
+    assert told.in_cash == ["a", "b"]
+    assert faults("hrp", told, settings(2)) == []
+    for alone in (
+        decide(rows, gross, ["a", "b"], "hrp", settings(2, allow_single=True)),
+        decide(rows, gross, ["a", "b"], "hrp", settings(2), single=True),
+    ):
+        assert alone.weights.tolist() == [1.0, 0.0]
+    nobody = decide(np.zeros((80, 2)), np.zeros((80, 2)), ["a", "b"], "hrp", settings(2), single=True)
+    assert nobody.cash == 1.0
+
+
+def books(*columns, n_days=60):
+    days = [dt.datetime(2024, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=i) for i in range(n_days)]
+    return pl.DataFrame({"date": days} | {f"b{i}": list(column) for i, column in enumerate(columns)})
+
+
+def test_returns_of_books_have_a_contract_of_their_own():
+    calm = [0.0, 0.01] * 30
+    wild, lost = [6.6, *calm[1:]], [-1.2, *calm[1:]]
+    assert check_books(books(calm, wild, [0.0] * 60), (), 60).action == "passed"
+    assert check_books(books(calm, lost), {"b1"}, 60).action == "passed"
+
+    def codes(*table, ruined=(), floor=60):
+        result = check_books(books(*table), ruined, floor)
+        assert result.action == "failed"
+        return {(one.code, one.where) for one in result.violations}
+
+    assert codes(calm, lost) == {("L0_BOOK_LOST", "b1")}
+    assert codes(calm, [None, *calm[1:]]) == {("L0_NOT_FINITE", "b1")}
+    assert codes([float("inf"), *calm[1:]]) == {("L0_NOT_FINITE", "b0")}
+    assert codes(calm, floor=61) == {("L0_OBSERVATIONS", "b0")}
 
 
 def test_without_a_positive_mean_the_least_variance_is_held_with_an_event():
     rows = world(3, 80).returns - 0.05
-    best, least = (decide(rows, "abc", name, settings(3)) for name in ("max_sharpe", "min_variance"))
+    best, least = (
+        decide(rows, np.ones_like(rows), "abc", name, settings(3)) for name in ("max_sharpe", "min_variance")
+    )
     assert "NO_POSITIVE_EXPECTED_RETURN" in [event.code for event in best.events]
     assert best.weights == pytest.approx(least.weights, abs=1e-7)
 

@@ -62,6 +62,25 @@ def test_it_is_not_all_cash_and_no_coin_exceeds_the_limit(portfolio):
         assert any(coin.Net_Weight > 0 for coin in profile.assets)
 
 
+def test_sleeves_are_weighed_per_unit_of_gross_and_the_report_says_so(assembly, portfolio):
+    run = Run(portfolio)
+    for name, told in run[layout.META_OPTIMIZED].profiles.items():
+        for one in run.accepted:
+            days = run.beside(one.run_id)[layout.WALK_RETURNS].filter(pl.col("risk_profile") == name).sort("date")
+            assert told.mean_gross[one.sleeve] == pytest.approx(days["gross"][-60:].mean(), rel=1e-12)
+    assert "| mean gross | invested |" in (portfolio / layout.REPORT).read_text()
+
+
+def test_a_portfolio_whose_sleeves_are_in_cash_is_valid_and_says_so(assembly):
+    profile = load(settings=["meta.min_gross=0.999"]).meta(META)
+    folder, outcome = assembly.run(assembly.request(profile))
+    assert outcome.state == "VALID", outcome.error
+    told = Run(folder)[layout.META_OPTIMIZED].profiles
+    assert all(book.cash == 1.0 and set(book.in_cash) == set(SLEEVES) for book in told.values())
+    assert all(flat.cash == 1.0 and not flat.assets for flat in Run(folder)[layout.FLATTENED].profiles.values())
+    assert {"META_SLEEVE_IN_CASH", "META_TOO_FEW_SLEEVES"} <= Run(folder).events
+
+
 def test_a_portfolio_is_among_what_was_tried(assembly, portfolio):
     found = read_trials(assembly.home.registry, assembly.home.runs)
     (trial,) = [one for one in found.trials if one.run == portfolio.name]
@@ -118,7 +137,8 @@ def test_the_weights_are_the_optimum_within_the_bounds(assembly, portfolio):
 
     given = artifacts.load(MetaOptimized, portfolio / layout.META_OPTIMIZED).profiles["min_variance"]
     frame = pl.read_parquet(portfolio / layout.META_RETURNS).filter(pl.col("risk_profile") == "min_variance")
-    matrix = estimate_covariance(frame.sort("date").select(SLEEVES).to_numpy()[-60:]).matrix
+    gross = [given.mean_gross[sleeve] for sleeve in SLEEVES]
+    matrix = estimate_covariance(frame.sort("date").select(SLEEVES).to_numpy()[-60:] / gross).matrix
     best = minimize(
         lambda w: w @ matrix @ w,
         np.full(4, 0.25),

@@ -102,6 +102,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "L0_DTYPE": ("contracts/test_contract_returns.py::test_a_fault_of_structure_is_fatal",),
     "L0_DUPLICATE_COLUMN": ("contracts/test_contract_returns.py::test_a_fault_of_structure_is_fatal",),
     "L0_INDEX": ("contracts/test_contract_returns.py::test_a_fault_of_structure_is_fatal",),
+    "L0_BOOK_LOST": ("meta/test_meta_parts.py::test_returns_of_books_have_a_contract_of_their_own",),
     "L0_NOT_FINITE": ("contracts/test_contract_returns.py::test_a_faulty_column_is_named_and_left_out",),
     "L0_OBSERVATIONS": ("contracts/test_contract_returns.py::test_a_faulty_column_is_named_and_left_out",),
     "L0_RANGE": (
@@ -241,6 +242,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "META_SLEEVE_STALE": ("meta/test_meta_mutants.py::test_a_stale_run_is_refused_by_dates_and_not_by_the_clock",),
     "META_SLEEVE_UNSEALED": ("meta/test_meta_mutants.py::test_an_unsealed_run_is_refused",),
+    "META_SLEEVE_IN_CASH": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_SLEEVE_RUINED": (
         "pipeline/test_ruin_accepted.py::test_a_ruined_sleeve_is_left_out_by_name",
         "pipeline/test_ruin_accepted.py::test_without_it_too_few_are_left",
@@ -323,7 +325,6 @@ NO_FAULTS: dict[str, str] = {
     "META_NO_WALK_FORWARD": "an event",
     "META_PINNED": "an event",
     "META_SHORTFALL": "an event",
-    "META_SLEEVE_IN_CASH": "an event: the sleeve is left out by name",
     "L0_EMPTY": "cannot be alone: a matrix without a value has no benchmark, which is told first",
 }
 """Codes that refuse nothing, and why they are codes."""

@@ -11,6 +11,7 @@ from assay.base.constants import TOLERANCE, Days
 from assay.base.domain import DAY, format_instant
 from assay.base.files import sha256
 from assay.runs.artifacts import (
+    FLATTENED,
     LEDGER,
     PRESERVATION,
     RAW,
@@ -107,11 +108,19 @@ def check_contracts(run: Run, tally: Tally) -> None:
 def _wanted(run: Run) -> list[tuple[int, str]]:
     """Step and layer of the contracts that a run must have asked: where there is nothing to ask of, none."""
     if run.kind == "meta":
-        return [(3, "L0"), (4, "L3"), (6, "L4")]
+        held = any(book.assets for book in run[FLATTENED].profiles.values())
+        return [(3, "L0"), *([(4, "L3")] if _has_atoms(run) else []), *([(6, "L4")] if held else [])]
     wanted = [(3, "L0")]
     wanted += [(4, "L1")] if run[RAW].candidates else []
     wanted += [(4, "L2")] if any(fate.stage == "selection" for fate in run[SELECTION].fates) else []
     return wanted + ([(6, "L3"), (10, "L4")] if run.atoms else [])
+
+
+def _has_atoms(run: Run) -> bool:
+    """Whether any sleeve behind a portfolio has an atom."""
+    if run.kind == "run":
+        return bool(run.atoms)
+    return any(_has_atoms(run.beside(one.run_id)) for one in run.accepted)
 
 
 def _last(run: Run) -> int:

@@ -181,6 +181,29 @@ def _weights(run: Run, tally: Tally, wanted: str) -> None:
         tally.faults += [what for code, what in found if code == wanted]
 
 
+def _in_cash(run: Run, tally: Tally) -> None:
+    """Work out from the sleeves' own days who was left out, and whether what is left is a portfolio."""
+    profile = run.of_portfolio.profile
+    days = {name: rows["date"].dt.date() for (name,), rows in run[META_RETURNS].group_by("risk_profile")}
+    ruined = {facts.sleeve: facts.ruined for facts in run[META_SLEEVES].accepted}
+    books = {one.sleeve: run.beside(one.run_id)[WALK_RETURNS] for one in run.accepted}
+    for name, told in run[META_OPTIMIZED].profiles.items():
+        last = days[name].sort()[-profile.train :]
+        out = set()
+        for sleeve, table in books.items():
+            own = table.filter(pl.col("risk_profile") == name, pl.col("date").cast(pl.Date).is_in(last.implode()))
+            mean = math.fsum(own["gross"]) / max(1, own.height)
+            tally.expect(near(told.mean_gross.get(sleeve, -1.0), mean), f"{name}: {sleeve}: mean gross is {mean!r}")
+            if mean < profile.min_gross or own["ret"].n_unique() < 2 or name in ruined[sleeve]:
+                out.add(sleeve)
+        if not eligibility.enough(profile, len(books) - len(out)):
+            out = set(books)
+        said = (
+            f"{name}: left out are {', '.join(sorted(told.in_cash)) or 'none'}, not {', '.join(sorted(out)) or 'none'}"
+        )
+        tally.expect(set(told.in_cash) == out, said)
+
+
 def _sum(run: Run, tally: Tally) -> None:
     _weights(run, tally, WEIGHT_SUM)
     for name, flat in run[FLATTENED].profiles.items():
@@ -250,6 +273,8 @@ def _concentration(run: Run, tally: Tally) -> None:
             what = f"{name}: {coin.Symbol} holds {coin.Gross_Weight!r}, the limit is {limit!r}"
             tally.expect(coin.Gross_Weight <= limit + TOLERANCE and abs(coin.Net_Weight) <= limit + TOLERANCE, what)
     for name, book in run[META_CONTRIBUTORS].profiles.items():
+        cut = math.fsum(row.To_Cash for row in book.coins)
+        tally.expect(near(cut, book.concentration_cash), f"{name}: the cuts of coins are {cut!r} in sum")
         for row in book.coins:
             what = f"{name}: {row.Symbol} was cut, and no event says so"
             tally.expect(row.To_Cash <= 0.0 or (name, row.Symbol) in told, what)
@@ -270,6 +295,7 @@ CHECKS: tuple[Family, ...] = (
     same("META_CALENDAR", _calendar),
     same("META_SIGN_TEST_PRE", _sign("pre_opt", SIGN_PRE)),
     same(eligibility.PROFILE_MISSING, _profiles),
+    same("META_SLEEVE_IN_CASH", _in_cash),
     same(WEIGHT_SUM, _sum),
     same(BOUNDS_BREACH, _bounds),
     same("META_ALL_CASH", _held),

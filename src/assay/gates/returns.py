@@ -6,7 +6,7 @@ import datetime as dt
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -116,6 +116,51 @@ _L0 = Contract(
 )
 
 ReturnsMatrixSchema = _L0.schema()
+
+
+def check_books(frame: pl.DataFrame, ruined: Collection[str], floor: int) -> ContractResult:
+    """Check daily returns of books: what a portfolio of them is decided by. Every fault is fatal.
+
+    A book is no coin: with borrowed money it may earn more than all of its worth in a day, so nothing bounds its return
+    from above. ``L0_INDEX``, ``L0_DTYPE``, ``L0_DUPLICATE_COLUMN``, ``L0_NOT_FINITE`` (a missing day too),
+    ``L0_BOOK_LOST`` (a return of -100 % or less, which only a ruined book has), ``L0_OBSERVATIONS`` and ``L0_EMPTY``.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``date`` and one Float64 column for each book.
+    ruined : collection of str
+        Books that were ruined, and say so.
+    floor : int
+        Days that are needed.
+    """
+
+    def of_books(own: pl.DataFrame) -> Iterator[Violation]:
+        yield from _book_faults(own)
+        lost = np.asarray(np.any(_matrix(own) <= -1.0, axis=0))
+        lost[[name in ruined for name in _symbols(own)]] = False
+        yield from named("L0_BOOK_LOST", "a day lost all that it had, and no ruin was told", _symbols(own), lost)
+        short = np.full(len(_symbols(own)), own.height < floor)
+        yield from named("L0_OBSERVATIONS", f"fewer than {floor} days", _symbols(own), short)
+
+    return _BOOKS.check(frame, _size(frame), of_books)
+
+
+def _book_faults(frame: pl.DataFrame) -> Iterator[Violation]:
+    yield from _index_faults("L0_INDEX", frame)
+    missing = np.asarray(~np.isfinite(_matrix(frame)).all(axis=0))
+    yield from named("L0_NOT_FINITE", "a return is missing, NaN or infinite", _symbols(frame), missing)
+
+
+_BOOKS = Contract(
+    layer="L0",
+    name="BookReturnsSchema",
+    columns=_DATED,
+    rules=_book_faults,
+    shape=_l0_shape,
+)
+
+BookReturnsSchema = _BOOKS.schema()
 
 
 def check_l3(

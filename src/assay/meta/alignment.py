@@ -163,6 +163,25 @@ def without_ruined(returns: Floats, sleeves: Sequence[str], accepted: Sequence[S
     return np.where([sleeve in barred for sleeve in sleeves], 0.0, returns)
 
 
+def in_use(returns: Floats, gross: Floats, least: float) -> Bools:
+    """Say of each sleeve whether it takes part: its returns vary, and it was invested by ``least`` on average.
+
+    Parameters
+    ----------
+    returns, gross : (n_days, n_sleeves) arrays
+        Of the days that a decision reads.
+    least : float
+
+    Examples
+    --------
+    >>> returns = np.array([[0.0, 0.01, 0.01], [0.0, 0.02, 0.03]])
+    >>> in_use(returns, np.array([[1.0, 0.5, 0.1], [1.0, 0.0, 0.2]]), 0.2).tolist()
+    [False, True, False]
+    """
+    invested = gross.mean(axis=0)
+    return np.asarray(varying(returns) & (invested >= least) & (invested > 0.0))
+
+
 def varying(returns: Floats) -> Bools:
     """Say for each column of (n_days, n_sleeves) returns whether it varies.
 
@@ -172,9 +191,9 @@ def varying(returns: Floats) -> Bools:
     return np.asarray(np.ptp(returns, axis=0) > 0.0)
 
 
-def alignment(as_of: str, aligned: Mapping[str, Aligned], train: int) -> Alignment:
+def alignment(as_of: str, aligned: Mapping[str, Aligned], train: int, least: float) -> Alignment:
     """Write ``meta_alignment.json``: shared days, shortfalls, sleeves in cash."""
-    profiles = {name: _aligned_profile(one, train) for name, one in aligned.items()}
+    profiles = {name: _aligned_profile(one, train, least) for name, one in aligned.items()}
     shortfalls = [
         Event(
             code=SHORTFALL,
@@ -188,8 +207,8 @@ def alignment(as_of: str, aligned: Mapping[str, Aligned], train: int) -> Alignme
     return Alignment(as_of=as_of, profiles=profiles, shortfalls=shortfalls)
 
 
-def _aligned_profile(one: Aligned, train: int) -> AlignedProfile:
-    moving = varying(one.returns[-train:])
+def _aligned_profile(one: Aligned, train: int, least: float) -> AlignedProfile:
+    moving = in_use(one.returns[-train:], one.gross[-train:], least)
     return AlignedProfile(
         first=str(one.days[0]),
         last=str(one.days[-1]),

@@ -114,7 +114,7 @@ def analyse(
         effective_coins=1.0 / hhi if hhi else None,
         largest_coin=max((coin.Gross for coin in book.coins), default=0.0),
         sleeve_hhi=herfindahl(decision.weights.tolist()),
-        effective_bets=effective_bets(decision.allocation.weights, decision.estimates.covariance.matrix),
+        effective_bets=effective_bets(decision.weights, covariance(aligned, profile)),
         correlation=correlations(aligned),
         sleeves=_sleeves(aligned, profile, decision, whole),
         whole=figures,
@@ -127,6 +127,12 @@ def track(returns: Floats) -> dict[str, float | None]:
     """Sharpe ratio, CAGR, volatility and maximum drawdown of daily returns; None for what is not defined."""
     functions = (sharpe, cagr, volatility, max_drawdown)
     return {key: function(returns) for key, function in zip(FIGURES, functions, strict=True)}
+
+
+def covariance(aligned: Aligned, profile: MetaProfile) -> Floats:
+    """Covariance of what the sleeves earned in the days that the decision reads, (n_sleeves, n_sleeves), per year."""
+    known = aligned.returns[-profile.train :]
+    return np.atleast_2d(np.cov(known, rowvar=False)) * DAYS_PER_YEAR
 
 
 def _added(whole: Mapping[str, float | None], rest: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -145,16 +151,13 @@ def correlations(aligned: Aligned) -> dict[str, dict[str, float | None]]:
 
 def _sleeves(aligned: Aligned, profile: MetaProfile, decision: SleeveDecision, whole: Walk) -> dict[str, SleeveShare]:
     known = aligned.returns[-profile.train :]
-    shares = risk_shares(decision.allocation.weights, decision.estimates.covariance.matrix)
-    risk: Floats = np.zeros(len(aligned.sleeves))
-    if shares is not None:
-        risk[decision.on] = shares
+    shares = risk_shares(decision.weights, covariance(aligned, profile))
     means = DAYS_PER_YEAR * known.mean(axis=0)
     return {
         sleeve: SleeveShare(
             weight=float(decision.weights[i]),
             volatility=volatility(known[:, i]) or 0.0,
-            risk_share=None if shares is None else float(risk[i]),
+            risk_share=None if shares is None else float(shares[i]),
             return_share=float(decision.weights[i] * means[i]),
             realised=float(whole.earned[i]) if len(whole.days) else None,
         )

@@ -17,7 +17,7 @@ import polars as pl
 from assay.backtest.bootstrap import intervals
 from assay.backtest.statistics import summary
 from assay.base.constants import Days, Floats
-from assay.gates.eligibility import TOO_FEW_SLEEVES, enough
+from assay.gates.eligibility import TOO_FEW_SLEEVES
 from assay.meta.alignment import Aligned
 from assay.meta.allocate import decide
 from assay.risk.regime import RegimeName
@@ -169,11 +169,10 @@ def _instant(aligned: Aligned, row: int) -> np.datetime64:
 def _period(aligned: Aligned, row: int, name: str, profile: MetaProfile, regime: RegimeOf, single: bool) -> Period:
     instant = _instant(aligned, row)
     mood = regime(instant)
-    made = decide(aligned.returns[:row], aligned.sleeves, name, profile, mood)
-    nothing = np.zeros(len(aligned.sleeves))
-    n_on = 0 if made is None else int(made.on.sum())
-    if made is None or not (enough(profile, n_on) or (single and n_on)):
-        return Period(row, nothing, np.ones(len(nothing)), {}, 0.0, TOO_FEW_SLEEVES, mood)
+    known = aligned.returns[:row], aligned.gross[:row]
+    made = decide(*known, aligned.sleeves, name, profile, mood, single=single)
+    if made.allocation is None:
+        return Period(row, made.weights, np.ones(len(made.weights)), {}, 0.0, TOO_FEW_SLEEVES, mood)
     kept, coins, to_cash = limit(made.weights, [record.held(instant) for record in aligned.records], profile.max_coin)
     return Period(row, made.weights, kept, coins, to_cash, None, mood)
 

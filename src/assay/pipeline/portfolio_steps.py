@@ -14,12 +14,12 @@ import numpy as np
 
 from assay.base.domain import format_instant
 from assay.base.environment import environment
-from assay.base.errors import GateError, RunFailed
+from assay.base.errors import GateError
 from assay.base.files import as_json
 from assay.gates import eligibility
 from assay.gates import portfolio as gates
 from assay.gates.portfolio_signs import meta_sign_test
-from assay.gates.returns import check_l0, check_l3
+from assay.gates.returns import check_books, check_l3
 from assay.gates.validation import validate
 from assay.gates.weights import check_l4
 from assay.meta import alignment, allocate, flatten, walk
@@ -31,7 +31,6 @@ from assay.report.index import render_index
 from assay.report.meta import compose_meta
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
-from assay.runs.documents import Event
 from assay.runs.run import Run
 from assay.sources.acceptance import RUIN, Acceptance, offer
 
@@ -94,15 +93,13 @@ def meta_returns(given: GivenPortfolio) -> Iterator[Said]:
         name: alignment.align({sleeve: own[name] for sleeve, own in records.items()}, profile.min_days, name)
         for name in profile.risk_profiles
     }
-    document = alignment.alignment(format_instant(given.as_of), aligned, profile.train)
+    document = alignment.alignment(format_instant(given.as_of), aligned, profile.train, profile.min_gross)
     yield {layout.META_ALIGNMENT: document}
     yield from document.shortfalls
     frame = alignment.returns_frame(aligned, list(records))
     for name, one in aligned.items():
-        moving = [sleeve for sleeve, on in zip(records, alignment.varying(one.returns), strict=True) if on]
-        own = frame.filter(frame["risk_profile"] == name).select("date", *moving)
-        if moving:
-            yield ContractCheck(check_l0(own, benchmark=moving[0], floor=profile.min_days), sleeve=name)
+        own = frame.filter(frame["risk_profile"] == name).select("date", *one.sleeves)
+        yield ContractCheck(check_books(own, _ruined(given, name), profile.min_days), sleeve=name)
     yield {layout.META_RETURNS: frame}
 
 
@@ -126,7 +123,6 @@ def optimization(given: GivenPortfolio) -> Iterator[Said]:
     regime = cast("RegimeName", alignment.live_regime(list(given.sleeves.values())))
     weights = {}
     for name, one in _aligned(given).items():
-        yield from _left_out(given, one, name)
         weights[name] = allocate.document(_decide(given, one, name, regime), sleeves, directions, regime)
     yield {layout.META_OPTIMIZED: doc.MetaOptimized(as_of=format_instant(given.as_of), profiles=weights)}
     for name, made in weights.items():
@@ -134,31 +130,8 @@ def optimization(given: GivenPortfolio) -> Iterator[Said]:
         yield from solved(name, made)
 
 
-def _idle(given: GivenPortfolio, one: alignment.Aligned) -> list[str]:
-    on = alignment.varying(one.returns[-given.profile.train :])
-    return [sleeve for sleeve, moves in zip(one.sleeves, on, strict=True) if not moves]
-
-
-def _left_out(given: GivenPortfolio, one: alignment.Aligned, name: str) -> Iterator[Event]:
-    """Name the sleeves in cash where too few are left; the decision names them where enough are."""
-    idle = _idle(given, one)
-    if not eligibility.enough(given.profile, len(one.sleeves) - len(idle)):
-        for sleeve in idle:
-            what = f"{name}: {sleeve} has no variance and is left out"
-            yield event(alignment.SLEEVE_IN_CASH, what, {"sleeve": sleeve})
-
-
 def _decide(given: GivenPortfolio, one: alignment.Aligned, name: str, regime: RegimeName) -> allocate.SleeveDecision:
-    made = allocate.decide(one.returns, one.sleeves, name, given.profile, regime)
-    n_on = 0 if made is None else int(made.on.sum())
-    if made is None or not eligibility.enough(given.profile, n_on):
-        raise RunFailed(
-            f"{n_on} of {len(one.sleeves)} sleeves vary: that is no portfolio",
-            where=name,
-            hint=f"in cash: {', '.join(_idle(given, one))}; choose another date, or set meta.allow_single=true",
-            code=eligibility.TOO_FEW_SLEEVES,
-        )
-    return made
+    return allocate.decide(one.returns, one.gross, one.sleeves, name, given.profile, regime)
 
 
 def weight_flattening(given: GivenPortfolio) -> Iterator[Said]:
@@ -267,6 +240,12 @@ def _aligned(given: GivenPortfolio) -> dict[str, alignment.Aligned]:
         name: replace(one, returns=alignment.without_ruined(one.returns, one.sleeves, accepted, name))
         for name, one in aligned.items()
     }
+
+
+def _ruined(given: GivenPortfolio, name: str) -> set[str]:
+    """Return the sleeves whose book was ruined: left out by name, or accepted by name."""
+    plain = {sleeve: run for sleeve, run in given.sleeves.items() if run.kind == "run"}
+    return {sleeve for sleeve, run in plain.items() if name in run[layout.PRESERVATION].ruined}
 
 
 def _leaf_runs(given: GivenPortfolio) -> list[tuple[str, Run]]:

@@ -12,7 +12,6 @@ import polars as pl
 
 from assay.base import files
 from assay.base.constants import TOLERANCE, Scalar
-from assay.base.errors import IntegrityError
 from assay.meta import alignment as returns
 from assay.meta import allocate, flatten
 from assay.prove.allocation import netted
@@ -93,10 +92,13 @@ class PortfolioLinks:
             notes={one.sleeve: one.run_id for one in pins},
         )
 
-    def _returns_link(self) -> Link:
+    @cached_property
+    def _aligned(self) -> returns.Aligned:
         records = {one: returns.read_sleeve(self.run(one), [self.name])[self.name] for one in self.sleeves}
-        aligned = returns.align(records, self.request.profile.min_days, self.name)
-        made = returns.returns_frame({self.name: aligned}, self.sleeves)
+        return returns.align(records, self.request.profile.min_days, self.name)
+
+    def _returns_link(self) -> Link:
+        made = returns.returns_frame({self.name: self._aligned}, self.sleeves)
         keys, recorded = layout.META_RETURNS.keys, self._returns
         if set(made.columns) == set(recorded.columns):
             recorded = recorded.select(made.columns)
@@ -116,10 +118,22 @@ class PortfolioLinks:
         accepted = self.sealed[layout.META_SLEEVES].accepted
         known = returns.without_ruined(self._returns.select(self.sleeves).to_numpy(), self.sleeves, accepted, self.name)
         rows = np.ascontiguousarray(known)
-        made = allocate.decide(rows, self.sleeves, self.name, profile, regime)
-        if made is None:
-            raise IntegrityError("no sleeve varies", where=layout.META_RETURNS, hint="assay validate")
+        made = allocate.decide(rows, self._aligned.gross, self.sleeves, self.name, profile, regime)
         given = {one.Sleeve: one.Weight for one in told.sleeves}
+        weighed = (
+            *paired(
+                {f"weight {sleeve}": given.get(sleeve) for sleeve in self.sleeves},
+                {f"weight {one}": float(made.weights[i]) for i, one in enumerate(self.sleeves)},
+            ),
+            *paired(
+                {f"mean gross {sleeve}": told.mean_gross.get(sleeve) for sleeve in self.sleeves},
+                {f"mean gross {one}": float(made.gross[i]) for i, one in enumerate(self.sleeves)},
+            ),
+            Pair("cash", told.cash, made.cash),
+        )
+        if made.allocation is None or made.estimates is None:
+            what = "too few sleeves take part: all is cash"
+            return self.sealed.link("sleeve weights", what, layout.META_OPTIMIZED, weighed)
         solver = made.allocation.solver
         optimizer = build_optimizer(self.name, profile.risk, regime, guarded=False)
         n_on = int(made.on.sum())
@@ -132,11 +146,7 @@ class PortfolioLinks:
             "the same problem solved again, and the greatest gain that any allowed move from the recorded weights has",
             layout.META_OPTIMIZED,
             (
-                *paired(
-                    {f"weight {sleeve}": given.get(sleeve) for sleeve in self.sleeves},
-                    {f"weight {one}": float(made.weights[i]) for i, one in enumerate(self.sleeves)},
-                ),
-                Pair("cash", told.cash, made.cash),
+                *weighed,
                 Pair("least weight", told.lower, made.lower),
                 Pair("greatest weight", told.upper, made.upper),
                 Pair("regime", told.regime, regime),

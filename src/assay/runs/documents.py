@@ -577,7 +577,7 @@ class AlignedProfile(Document):
     days: int
     sleeves: dict[str, SleeveDays]
     in_cash: list[str]
-    """Sleeves without variance in the days that the decision reads: left out."""
+    """Sleeves that the days which the decision reads leave out: no variance, or too little invested on average."""
     zero_days: dict[str, int]
     """Shared days on which a sleeve's return is exactly 0."""
 
@@ -606,6 +606,9 @@ class MetaProfileWeights(Document):
     lower: float
     upper: float
     in_cash: list[str]
+    """Sleeves that are left out."""
+    mean_gross: dict[str, float] = Field(default_factory=dict)
+    """Mean gross of each sleeve over the days that the decision reads; its returns are weighed per unit of it."""
     regime: str
     solver: SolverRecord
     events: list[Event]

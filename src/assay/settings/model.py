@@ -332,6 +332,8 @@ class MetaProfile(Settings):
     min_weight: Annotated[Share, LESS] = 0.05
     max_weight: Annotated[Share, MORE] = 0.5
     weight_slack: Annotated[float, Field(ge=1.0), MORE] = 1.9
+    min_gross: Annotated[Share, LESS] = 0.20
+    """A sleeve whose mean gross over the days of ``train`` is less is in cash, and is left out by name."""
     max_coin: Annotated[Share, MORE] = 0.15
     """Largest gross share of one coin; what exceeds it is cash."""
     allow_single: Annotated[bool, MORE] = False
