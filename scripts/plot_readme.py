@@ -8,43 +8,30 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
-import polars as pl
-from matplotlib.figure import Figure
+import numpy as np
 
-from assay import Run
-from assay.lake.snapshot import pin
+from assay.report.figures.lines import lines_over
+from assay.report.figures.of_walk import WalkFigures, growth_of
+from assay.report.markdown import ratio
 from assay.runs.home import Home
+from assay.runs.run import Run
 
 RISK_PROFILE = "hrp"
-BENCHMARK = "BINANCE:BTCUSDT"
-
-
-def benchmark(run: Run, first: object) -> pl.DataFrame:
-    home = run.path.parent.parent
-    lake = run.manifest["lake"]
-    bars = pl.DataFrame(pin(home / lake["folder"], lake["head"]).bars(symbols=[BENCHMARK]))
-    days = bars.sort("open_time").select(date=pl.col("open_time").dt.date(), close="close")
-    before = days.filter(pl.col("date") < first)["close"][-1]
-    return days.filter(pl.col("date") >= first).with_columns(nav=pl.col("close") / before)
 
 
 def main(home: Path, target: Path) -> None:
-    mpl.rcParams["svg.hashsalt"] = "assay"  # equal runs give equal bytes
-    runs = {run.status.profile: run for run in (Run(Home(home).runs / name) for name in Home(home).run_ids())}
-    figure = Figure(figsize=(8, 4))
-    axes = figure.subplots()
-    for profile, run in sorted(runs.items()):
-        days = run.returns(RISK_PROFILE).sort("date")
-        axes.plot(days["date"].to_list(), days["nav"].to_list(), label=profile.removeprefix("binance_spot_rating_"))
-    coin = benchmark(run, days["date"][0])
-    axes.plot(coin["date"].to_list(), coin["nav"].to_list(), color="black", linestyle=":", label="BTC, held")
-    axes.set_title(f"Walk-forward NAV on the embedded sample, {RISK_PROFILE}, after costs: a demo, not evidence")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, ncols=3)
-    figure.autofmt_xdate()
+    lines: dict[str, np.ndarray] = {}
+    for name in sorted(Home(home).run_ids()):
+        run = Run(Home(home).runs / name)
+        if run.kind != "meta":
+            walk = WalkFigures(run, [RISK_PROFILE])
+            profile = name.rpartition("_")[0].removeprefix("binance_spot_rating_")
+            lines[profile] = walk.column("nav")[RISK_PROFILE]
+            bitcoin, days = growth_of(walk.yardsticks["benchmark"]), walk.days
+    title = f"Growth of 1 in the walk-forward, {RISK_PROFILE}, after costs: a demo, not evidence"
+    figure = lines_over("sample-equity", title, "", days, {"": lines | {"benchmark": bitcoin}}, (ratio,), level=1.0)
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, metadata={"Date": None})
+    figure.save(target)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import shutil
 import subprocess
@@ -153,7 +154,8 @@ def test_pages_load_without_complaint_and_lead_to_each_other(
         page.get_by_role("button", name="Show").click()
         page.get_by_role("heading", name=BTC).wait_for()
         assert "2023-08-17" in page.locator(".lead").inner_text()
-        assert page.locator("figure svg").count() == 2
+        assert page.locator("figure canvas").count() == 2  # closes, and ratings
+        assert page.locator("figure canvas").first.get_attribute("role") == "img"
         page.goto(f"{finished.address}/runs/long")
         page.get_by_label("With").fill("short")
         page.get_by_role("button", name="Compare").click()
@@ -325,6 +327,60 @@ def test_a_report_opens_from_disk_and_from_the_page(
         ) as page:
             page.get_by_role("heading", level=1).wait_for()
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+LINES = ("equity", "drawdown", "rolling-beta", "turnover", "loss-makers")
+
+
+@pytest.mark.parametrize("how", ["from disk", "from the page"])
+def test_lines_are_drawn_with_the_network_off_and_tell_one_date(
+    browser: Any, finished: Served, finished_home: Path, how: str
+) -> None:
+    """``opened`` fails on anything that the policy of report or page refuses."""
+    report = finished_home / "runs" / "long" / REPORT
+    address = f"file://{quote(str(report))}" if how == "from disk" else f"{finished.address}/runs/long/files/{REPORT}"
+    asked: list[str] = []
+    with opened(browser, address, "") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.context.set_offline(True)
+        drawn = [name for name in LINES if page.locator(f"#figure-{name}").count()]
+        assert {"equity", "drawdown", "turnover"} <= set(drawn)
+        for name in drawn:
+            canvas = page.locator(f"#figure-{name} canvas").first
+            assert canvas.get_attribute("role") == "img"
+            assert canvas.evaluate(
+                "one => one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some(Boolean)"
+            )
+        over = page.locator("#figure-equity .u-over")
+        box = over.bounding_box()
+        over.hover(position={"x": box["width"] / 2, "y": 20})
+        told = page.locator("#figure-equity .u-legend .u-value").all_inner_texts()
+        others = page.locator("#figure-drawdown .u-legend .u-value").all_inner_texts()
+        assert told[0] == others[0]  # the date
+        days = page.locator("#figure-equity .chart").evaluate("one => JSON.parse(one.dataset.chart).days")
+        middle = (dt.date.fromisoformat(told[0]) - dt.date(1970, 1, 1)).days
+        assert abs(middle - days[len(days) // 2]) <= 1
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 20, steps=4)
+        page.mouse.up()
+        before = page.evaluate(INK)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"before => ({INK})() !== before", arg=before)
+    assert asked == []
+
+
+INK = "() => document.querySelector('#figure-equity canvas').toDataURL()"
+INKED = "one => one.getContext('2d').getImageData(0, 0, one.width, one.height).data.some(Boolean)"
+
+
+@pytest.mark.slow
+def test_without_a_script_every_figure_has_its_numbers(browser: Any, finished_home: Path) -> None:
+    report = finished_home / "runs" / "long" / REPORT
+    with opened(browser, f"file://{quote(str(report))}", "", java_script_enabled=False) as page:
+        figure = page.locator("#figure-equity")
+        assert figure.locator("canvas").count() == 0
+        figure.locator("summary").click()
+        assert figure.locator("tbody tr").first.is_visible()
 
 
 FLOW = ("flow", "binance-spot-ratings", "--workers", "4")

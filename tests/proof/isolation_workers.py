@@ -97,9 +97,8 @@ def ingests(home, source, barrier, pipe):
     pipe.send(ingest(Lake(home, source)).head)
 
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assay"
-LIBRARIES = ("/__pycache__/", str(CACHE), "/matplotlib", "/assay-fonts-")
-"""Byte code, and the list of its own fonts that the plotting library keeps for all that comes after."""
+LIBRARIES = ("/__pycache__/",)
+"""Byte code, which Python keeps for all that comes after."""
 
 
 def foreign(paths, home, name):

@@ -76,8 +76,9 @@ def test_ratings_of_the_votes_are_the_winners(run, page):
 )
 def test_every_figure_shows_itself(run, name):
     figure = getattr(run.plot, name)()
-    assert read(figure._repr_html_()).one("svg")
-    assert figure._repr_svg_().startswith("<svg ")
+    shown = read(figure._repr_html_())
+    assert shown.one("table").rows()[1:] == [list(row) for row in figure.rows]
+    assert (figure.lines is None) == (not shown.all("svg", **{"class": "plt-container"}))
     assert figure.rows
 
 
@@ -119,11 +120,11 @@ def test_written_anew_beside_the_run(run, tmp_path, capsys):
 
 
 def test_a_plot_that_fails_fails_the_run(tmp_path, monkeypatch):
-    from assay.report.figures import canvas
+    from assay.report.figures import lines
 
-    def broken(*_arguments):
+    def broken(*_arguments, **_settings):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(canvas.Canvas, "svg", broken)
+    monkeypatch.setattr(lines, "lines_over", broken)
     with pytest.raises(assay.base.errors.RunFailed, match="no ink"):
         assay.run("binance_spot_rating_all_long", home=tmp_path, as_of="2023-10-20")

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.base.errors import UsageError
-from assay.report.templating import asset, source_hash
+from assay.report.templating import script, source_hash
 
 COOKIE = "assay_token"
 METHODS = frozenset({"GET", "HEAD"})
@@ -39,7 +39,7 @@ def file_policy() -> str:
     The sandbox makes the file a stranger to this server: whatever it is, it cannot read another page.
     """
     return (
-        f"default-src 'none'; script-src '{source_hash(asset('sort.js'))}'; style-src 'unsafe-inline'; img-src data:; "
+        f"default-src 'none'; script-src '{source_hash(script())}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "sandbox allow-scripts allow-downloads allow-popups allow-top-navigation-by-user-activation"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -85,9 +84,7 @@ class Site:
             environment().get_template(resource.template)
         self.broadcast = Broadcast(self.run_list)
         async with self.broadcast.running():
-            warming = asyncio.create_task(run_in_threadpool(lakes.warm))
             yield
-            await warming
 
     def _asked(self, request: Request) -> Asked:
         return Asked(self.home, self.run_list, request.path_params, request.query_params)

@@ -23,10 +23,9 @@ from assay.lake.snapshot import Snapshot, pin, resolve_as_of
 from assay.market.health import symbol_health
 from assay.page.lookup import LAKE, lake_folder, not_found
 from assay.ratings import explain, label
-from assay.report.figures.bars import votes
-from assay.report.figures.canvas import load
 from assay.report.figures.figure import Figure
-from assay.report.figures.lines import line_figure, panel_figure, span
+from assay.report.figures.grids import votes
+from assay.report.figures.lines import lines_over, span
 from assay.report.markdown import integer, number, ratio
 from assay.runs import documents as artifacts
 from assay.runs.home import Home
@@ -195,37 +194,23 @@ def _timed(bars: pl.DataFrame) -> list[dict[str, Any]]:
     return [row | {"open_time": row["open_time"] and format_instant(row["open_time"])} for row in rows]
 
 
-# --- charts, drawn as the reports draw theirs -------------------------------------------------------------------------
-
-
-_pen = threading.Lock()
-"""Matplotlib's settings belong to the process: one drawing at a time."""
-
-
-def warm() -> None:
-    """Import matplotlib, which takes a second, before someone waits for a chart."""
-    with _pen:
-        load()
+# --- charts -----------------------------------------------------------------------------------------------------------
 
 
 def coverage_figures(days: Sequence[dict[str, Any]]) -> list[Figure]:
-    """Draw how many coins have a bar on each day."""
+    """Show how many coins have a bar on each day."""
     if len(days) < 2:
         return []
     dates = np.array([day["day"] for day in days], dtype="datetime64[D]")
     counts = np.array([day["symbols"] for day in days], dtype=np.float64)
     told = f"Coins with a bar, each day from {span(dates)}: {integer(counts.min())} to {integer(counts.max())}"
-    with _pen:
-        return [
-            line_figure("coverage", "Coverage", f"{told}.", dates, {"coins": counts}, integer, start=0.0, height=240.0)
-        ]
+    return [lines_over("coverage", "Coverage", f"{told}.", dates, {"": {"coins": counts}}, (integer,))]
 
 
 def coin_figures(facts: dict[str, Any]) -> list[Figure]:
-    """Draw the votes, and closes and ratings up to the instant; of bars shorter than a day the votes alone."""
-    with _pen:
-        cast = {name: vote["vote"] for name, vote in facts["votes"].items()}
-        return [votes(facts["symbol"], facts["ratings"], cast), *_history(facts)]
+    """Show the votes, and closes and ratings up to the instant; of bars shorter than a day the votes alone."""
+    cast = {name: vote["vote"] for name, vote in facts["votes"].items()}
+    return [votes(facts["symbol"], facts["ratings"], cast), *_history(facts)]
 
 
 def _history(facts: dict[str, Any]) -> list[Figure]:
@@ -243,7 +228,7 @@ def _history(facts: dict[str, Any]) -> list[Figure]:
     }
     title = f"Close and ratings of {facts['symbol']}"
     description = f"Bars from {span(dates)}; ratings run from -1, strong sell, to 1, strong buy."
-    return [panel_figure("coin-history", title, description, dates, panels, (number, ratio), height=230.0)]
+    return [lines_over("coin-history", title, description, dates, panels, (number, ratio))]
 
 
 def _values(bars: Sequence[dict[str, Any]], name: str) -> Any:

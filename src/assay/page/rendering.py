@@ -18,7 +18,7 @@ from assay.base.domain import UTC
 from assay.base.files import sha256
 from assay.page.runs import METRICS, STATES
 from assay.report.markdown import integer, number, percent, plain, ratio, seconds, visible
-from assay.report.templating import asset, stylesheet
+from assay.report.templating import COMPACT, asset, charts, stylesheet
 
 COLUMNS = (
     ("run_id", "Run"),
@@ -30,14 +30,15 @@ COLUMNS = (
     ("started", "Started"),
 )
 VOTES = {1: "buy", 0: "neutral", -1: "sell", None: "no vote yet"}
-TYPES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+SCRIPT = "text/javascript"
+TYPES = {"page.css": "text/css", "charts.js": SCRIPT, "page.js": SCRIPT, "icon.svg": "image/svg+xml"}
 
 
 @lru_cache(maxsize=1)
 def assets() -> dict[str, bytes]:
     """Return the files that pages name, by name; the style sheet begins with the reports' own."""
-    found = {name: (resources("assay.page") / "static" / name).read_bytes() for name in TYPES}
-    return found | {"page.css": stylesheet().encode() + b"\n" + found["page.css"]}
+    own = {name: (resources("assay.page") / "static" / name).read_bytes() for name in TYPES if name != "charts.js"}
+    return own | {"page.css": stylesheet().encode() + b"\n" + own["page.css"], "charts.js": charts().encode()}
 
 
 @lru_cache(maxsize=1)
@@ -51,6 +52,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    made.policies["json.dumps_kwargs"] = COMPACT
     made.filters |= {
         "integer": integer,
         "number": number,

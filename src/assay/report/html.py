@@ -16,7 +16,7 @@ from assay.report.attribution import Attribution
 from assay.report.audit_report import compose, compose_joint, labelled
 from assay.report.compare import BookChange, Comparison
 from assay.report.comparison import to_markdown
-from assay.report.figures import bars, lines, maps
+from assay.report.figures import grids, lines
 from assay.report.figures.figure import Figure, colours
 from assay.report.figures.of_run import RunFigures
 from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of, weights_by_size
@@ -178,7 +178,7 @@ def _sleeve_weights(run: Run) -> Drawn:
         for name in profiles_of(run)
     }
     rows = [sleeve.sleeve for sleeve in run[layout.META_SLEEVES].accepted]
-    return bars.weights(rows, columns, "weights-sleeves", "Weights of sleeves")
+    return grids.weights(rows, columns, "weights-sleeves", "Weights of sleeves")
 
 
 def _coin_weights(run: Run) -> Drawn:
@@ -198,7 +198,7 @@ def _meta_correlation(run: Run) -> Drawn:
         return "one sleeve has no correlation"
     cells = np.array([[np.nan if row[other] is None else row[other] for other in found] for row in found.values()])
     title = f"Correlation of the sleeves, {name}"
-    return maps.correlation(list(found), [""] * len(found), cells.astype(np.float64), title=title)
+    return grids.correlation(list(found), [""] * len(found), cells.astype(np.float64), title=title)
 
 
 # --- several runs -----------------------------------------------------------------------------------------------------
@@ -254,7 +254,8 @@ def growth(runs: Labelled, name: str, key: str = "equity") -> Drawn:
     told = ", ".join(f"{label} {ratio(lines.last(values))}" for label, values in nav.items())
     title = f"Growth of 1 in the walk-forward, {name}, after costs"
     description = f"From {lines.span(days)}. At the end: {told}."
-    return lines.line_figure(key, title, description, days, {**nav, **measured}, ratio, start=1.0, growth=True)
+    panels = {"": {**nav, **measured}}
+    return lines.lines_over(key, title, description, days, panels, (ratio,), level=1.0, growth=True)
 
 
 def _holdings(runs: Labelled, name: str) -> Drawn:
@@ -274,7 +275,7 @@ def _correlation(runs: Labelled, name: str) -> Drawn:
     if not np.isfinite(cells).any():
         return "no two runs have days in common"
     title = f"Correlation of the sleeves, {name}"
-    return maps.correlation([label for label, _ in runs], [""] * n, cells, title=title)
+    return grids.correlation([label for label, _ in runs], [""] * n, cells, title=title)
 
 
 def render_comparison_page(comparison: Comparison, attribution: Attribution, views: tuple[RunView, RunView]) -> str:
@@ -300,7 +301,7 @@ def _moved(comparison: Comparison, name: str, book: BookChange) -> Figure | None
         "difference": {one.coin: one.difference for one in moved},
     }
     rows = [one.coin for one in moved]
-    return bars.weights(rows, columns, f"weights-{name.replace('_', '-')}", f"Net weights on coins, {name}")
+    return grids.weights(rows, columns, f"weights-{name.replace('_', '-')}", f"Net weights on coins, {name}")
 
 
 # --- cards of a notebook ----------------------------------------------------------------------------------------------

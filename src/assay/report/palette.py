@@ -1,6 +1,6 @@
 """Colours by name, for a light and a dark page.
 
-Matplotlib draws with placeholders; the picture then names variables, and a style sheet says what they are. The series
+A figure names colours, and a style sheet says what they are. The series
 are told apart by colour, dash and a label at their end; the colours are those of Okabe and Ito (2008), darkened or
 lightened until each stands out from the page by 3:1 or more.
 """
@@ -26,13 +26,13 @@ LIGHT: Mapping[str, str] = {
     "down": "#b94a00",
     "soft": "#c9d2de",
     "low4": "#8f3a00",
-    "low3": "#c9621f",
+    "low3": "#b6561a",
     "low2": "#e8a877",
     "low1": "#f7dcc8",
     "mid": "#eef0f3",
     "high1": "#d0e3f1",
     "high2": "#8fbede",
-    "high3": "#3d87ba",
+    "high3": "#2f77aa",
     "high4": "#00507f",
     "on_pale": "#1a2230",
     "on_deep": "#ffffff",
@@ -64,9 +64,6 @@ DARK: Mapping[str, str] = {
     "on_pale": "#e6eaf1",
     "on_deep": "#0c1016",
 }
-
-PLACEHOLDERS: Mapping[str, str] = {name: f"#a7{number:02x}b3" for number, name in enumerate(LIGHT)}
-"""What is drawn with; no two are alike, and none is a colour that matplotlib uses by itself."""
 
 STEPS = ("low4", "low3", "low2", "low1", "mid", "high1", "high2", "high3", "high4")
 """A scale from one hue through pale to another."""
@@ -102,15 +99,6 @@ _OTHERS = tuple(Style(_COLOURS[i % 5], _DASHES[i % 4]) for i in range(20))
 def style_of(name: str, number: int) -> Style:
     """Return the style of a series: its own, or that of its place among others."""
     return STYLES.get(name, _OTHERS[number % len(_OTHERS)])
-
-
-def variable(name: str) -> str:
-    """Return a colour as style sheets read it.
-
-    >>> variable("ink")
-    'var(--c-ink)'
-    """
-    return f"var(--c-{name.replace('_', '-')})"
 
 
 def declarations(colours: Mapping[str, str]) -> str:

@@ -26,16 +26,24 @@ POLICY = (
     "default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; base-uri 'none'; form-action 'none'"
 )
 CELLS = " | "
+COMPACT = {"separators": (",", ":")}
+"""How templates write JSON."""
 FILTERS = ("integer", "names", "number", "percent", "plain", "ratio", "seconds", "yes")
 """Functions of :mod:`assay.report.markdown` that templates know by their own names."""
 
 Kind = Literal["good", "bad", "open"]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=48)
 def asset(name: str) -> str:
     """Return a file of the templates' folder as text: a template, the style sheet, a script."""
     return (files("assay.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=4)
+def vendored(name: str) -> str:
+    """Return a file of another project as it was published; ``THIRD_PARTY_NOTICES`` has its version and hash."""
+    return (files("assay.report") / "vendor" / name).read_text(encoding="utf-8")
 
 
 class _CompiledTemplates(FileSystemBytecodeCache):
@@ -110,15 +118,30 @@ def _cells(row: Sequence[object]) -> Safe:
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """Return the environment of HTML templates; texts lose their invisible characters."""
-    return _environment(lambda value: visible(value) if isinstance(value, str) else value)
+    made = _environment(lambda value: visible(value) if isinstance(value, str) else value)
+    made.policies["json.dumps_kwargs"] = COMPACT
+    return made
 
 
 @lru_cache(maxsize=1)
 def stylesheet() -> str:
     """Return the style sheet of a page, with the colours of figures for a light and a dark screen; paper is light."""
     light, dark = declarations(LIGHT), declarations(DARK)
-    scheme = f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
-    return scheme + asset("page.css")
+    scheme = f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root:not(.paper){{{dark}}}}}"
+    return scheme + "".join((vendored("uPlot.min.css"), asset("figure.css"), asset("page.css")))
+
+
+@lru_cache(maxsize=1)
+def charts() -> str:
+    """Return the script that draws lines over days, below the licence of the library that does it."""
+    licence = vendored("LICENSE.uPlot.txt")
+    return f"/*\nuPlot 1.6.32\n\n{licence}\n*/\n{vendored('uPlot.iife.min.js')}\n{asset('charts.js')}"
+
+
+@lru_cache(maxsize=1)
+def script() -> str:
+    """Return the one script of a report: it draws lines and sorts tables."""
+    return charts() + asset("sort.js")
 
 
 @dataclass(frozen=True)
@@ -144,17 +167,17 @@ class Block:
 
 
 def document(title: str, blocks: Sequence[Block], *, head: Banner | None = None, lead: str | Markup = "") -> str:
-    """Return a whole page: it loads nothing, and runs no script but its own for sorting."""
-    style, script = stylesheet(), asset("sort.js")
+    """Return a whole page: it loads nothing, and runs no script but its own for lines and sorting."""
+    style, code = stylesheet(), script()
     template = environment().get_template("page.html.j2")
     return template.render(
         title=title,
         blocks=blocks,
         head=head,
         lead=lead,
-        policy=POLICY.format(style=source_hash(style), script=source_hash(script)),
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
+        policy=POLICY.format(style=source_hash(style), script=source_hash(code)),
+        style=Markup(style),  # noqa: S704 - files of this package
+        script=Markup(code),  # noqa: S704 - files of this package
     )
 
 

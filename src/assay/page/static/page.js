@@ -205,6 +205,7 @@ function runPage(article) {
         }
       } else {
         article.replaceChildren(...fresh.childNodes);
+        drawCharts(article);
       }
     } while (again);
     asked = false;

@@ -1,5 +1,5 @@
-"""Figures: SVG text from plain tables, drawn with matplotlib.
+"""Figures as data and a declaration: lines over days, which a browser draws, and tables whose cells are coloured.
 
-A figure is a value: its picture, its title and description, and the same numbers as a table for who cannot see it.
-Equal tables give equal bytes.
+A figure is a value: title, description, numbers, and how they are shown. Nothing is drawn while a run runs; equal
+tables give equal figures.
 """

@@ -1,17 +1,39 @@
-"""What a figure is, and how a notebook shows it."""
+"""What a figure is, how a page and a notebook show it, and how it is saved."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from assay.base import files
 from assay.base.errors import UsageError
 from assay.report.palette import DARK, LIGHT, declarations
-from assay.report.templating import Block, document, environment
+from assay.report.templating import Block, asset, document, environment
 
-NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
+PICTURES = (".svg", ".png")
+
+
+@dataclass(frozen=True)
+class CellMark:
+    """How a cell of a table is shown beside its text.
+
+    Attributes
+    ----------
+    tone : str
+        Colour of the palette.
+    bar : tuple of float, optional
+        Where a bar begins and ends, as shares of its room; without one the tone fills the cell.
+    sign : bool
+        Show a sign in place of the text.
+    """
+
+    tone: str
+    bar: tuple[float, float] | None = None
+    sign: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,33 +46,33 @@ class Figure:
         Short and stable: the figure's id on a page.
     title, description : str
         What it shows, and what is seen in it.
-    svg : str
-        An ``svg`` element; its colours are variables that a page defines.
     columns : tuple of str
         Headers of the numbers; those that begin with ``>`` are aligned to the right.
     rows : tuple of tuple of str
+    heads : tuple of str
+        Shorter headers that are shown in place of ``columns``, if any.
+    marks : tuple of tuple of CellMark or None
+        One for each cell, of a figure that is a table.
+    lines : mapping, optional
+        What a browser draws, see :func:`assay.report.figures.lines.lines_over`; None: the figure is a table.
     """
 
     name: str
     title: str
     description: str
-    svg: str
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    heads: tuple[str, ...] = ()
+    marks: tuple[tuple[CellMark | None, ...], ...] = ()
+    lines: Mapping[str, Any] | None = None
 
     def _repr_html_(self) -> str:
-        return environment().get_template("notebook.html.j2").render(figures=[self], colours=colours("figure.assay"))
-
-    def _repr_svg_(self) -> str:
-        return self.standalone()
-
-    def standalone(self) -> str:
-        """Return the picture as an SVG document of its own, light or dark as the viewer is."""
-        style = f"<style>{colours('svg')}text{{font-family:system-ui,sans-serif}}</style>"
-        return self.svg.replace("<svg ", f"<svg {NAMESPACE} ", 1).replace("><title", f">{style}<title", 1)
+        picture = "" if self.lines is None else still(self, missing_ok=True)
+        style = colours("figure.assay") + asset("figure.css")
+        return environment().get_template("notebook.html.j2").render(figure=self, picture=picture, style=style)
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure to a file: a picture (``.svg``), or a page with picture and numbers (``.html``).
+        """Write the figure to a file: a picture (``.svg``, ``.png``), or a page with picture and numbers (``.html``).
 
         Parameters
         ----------
@@ -65,17 +87,40 @@ class Figure:
         Raises
         ------
         UsageError
-            If the name has another ending.
+            If the name has another ending, or a picture needs the extra ``plots``, which is not installed.
         """
         out = Path(path)
-        if out.suffix not in (".svg", ".html"):
-            raise UsageError(f"a figure cannot be saved as {out.name!r}", hint="end the name with .svg or .html")
-        if out.suffix == ".svg":
-            text = self.standalone()
+        if out.suffix not in (*PICTURES, ".html"):
+            raise UsageError(f"a figure cannot be saved as {out.name!r}", hint="end the name with .svg, .png or .html")
+        if out.suffix == ".html":
+            page = document(self.title, [Block("figures", self.title, figures=[self])], lead=self.description)
+            files.write(out, page.encode())
+        elif out.suffix == ".svg":
+            files.write(out, still(self).encode())
         else:
-            text = document(self.title, [Block("figures", self.title, figures=[self])], lead=self.description)
-        files.write(out, text.encode())
+            files.write(out, _pictures().png_of(self))
         return out
+
+
+def still(figure: Figure, *, missing_ok: bool = False) -> str:
+    """Return a figure as an SVG document; empty where the extra is not installed and need not be.
+
+    Raises
+    ------
+    UsageError
+        If the extra ``plots`` is not installed.
+    """
+    try:
+        return str(_pictures().svg_of(figure))
+    except UsageError:
+        if missing_ok:
+            return ""
+        raise
+
+
+def _pictures() -> ModuleType:
+    """Import what draws pictures, and itself knows what a figure is, when one is wanted."""
+    return import_module("assay.report.figures.still")
 
 
 def colours(selector: str) -> str:
@@ -83,35 +128,3 @@ def colours(selector: str) -> str:
     return (
         f"{selector}{{{declarations(LIGHT)}}}@media (prefers-color-scheme:dark){{{selector}{{{declarations(DARK)}}}}}"
     )
-
-
-def thinned(n: int, most: int) -> list[int]:
-    """Return at most so many positions out of ``n``, evenly spaced, both ends among them.
-
-    >>> thinned(5, 3), thinned(2, 3)
-    ([0, 2, 4], [0, 1])
-    """
-    if n <= most:
-        return list(range(n))
-    return sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
-
-
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move labels apart until no two are closer than ``gap``, in their order, as near to their places as that allows.
-
-    >>> spread([5.0, 5.0, 20.0], 4.0, 0.0, 30.0)
-    [3.0, 7.0, 20.0]
-    """
-    order = sorted(range(len(places)), key=lambda i: (places[i], i))
-    groups: list[list[float]] = []  # [sum of wanted starts, count, start]
-    for rank, i in enumerate(order):
-        groups.append([places[i] - gap * rank, 1.0])
-        while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
-            last = groups.pop()
-            groups[-1] = [groups[-1][0] + last[0], groups[-1][1] + last[1]]
-    starts = [total / count for total, count in groups for _ in range(int(count))]
-    top = high - gap * (len(places) - 1)
-    found = [0.0] * len(places)
-    for rank, (i, start) in enumerate(zip(order, starts, strict=True)):
-        found[i] = max(low, min(start, top)) + gap * rank
-    return found

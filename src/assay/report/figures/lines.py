@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from assay.base.constants import Days, Floats
-from assay.report.figures.canvas import Canvas, Ticks, colour, dashes, drawing, shortened
-from assay.report.figures.figure import Figure, spread, thinned
-from assay.report.markdown import finite, percent, ratio
+from assay.report.figures.figure import Figure
+from assay.report.markdown import finite, integer, number, percent, ratio, visible
 from assay.report.palette import style_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Lines = Mapping[str, Floats]
 """Name of a series to one value a day, NaN where there is none."""
 Show = Callable[[float | None], str]
 
-WIDTH, LEFT = 760.0, 58.0
-LINE = 15.0
-"""Height of a label."""
+SHOWS: Mapping[Show, str] = {integer: "integer", number: "number", percent: "percent", ratio: "ratio"}
+"""How numbers are written, as ``charts.js`` names it."""
 ROWS = 40
 """Days in the table of a figure."""
 BETA_DAYS = 60
 """Window of the rolling beta."""
 LOG_SPAN = 8.0
 """From this ratio of the highest to the lowest value on, growth is drawn on a logarithmic scale."""
+LONGEST = 34
+"""Characters of a name in a picture; the table beside it has the whole of it."""
 
 TITLES = {"benchmark": "Bitcoin", "universe": "all coins, equal"}
 
@@ -39,8 +35,18 @@ def label_of(name: str) -> str:
     return TITLES.get(name, name)
 
 
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Return one visible line of at most so many characters.
+
+    >>> shortened("BINANCE:BTCUSDT"), shortened("x" * 50, 10)
+    ('BINANCE:BTCUSDT', 'xxxxxxxxx…')
+    """
+    line = visible(text)
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
 def equity(days: Days, nav: Lines, yardsticks: Lines | None = None, name: str = "equity") -> Figure:
-    """Draw what 1 became, for each risk profile and yardstick.
+    """Show what 1 became, for each risk profile and yardstick.
 
     Parameters
     ----------
@@ -51,30 +57,25 @@ def equity(days: Days, nav: Lines, yardsticks: Lines | None = None, name: str = 
         Id of the figure.
     """
     lines = {**nav, **(yardsticks or {})}
-    ends = {label: last(values) for label, values in lines.items()}
-    told = ", ".join(f"{label_of(label)} {ratio(end)}" for label, end in ends.items())
     title = "Growth of 1 in the walk-forward, after costs"
-    return line_figure(
-        name, title, f"From {span(days)}. At the end: {told}.", days, lines, ratio, start=1.0, growth=True
-    )
+    return lines_over(name, title, f"From {span(days)}. At the end: {told(lines, ratio, last)}.", days, {"": lines},
+                      (ratio,), level=1.0, growth=True)  # fmt: skip
 
 
 def drawdown(days: Days, falls: Lines, name: str = "drawdown") -> Figure:
-    """Draw the fall from the highest value so far, at most 0."""
-    deepest = {label: low(values) for label, values in falls.items()}
-    told = ", ".join(f"{label_of(label)} {percent(value)}" for label, value in deepest.items())
-    return line_figure(name, "Drawdown", f"From {span(days)}. Deepest: {told}.", days, falls, percent, start=0.0)
+    """Show the fall from the highest value so far, at most 0."""
+    description = f"From {span(days)}. Deepest: {told(falls, percent, low)}."
+    return lines_over(name, "Drawdown", description, days, {"": falls}, (percent,))
 
 
 def rolling_beta(days: Days, betas: Lines, window: int = BETA_DAYS, name: str = "rolling-beta") -> Figure:
-    """Draw the beta to the benchmark over the last ``window`` days."""
-    told = ", ".join(f"{label_of(label)} {ratio(last(values))}" for label, values in betas.items())
-    description = f"Of the {window} days up to each day, from {span(days)}. At the end: {told}."
-    return line_figure(name, f"Beta to Bitcoin over {window} days", description, days, betas, ratio, start=0.0)
+    """Show the beta to the benchmark over the last ``window`` days."""
+    description = f"Of the {window} days up to each day, from {span(days)}. At the end: {told(betas, ratio, last)}."
+    return lines_over(name, f"Beta to Bitcoin over {window} days", description, days, {"": betas}, (ratio,))
 
 
 def turnover(days: Days, traded: Lines, paid: Lines, name: str = "turnover") -> Figure:
-    """Draw what was traded and what it cost, both summed up from the first day, as shares of the account.
+    """Show what was traded and what it cost, both summed up from the first day, as shares of the account.
 
     Parameters
     ----------
@@ -83,57 +84,29 @@ def turnover(days: Days, traded: Lines, paid: Lines, name: str = "turnover") -> 
         Shares of each day: value traded over NAV; fees, slippage and borrow over NAV.
     """
     panels = {"Value traded, x account": _summed(traded), "Costs and borrow": _summed(paid)}
-    told = ", ".join(
+    ends = ", ".join(
         f"{label_of(label)} {ratio(last(values))} x, {percent(last(panels['Costs and borrow'][label]))}"
         for label, values in panels["Value traded, x account"].items()
     )
-    description = f"Summed up from {span(days)}. At the end: {told}."
-    return panel_figure(name, "Turnover and cost", description, days, panels, (ratio, percent))
+    description = f"Summed up from {span(days)}. At the end: {ends}."
+    return lines_over(name, "Turnover and cost", description, days, panels, (ratio, percent))
 
 
 def loss_makers(days: Days, guarded: Lines, unguarded: Lines, name: str = "loss-makers") -> Figure:
-    """Draw the weight on loss makers at each decision, with the guard and without."""
-    most = {label: high(values) for label, values in unguarded.items()}
-    told = ", ".join(f"{label_of(label)} {percent(value)}" for label, value in most.items())
-    kept = ", ".join(f"{label_of(label)} {percent(high(values))}" for label, values in guarded.items())
-    description = f"Decisions from {span(days)}. Most with the guard off: {told}; as run: {kept}."
-    panels = {"As run": guarded, "Guard off": unguarded}
-    return panel_figure(
-        name, "Weight on loss makers", description, days, panels, (percent, percent), shared=True, steps=True
+    """Show the weight on loss makers at each decision, with the guard and without."""
+    description = (
+        f"Decisions from {span(days)}. Most with the guard off: {told(unguarded, percent, high)}; "
+        f"as run: {told(guarded, percent, high)}."
     )
+    panels = {"As run": guarded, "Guard off": unguarded}
+    return lines_over(name, "Weight on loss makers", description, days, panels, (percent, percent), steps=True)
 
 
 def _summed(lines: Lines) -> dict[str, Floats]:
     return {label: np.cumsum(np.nan_to_num(values)) for label, values in lines.items()}
 
 
-# --- drawing ----------------------------------------------------------------------------------------------------------
-
-
-def line_figure(
-    name: str,
-    title: str,
-    description: str,
-    days: Days,
-    lines: Lines,
-    show: Show,
-    *,
-    start: float,
-    growth: bool = False,
-    height: float = 320.0,
-) -> Figure:
-    """Draw lines with a label at the end of each; ``start`` is a level that the eye can hold on to."""
-    with drawing(WIDTH, height) as canvas:
-        axes = canvas.axes(LEFT, 12, WIDTH - LEFT - _right(lines), height - 44)
-        _draw(axes, days, lines)
-        canvas.ticks(axes, _months(days), _scale(axes, lines, show, growth))
-        _level(canvas, axes, start)
-        _end_labels(canvas, axes, lines, show, (12, height - 44))
-        svg = canvas.svg(name, title, description)
-    return Figure(name, title, description, svg, *_table(days, lines, show))
-
-
-def panel_figure(
+def lines_over(
     name: str,
     title: str,
     description: str,
@@ -141,124 +114,79 @@ def panel_figure(
     panels: Mapping[str, Lines],
     shows: Sequence[Show],
     *,
-    shared: bool = False,
+    level: float = 0.0,
+    growth: bool = False,
     steps: bool = False,
-    height: float = 210.0,
 ) -> Figure:
-    """Draw panels above each other, over the same days."""
-    columns: list[str] = ["date"]
-    cells: list[list[str]] = []
-    reach = [values for lines in panels.values() for values in lines.values()] if shared else []
-    with drawing(WIDTH, height * len(panels)) as canvas:
-        for at, ((head, lines), show) in enumerate(zip(panels.items(), shows, strict=True)):
-            top = at * height + 26
-            axes = canvas.axes(LEFT, top, WIDTH - LEFT - _right(lines), height - 58)
-            _draw(axes, days, lines, steps)
-            every = {**lines, **{f"{i}": values for i, values in enumerate(reach)}}
-            canvas.ticks(axes, _months(days), _scale(axes, every, show, growth=False))
-            _level(canvas, axes, 0.0)
-            canvas.text(LEFT, top - 14, head, "muted")
-            _end_labels(canvas, axes, lines, show, (top, height - 58))
-            own, rows = _table(days, lines, show)
-            columns += [f"{column}, {head.lower()}" for column in own[1:]]
-            before = cells or [[row[0]] for row in rows]
-            cells = [[*left, *row[1:]] for left, row in zip(before, rows, strict=True)]
-        svg = canvas.svg(name, title, description)
-    return Figure(name, title, description, svg, tuple(columns), tuple(map(tuple, cells)))
+    """Declare lines over days, in panels above each other.
+
+    Parameters
+    ----------
+    name, title, description : str
+        Of the figure.
+    days : (n_days,) datetime64[D] array
+    panels : mapping of str to mapping of str to (n_days,) array
+        Heading of a panel, empty where there is but one, to its lines.
+    shows : sequence of callable
+        How the numbers of each panel are written, keys of :data:`SHOWS`.
+    level : float
+        What the eye can hold on to.
+    growth : bool
+        Draw on a logarithmic scale where the values span much.
+    steps : bool
+        A value holds until the next day that has one.
+    """
+    kept = thinned(len(days), ROWS)
+    columns, rows = ["date"], [[str(days[i])] for i in kept]
+    for (head, lines), show in zip(panels.items(), shows, strict=True):
+        for label, values in lines.items():
+            columns.append(f">{label_of(label)}{head and ', '}{head.lower()}")
+            for row, i in zip(rows, kept, strict=True):
+                row.append(show(finite(float(values[i]))))
+    drawn = {
+        "days": days.astype("datetime64[D]").astype(int).tolist(),
+        "level": level,
+        "steps": steps,
+        "panels": [
+            {"head": head, "show": SHOWS[show], "log": growth and _wide(lines), "lines": _declared(lines)}
+            for (head, lines), show in zip(panels.items(), shows, strict=True)
+        ],
+    }
+    return Figure(name, title, description, tuple(columns), tuple(map(tuple, rows)), lines=drawn)
 
 
-def _draw(axes: Axes, days: Days, lines: Lines, steps: bool = False) -> None:
-    x = _numbers(days)
-    for number, (name, values) in enumerate(lines.items()):
-        style = style_of(name, number)
-        axes.plot(
-            x,
-            values,
-            color=colour(style.colour),
-            linewidth=style.width,
-            linestyle=dashes(style),
-            drawstyle="steps-post" if steps else "default",
-            marker="o" if steps or len(x) < 3 else None,
-            markersize=2.5,
-        )
-    first, final = float(x[0]), float(x[-1])
-    axes.set_xlim(first, max(final, first + 1.0))
+def _declared(lines: Lines) -> list[dict[str, Any]]:
+    found = []
+    for place, (name, values) in enumerate(lines.items()):
+        style = style_of(name, place)
+        known = [None if (value := finite(v)) is None else float(f"{value:.6g}") for v in values.tolist()]
+        look = {"colour": style.colour, "dash": list(style.dash), "width": style.width}
+        found.append({"name": shortened(label_of(name)), **look, "values": known})
+    return found
 
 
-def _numbers(days: Days) -> Floats:
-    return days.astype("datetime64[D]").astype(np.int64).astype(np.float64)
-
-
-def _scale(axes: Axes, lines: Lines, show: Show, growth: bool) -> Ticks:
-    """Set the limits of the vertical axis and return its ticks."""
+def _wide(lines: Lines) -> bool:
     known = np.concatenate([values[np.isfinite(values)] for values in lines.values()] or [np.zeros(0)])
-    least, most = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    if growth and least > 0.0 and most / least >= LOG_SPAN:
-        return _log_scale(axes, least, most, show)
-    from matplotlib.ticker import MaxNLocator
-
-    room = 0.06 * ((most - least) or abs(most) or 1.0)
-    axes.set_ylim(least - room, most + room)
-    ticks = [
-        t for t in np.asarray(MaxNLocator(5).tick_values(least, most)).tolist() if least - room <= t <= most + room
-    ]
-    return [(tick, show(tick)) for tick in ticks]
-
-
-def _log_scale(axes: Axes, least: float, most: float, show: Show) -> Ticks:
-    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
-    axes.set_yscale("log")
-    axes.minorticks_off()
-    axes.set_ylim(least / 1.1, most * 1.1)
-    ticks = [m * 10.0**p for p in powers for m in (1.0, 2.0, 5.0) if least / 1.1 <= m * 10.0**p <= most * 1.1]
-    return [(tick, show(tick)) for tick in ticks]
-
-
-def _months(days: Days) -> Ticks:
-    """Return the beginnings of months, or of as many of them as find room."""
-    months = np.arange(days[0].astype("datetime64[M]"), days[-1].astype("datetime64[M]") + 1)
-    starts = [month for month in months if month.astype("datetime64[D]") >= days[0]]
-    every = next((step for step in (1, 2, 3, 6, 12, 24) if len(starts) <= 8 * step), 48)
-    shown = [month for month in starts if int(month.astype(np.int64)) % every == 0] or [days[0].astype("datetime64[D]")]
-    return [(float(month.astype("datetime64[D]").astype(np.int64)), str(month)) for month in shown]
-
-
-def _right(lines: Lines) -> float:
-    """Return the room beside the lines that the longest of their names needs."""
-    return min(290.0, max(120.0, 82.0 + 6.2 * max((len(label_of(name)) for name in lines), default=0)))
-
-
-def _level(canvas: Canvas, axes: Axes, value: float) -> None:
-    """Draw a level that the eye can hold on to, where it is in sight."""
-    low_end, high_end = axes.get_ylim()
-    if low_end <= value <= high_end:
-        at = canvas.height - float(axes.transData.transform((axes.get_xlim()[0], value))[1])
-        canvas.strokes([[(LEFT, at), (float(axes.get_window_extent().x1), at)]], "muted", 0.9)
-
-
-def _end_labels(canvas: Canvas, axes: Axes, lines: Lines, show: Show, room: tuple[float, float]) -> None:
-    """Write name and last value of each line beside its end, none above another."""
-    top, height = room
-    ends = {name: end for name, values in lines.items() if (end := last(values)) is not None}
-    places = [canvas.height - float(axes.transData.transform((axes.get_xlim()[1], end))[1]) for end in ends.values()]
-    moved = spread(places, LINE, top, top + height)
-    for (name, end), place, wanted in zip(ends.items(), moved, places, strict=True):
-        style = style_of(name, list(lines).index(name))
-        edge = float(axes.get_window_extent().x1)
-        guide = [(edge + 2, wanted), (edge + 12, place), (edge + 26, place)]
-        canvas.strokes([guide], style.colour, 1.2, dashes(style))
-        canvas.text(edge + 31, place, f"{shortened(label_of(name))}  {show(end)}", style.colour, size=10.5)
+    return bool(known.size and known.min() > 0.0 and known.max() / known.min() >= LOG_SPAN)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def _table(days: Days, lines: Lines, show: Show) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Return the values of evenly spaced days, the first and the last among them."""
-    columns = ("date", *(f">{label_of(name)}" for name in lines))
-    kept = thinned(len(days), ROWS)
-    rows = tuple((str(days[i]), *(show(finite(float(values[i]))) for values in lines.values())) for i in kept)
-    return columns, rows
+def thinned(n: int, most: int) -> list[int]:
+    """Return at most so many positions out of ``n``, evenly spaced, both ends among them.
+
+    >>> thinned(5, 3), thinned(2, 3)
+    ([0, 2, 4], [0, 1])
+    """
+    if n <= most:
+        return list(range(n))
+    return sorted({round(i * (n - 1) / (most - 1)) for i in range(most)})
+
+
+def told(lines: Lines, show: Show, of: Callable[[Floats], float | None]) -> str:
+    """Return one number of each line in words."""
+    return ", ".join(f"{label_of(label)} {show(of(values))}" for label, values in lines.items())
 
 
 def last(values: Floats) -> float | None:

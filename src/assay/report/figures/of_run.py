@@ -9,7 +9,7 @@ from assay.base.constants import Floats
 from assay.base.domain import rating_column
 from assay.base.errors import UsageError
 from assay.ratings.votes import VOTES
-from assay.report.figures import bars, lines, maps
+from assay.report.figures import grids, lines
 from assay.report.figures.of_walk import Drawn, WalkFigures, weights_by_size
 from assay.report.small_book import all_holdings
 from assay.report.view import Columns, LedgerView, RunView
@@ -51,7 +51,7 @@ class RunFigures(WalkFigures):
         audit = self.view.selection
         if audit is None:
             return self.view.absent(layout.SELECTION)
-        return bars.funnel(audit.stages)
+        return grids.funnel(audit.stages)
 
     def votes(self, symbol: str | None = None) -> Drawn:
         """Draw the votes of all winners, or the ratings and votes of one candidate.
@@ -75,7 +75,7 @@ class RunFigures(WalkFigures):
             return "the run has no winner"
         cast = {name: [rows[coin][f"vote_{name}"] for coin in coins] for name in VOTES}
         ratings = {label: [rows[coin][rating_column(logic)] for coin in coins] for label, logic in RATINGS.items()}
-        return maps.votes_of(coins, cast, ratings)
+        return grids.votes_of(coins, cast, ratings)
 
     def correlation(self) -> Drawn:
         """Draw the correlation of the winners' synthetic streams over the days of the covariance, by cluster."""
@@ -90,7 +90,7 @@ class RunFigures(WalkFigures):
             return f"{len(atoms)} atoms have no correlation" if not atoms else "one atom has no correlation"
         rows = int(self.view.setting("profile.data.estimation_rows") or frame.height)
         streams = frame.select(pl.col(atoms).cast(pl.Float64)).tail(rows).fill_null(float("nan")).to_numpy()
-        return maps.correlation(atoms, [cluster[atom] for atom in atoms], correlations(streams))
+        return grids.correlation(atoms, [cluster[atom] for atom in atoms], correlations(streams))
 
     def weights(self, of: str = "coins") -> Drawn:
         """Draw the weights of every risk profile.
@@ -152,7 +152,7 @@ def run_times(ledger: LedgerView) -> Drawn:
     """Draw how long each step of a ledger took."""
     outcomes = ledger.outcomes.values()
     times = {f"{one.step} {one.name}": one.seconds for one in outcomes if one.seconds is not None}
-    return bars.run_times(times) if times else "the ledger holds no finished step"
+    return grids.run_times(times) if times else "the ledger holds no finished step"
 
 
 def correlations(streams: Floats) -> Floats:
@@ -179,4 +179,4 @@ def _votes_of_one(frame: pl.DataFrame, symbol: str) -> Drawn:
         raise UsageError(f"{symbol} has no row in the run's feature store", hint="name a candidate of the run")
     row = rows[-1]
     ratings = {label: row[rating_column(logic)] for label, logic in RATINGS.items()}
-    return bars.votes(symbol, ratings, {name: row[f"vote_{name}"] for name in VOTES})
+    return grids.votes(symbol, ratings, {name: row[f"vote_{name}"] for name in VOTES})

@@ -10,7 +10,7 @@ import polars as pl
 
 from assay.backtest.statistics import drawdowns
 from assay.base.constants import Days, Floats
-from assay.report.figures import bars, lines, maps
+from assay.report.figures import grids, lines
 from assay.report.figures.figure import Figure
 from assay.report.small_book import by_size
 from assay.report.view import RETURN_COLUMNS, Columns, table_of
@@ -138,7 +138,7 @@ class WalkFigures:
             name: np.multiply.reduceat(1.0 + np.nan_to_num(series), starts) - 1.0
             for name, series in self.returns.items()
         }
-        return maps.monthly([str(label) for label in labels], found)
+        return grids.monthly([str(label) for label in labels], found)
 
     def turnover(self) -> Drawn:
         """Draw what was traded and what it cost."""
@@ -154,7 +154,7 @@ def weights_by_size(
 ) -> Drawn:
     """Draw weights side by side, the largest first; say ``none`` where there are none."""
     rows = by_size(columns.values())
-    return bars.weights(rows, columns, name, title) if rows else none
+    return grids.weights(rows, columns, name, title) if rows else none
 
 
 def growth_of(returns: Floats) -> Floats:
