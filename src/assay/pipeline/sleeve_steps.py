@@ -28,6 +28,7 @@ from assay.gates.scores import check_l1, check_l2
 from assay.gates.sign_test import StageName, run_sign_test
 from assay.gates.validation import to_markdown, validate
 from assay.gates.weights import check_l4
+from assay.market.borrow import rate_gaps
 from assay.market.health import data_health, missing_audit
 from assay.market.whole import TOLD_IN_RUNS
 from assay.pipeline.context import ContractCheck, Fallback, Gate, Given, GivenSleeve, Said, event
@@ -335,6 +336,10 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     result = walk(market, profile, decide, each=each_of(given))
     frames = result.frames()
     yield {f"{layout.WALK}{name}.parquet": frame for name, frame in frames.items()}
+    gaps = rate_gaps(market, {name: (book.rows, book.columns, book.quantities) for name, book in result.books.items()})
+    if gaps is not None:
+        what = "days on which a short paid a rate that was not of the day: the last known, or costs.borrow"
+        yield event("BORROW_RATES", what, gaps)
     alive = survivorship(market, profile, decide, result, each=each_of(given, survivors=True))
     yield {
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
