@@ -14,9 +14,11 @@ from assay.alpha.synthesis import synthetic_frame
 from assay.backtest import decision
 from assay.backtest.benchmarks import benchmark_returns
 from assay.backtest.causality import probe
+from assay.backtest.holdings import held_book
 from assay.backtest.preservation import preservation
 from assay.backtest.statistics import deflated, trial_variance
 from assay.backtest.survivorship import survivorship
+from assay.backtest.walk_forward import WalkForwardResult
 from assay.backtest.walk_forward import walk_forward as walk
 from assay.base.domain import DAY, UTC, format_instant
 from assay.base.environment import environment
@@ -342,6 +344,7 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
         yield event("BORROW_RATES", what, gaps)
     alive = survivorship(market, profile, decide, result, each=each_of(given, survivors=True))
     yield {
+        layout.HOLDINGS: _holdings(given, result),
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
         layout.WALK_STATISTICS: as_json(result.statistics()),
         layout.WALK_SURVIVORSHIP: as_json(asdict(alive)),
@@ -353,6 +356,16 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     what = verdict.violations[0] if verdict.violations else ""
     refusal = GateError(what, where="walk_forward", hint=hint, code="CAUSALITY")
     yield Gate("causality", verdict.ok, verdict.rows, verdict.violations, refusal)
+
+
+def _holdings(given: GivenSleeve, result: WalkForwardResult) -> doc.HeldBooks:
+    """Put today's decision into the book, where it is that tranche's day."""
+    flattened = given.run[layout.FLATTENED]
+    days = len(given.market.days) - 1 - result.rebalances[0].row
+    tranche = 0 if days % given.profile.walk_forward.step == 0 else None
+    today = {name: {a.Symbol: a.Net_Weight for a in flat.assets} for name, flat in flattened.profiles.items()}
+    books = {name: held_book(book, result.symbols, today[name], tranche) for name, book in result.books.items()}
+    return doc.HeldBooks(as_of=flattened.as_of, profiles=books)
 
 
 def capital_preservation(given: GivenSleeve) -> Iterator[Said]:

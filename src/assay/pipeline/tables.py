@@ -25,7 +25,7 @@ NO_STEPS = (a.LEDGER, a.STATUS, a.LOGS)
 SIGNED = (a.RETURNS, a.WINNERS, a.ENRICHED, a.SYNTHETIC)
 """What a sign test of a sleeve compares."""
 NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
-    "run": (a.RETURNS, a.WALK_CANCELLED),
+    "run": (a.RETURNS, a.WALK_CANCELLED, a.HOLDINGS),
     "meta": (a.META_RETURNS, a.SIGN_PRE, a.FLATTENED, a.SIGN_POST, a.WALK_DECISIONS, a.WALK_WEIGHTS),
 }
 """Evidence that validation reads, and no report."""
@@ -63,7 +63,7 @@ STEPS = _steps(
     (9, sleeve.optimization, (a.RAW, a.SYNTHETIC)),
     (10, sleeve.weight_flattening, (a.RETURNS, a.SELECTION, a.RISK, a.OPTIMIZED)),
     (11, sleeve.sign_test_post_opt, (*SIGNED, a.OPTIMIZED, a.FLATTENED)),
-    (12, sleeve.walk_forward, ()),
+    (12, sleeve.walk_forward, (a.FLATTENED,)),
     (13, sleeve.capital_preservation, (a.RISK, a.OPTIMIZED, *sleeve.PRESERVED)),
     (14, sleeve.atomic_validation, evidence("run")),
     (15, sleeve.reporting, _reported("run")),

@@ -388,6 +388,41 @@ class Flattened(Document):
     profiles: dict[str, FlattenedProfile]
 
 
+class HeldPart(Document):
+    """A tranche's share of a coin that is held."""
+
+    Tranche: int
+    Age: int
+    """Days since that tranche decided; 0 for today's decision."""
+    Weight: float
+    """Signed share of the account's NAV at the close of the decision."""
+
+
+class HeldCoin(Document):
+    """A coin of the book; ``Net_Weight`` is the sum of its parts."""
+
+    Symbol: str
+    Net_Weight: float
+    Parts: list[HeldPart]
+
+
+class HeldBook(Document):
+    """What one risk profile holds once today's tranche is filled."""
+
+    assets: list[HeldCoin]
+    gross: float
+    net: float
+    cash: float
+    """1 - gross: every position is funded in full."""
+
+
+class HeldBooks(Document):
+    """Step 12, ``data/walk_forward/holdings.json``: the book by tranches, of which today's decision is one."""
+
+    as_of: str
+    profiles: dict[str, HeldBook]
+
+
 class Check(Document):
     """One line of a gate's verdict."""
 
