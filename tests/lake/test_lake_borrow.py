@@ -241,6 +241,33 @@ def test_dear_rates_veto_shorts_and_cost_the_book(lake, heads):
     assert 0 < gaps["last_known"] < gaps["short_days"]
 
 
+def at_rates(lake, head: int, *more: float):
+    """Decisions of one instant where every coin costs so much more a year than the profile says."""
+    catalog = load()
+    profile, scanners = catalog.profile(SHORT), catalog.scanners()
+    market = lake.pin(head).market().until(at("2023-11-02"), profile.sight_days)
+    blank = np.zeros(market.listing.shape)
+    for dearer in more:
+        rates = {RATE: blank + profile.costs.borrow + dearer, AGE: blank}
+        yield decide(replace(market, fields={**market.fields, **rates}), profile, scanners)
+
+
+def test_the_friction_veto_counts_the_rate_that_is_known(lake, heads):
+    """At 2,000 % a year no short is worth holding."""
+    one, other = at_rates(lake, heads[0], 0.0, 20.0)
+    assert one.selection.winner_atoms
+    assert not other.selection.winner_atoms
+
+
+def test_the_guard_counts_the_rate_that_is_known(lake, heads):
+    """Two points a year more than the profile's own: what its shorts earn a day is 0.02 / 365 less."""
+    one, other = (decision.state for decision in at_rates(lake, heads[0], 0.0, 0.02))
+    assert one is not None
+    assert other is not None
+    assert [atom.id for atom in one.atoms] == [atom.id for atom in other.atoms]
+    np.testing.assert_allclose(one.guard.net_means - other.guard.net_means, 0.02 / 365, rtol=1e-9)
+
+
 def test_costs_of_a_known_rate_and_of_none():
     costs = daily_costs(np.array([-1, -1, 1]), Costs(), 10, np.array([0.73, np.nan, 5.0]))
     assert costs.tolist() == pytest.approx([0.0003 + 0.002, 0.0003 + 0.1 / 365, 0.0003])
