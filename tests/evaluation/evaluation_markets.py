@@ -7,6 +7,7 @@ import numpy as np
 from assay.backtest.book import Prices
 from assay.base.domain import UTC
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
+from assay.settings.model import WalkForward
 
 
 def make_market(close: np.ndarray, open_: np.ndarray | None = None, first: str = "2023-01-01") -> Market:
@@ -49,3 +50,8 @@ def listings(close: np.ndarray) -> np.ndarray:
             begun, missing = True, 0
             result[row, column] = ordinal
     return result
+
+
+def single(**settings) -> WalkForward:
+    """A walk-forward of one tranche, anchored at its first decision."""
+    return WalkForward(tranches=1, **settings)

@@ -22,6 +22,7 @@ from assay.alpha import selection as selection_module
 from assay.backtest import book as book_module
 from assay.backtest import decision
 from assay.backtest import walk_forward as walk_module
+from assay.backtest.book import Target
 from assay.backtest.causality import Rehearsal
 from assay.backtest.walk_forward import close_of, walk_forward
 from assay.base.domain import DAY, UTC
@@ -62,6 +63,7 @@ SMALL = (
     "selection.feature_bars=60",
     "walk_forward.train=60",
     f"walk_forward.start={START}",
+    "walk_forward.tranches=1",
     "scanners.binance_spot_rating_all_long.limit=14",
     "scanners.binance_spot_rating_all_short.limit=14",
     *(
@@ -96,7 +98,7 @@ class Ground:
             return decision.decide(known, profile, scanners)
 
         result = walk_forward(market, profile, decide)
-        return self.stage(market, seed), Rehearsal(result, market, profile, decide)
+        return self.stage(market, seed), Rehearsal(result, profile, decide)
 
 
 @cache
@@ -286,7 +288,7 @@ def opens(patch: pytest.MonkeyPatch, change: Callable[..., object]) -> None:
 @leak
 def decision_on_tomorrows_bar(patch):
     real = decision.decide
-    patch.setattr(decision, "decide", lambda market, *rest: real(ahead(market, 1), *rest))
+    patch.setattr(decision, "decide", lambda market, *rest, **more: real(ahead(market, 1), *rest, **more))
 
 
 @leak
@@ -618,13 +620,13 @@ def grid_counted_from_the_last_bar(patch):
 @leak
 def same_bar_trade(patch):
     """The order of a decision fills at the open of the bar that it was decided on."""
-    real = walk_module._fill_rows
+    first: list[int] = []
 
-    def early(rows, n_days, settings):
-        fills = real(rows, n_days, settings)
-        return [fills[0], *((row - 1, index) for row, index in fills[1:])]
+    def early(row, tranche, weights):
+        first.append(row)
+        return Target(row - int(row > first[0]), tranche, weights)
 
-    patch.setattr(walk_module, "_fill_rows", early)
+    patch.setattr(walk_module, "Target", early)
 
 
 @leak

@@ -131,7 +131,7 @@ def test_every_table_is_changed():
 def probed(settings: tuple[str, ...] = TWO_PROFILES) -> Probes:
     _, rehearsal = ground().rehearse(settings=settings)
     market = ground().snapshot.market()
-    return probe(rehearsal.result, market, rehearsal.profile, rehearsal.decide, rehearsal.result.frames())
+    return probe(rehearsal.result, market, rehearsal.profile, rehearsal.decide)
 
 
 def test_probe_lets_a_clean_run_pass():

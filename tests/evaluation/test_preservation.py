@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from evaluation_markets import make_market
+from evaluation_markets import make_market, single
 
 from assay.backtest.preservation import preservation
 from assay.backtest.walk_forward import walk_forward
 from assay.market.panel import Market
 from assay.runs.documents import CapitalPreservation, Optimized, OptimizedAsset, OptimizedProfile, SolverRecord
-from assay.settings.model import RISK_PROFILES, Costs, Guard, Margin, Profile, WalkForward
+from assay.settings.model import RISK_PROFILES, Costs, Guard, Margin, Profile
 
 ON = Guard()
 GOOD, LATER, LOSER = "BINANCE:AAUSDT", "BINANCE:ABUSDT", "BINANCE:ACUSDT"
@@ -45,7 +45,7 @@ def figures(last: dict[str, float], net=None, unguarded=None, *, guard=ON, margi
         logics=("rating_all",),
         scanners=(),
         costs=Costs(fee=0, slippage=0, borrow=0, delisting_haircut=0),
-        walk_forward=WalkForward(train=29, step=10, hold=10),
+        walk_forward=single(train=29, step=10, hold=10),
         margin=Margin(enabled=margin),
     )
     return preservation(walk_forward(market, settings, decide).frames(), guard)
@@ -97,7 +97,7 @@ def test_worst_period_is_the_lower_of_two():
         logics=("rating_all",),
         scanners=(),
         costs=Costs(fee=0, slippage=0),
-        walk_forward=WalkForward(train=29, step=10, hold=10),
+        walk_forward=single(train=29, step=10, hold=10),
     )
     half = {name: {GOOD: 0.5} for name in RISK_PROFILES}
     result = walk_forward(make_market(close, close), settings, lambda known: Decided(half, half))
@@ -168,7 +168,7 @@ def test_standing_exposure_of_the_live_decision():
     )
     frames = walk_forward(
         make_market(np.ones((32, 2))),
-        Profile(name="p", direction="SHORT", logics=("rating_all",), scanners=(), walk_forward=WalkForward(train=29)),
+        Profile(name="p", direction="SHORT", logics=("rating_all",), scanners=(), walk_forward=single(train=29)),
         lambda known: Decided({}, {}),
     ).frames()
     document = preservation(frames, Guard(), optimized, ["BINANCE:BUSDT_rating_all_SHORT"])

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pytest
-from evaluation_markets import make_market
-from hypothesis import given
+from evaluation_markets import make_market, single
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.backtest.survivorship import survivors, survivorship
@@ -18,7 +18,7 @@ from assay.settings.model import RISK_PROFILES, Costs, Profile, WalkForward
 
 BTC = "BINANCE:BTCUSDT"
 FREE = Costs(fee=0.0, slippage=0.0, borrow=0.0, delisting_haircut=0.10)
-ONCE = WalkForward(train=20, hold=100, step=100, days=500)
+ONCE = single(train=20, hold=100, step=100, days=500)
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,19 @@ def test_planted_deaths_are_found_with_their_sign(seed: int, side: float):
     for at, end in enumerate(rng.integers(80, 180, 10)):
         close[end - 40 :, at] *= 0.95 ** np.arange(1, 240 - end + 1)
         close[end:, at] = np.nan
-    found = compare(make_market(close), side, profile(WalkForward(train=20, hold=10, step=10, days=500)))
+    found = compare(make_market(close), side, profile(single(train=20, hold=10, step=10, days=500)))
     assert len(found.dead) == len(found.held_dead) == 10
     for compared in (*found.profiles.values(), *found.unguarded.values()):
         assert side * compared.error.final_wealth > 0.05
         assert side * compared.error.cagr > 0.05
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_without_deaths_there_is_no_error(seed: int, n_coins: int):
     steps = np.random.default_rng(seed).normal(0.0, 0.03, (60, n_coins + 1))
     market = make_market(np.exp(np.cumsum(steps, axis=0)))
-    found = compare(market, 1.0, profile(WalkForward(train=20, hold=10, step=10, days=500), Costs()))
+    found = compare(market, 1.0, profile(single(train=20, hold=10, step=10, days=500), Costs()))
     assert found.dead == found.held_dead == ()
     assert found.symbols == n_coins + 1
     for compared in found.profiles.values():
@@ -156,7 +157,7 @@ def test_survivors_keep_their_bars_and_the_benchmark():
 
 def test_coins_that_died_before_the_walk_forward_could_look_are_not_counted():
     market = riser_and_dying(700, end=31)
-    settings = profile(WalkForward(train=20, hold=10, step=10, days=100))
+    settings = profile(single(train=20, hold=10, step=10, days=100))
     found = compare(market, 1.0, settings)
     assert (found.symbols, found.dead) == (2, ())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_markets import make_market
+from evaluation_markets import make_market, single
 
 from assay.backtest.book import Target, simulate
 from assay.backtest.overfitting import probability_of_overfitting
@@ -20,7 +20,7 @@ from assay.base.domain import UTC
 from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
 from assay.base.files import content_hash_table
 from assay.market.panel import Market
-from assay.settings.model import RISK_PROFILES, Costs, Guard, Profile, WalkForward
+from assay.settings.model import RISK_PROFILES, Costs, Guard, Profile
 
 SAMPLE = np.arange("2023-01-01", "2024-01-22", dtype="datetime64[D]")
 
@@ -54,14 +54,14 @@ def random_market(n_days: int = 60, n_symbols: int = 4, seed: int = 0) -> Market
     return make_market(close, close * np.exp(rng.normal(0, 0.01, close.shape)))
 
 
-SHORT = WalkForward(train=20, hold=10, step=10, days=250)
+SHORT = single(train=20, hold=10, step=10, days=250)
 
 
 # ---- the calendar -----------------------------------------------------------------------------------------------
 
 
 def test_sample_starts_on_2023_09_10_and_trades_133_days():
-    rows = rebalance_rows(SAMPLE, WalkForward())
+    rows = rebalance_rows(SAMPLE, single())
     assert str(SAMPLE[rows[0]]) == "2023-09-10"
     assert rows[0] == 252  # returns that exist by then: 385 in all, and 133 are left
     assert len(SAMPLE) - 1 - rows[0] == 133
@@ -71,7 +71,7 @@ def test_sample_starts_on_2023_09_10_and_trades_133_days():
 @pytest.mark.parametrize("n_days", [503, 504, 600, 1500])
 def test_a_run_looks_back_over_25_rebalances(n_days: int):
     days = np.datetime64("2020-01-01") + np.arange(n_days)
-    rows = rebalance_rows(days, WalkForward())
+    rows = rebalance_rows(days, single())
     assert len(rows) == 25
     assert n_days - 1 - rows[0] == 250
     assert n_days - 1 - rows[-1] == 10
@@ -79,13 +79,13 @@ def test_a_run_looks_back_over_25_rebalances(n_days: int):
 
 def test_years_from_a_start():
     days = np.arange("2020-09-01", "2024-07-01", dtype="datetime64[D]")
-    rows = rebalance_rows(days, WalkForward(start=dt.date(2021, 7, 1)))
+    rows = rebalance_rows(days, single(start=dt.date(2021, 7, 1)))
     assert str(days[rows[0]]) == "2021-07-01"
     assert len(rows) == 110
 
 
 def test_later_bars_do_not_move_a_started_grid():
-    settings = WalkForward(start=dt.date(2023, 9, 20))
+    settings = single(start=dt.date(2023, 9, 20))
     longer = np.arange("2023-01-01", "2024-06-01", dtype="datetime64[D]")
     rows, more = rebalance_rows(SAMPLE, settings), rebalance_rows(longer, settings)
     assert more[: len(rows)].tolist() == rows.tolist()
@@ -94,19 +94,19 @@ def test_later_bars_do_not_move_a_started_grid():
 @pytest.mark.parametrize("start", ["2023-09-09", "2024-01-21", "2025-01-01", "2022-01-01"])
 def test_a_start_that_bars_do_not_allow_is_refused_by_name(start: str):
     with pytest.raises(DataError) as error:
-        rebalance_rows(SAMPLE, WalkForward(start=dt.date.fromisoformat(start)))
+        rebalance_rows(SAMPLE, single(start=dt.date.fromisoformat(start)))
     assert "2023-09-10 to 2024-01-20" in error.value.hint
 
 
 def test_last_decision_has_a_day_to_trade():
-    assert rebalance_rows(SAMPLE[:254], WalkForward()).tolist() == [252]
+    assert rebalance_rows(SAMPLE[:254], single()).tolist() == [252]
     with pytest.raises(DataError):
-        rebalance_rows(SAMPLE[:253], WalkForward())
+        rebalance_rows(SAMPLE[:253], single())
 
 
 def test_overlapping_holdings_are_refused():
     with pytest.raises(ProfileError):
-        rebalance_rows(SAMPLE, WalkForward(hold=20, step=10))
+        rebalance_rows(SAMPLE, single(hold=20, step=10))
 
 
 # ---- what a decision sees, and when it fills ----------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_same_bar_leak_would_show():
     open_[21:], close[21:] = 2.0, 2.0
     settings = profile(walk_forward=SHORT, costs=Costs(fee=0, slippage=0, borrow=0))
     result = walk_forward(make_market(close, open_), settings, hold_first)
-    assert result.unguarded["hrp"].nav.tolist() == [1.0] * 19
+    assert result.unguarded.books["hrp"].nav.tolist() == [1.0] * 19
 
 
 def test_benchmark_covers_the_same_days():
@@ -245,7 +245,7 @@ def test_a_symbol_without_bars_is_refused():
 
 
 def test_a_holding_shorter_than_the_step_ends_in_cash():
-    settings = profile(walk_forward=WalkForward(train=20, hold=4, step=10))
+    settings = profile(walk_forward=single(train=20, hold=4, step=10))
     result = walk_forward(random_market(), settings, hold_first)
     gross = result.books["hrp"].gross
     held = np.array([(day % 10) < 4 for day in range(len(gross))])
@@ -264,7 +264,9 @@ def test_tables_are_sorted_unique_and_whole():
     frames = result.frames()
     keys = {
         "returns": ["risk_profile", "date"],
+        "phase_returns": ["risk_profile", "date"],
         "unguarded_returns": ["risk_profile", "date"],
+        "phase_weights": ["as_of", "risk_profile", "symbol"],
         "weights": ["as_of", "risk_profile", "symbol"],
         "unguarded_weights": ["as_of", "risk_profile", "symbol"],
         "decisions": ["as_of"],
@@ -331,7 +333,7 @@ def test_a_summary_cannot_overwrite_the_key():
 def test_statistics_cover_every_book():
     result = walk_forward(random_market(200), profile(walk_forward=SHORT), hold_first)
     figures = result.statistics()
-    assert figures.keys() == {"as_run", "unguarded"}
+    assert figures.keys() == {"as_run", "unguarded", "phases"}
     assert set(figures["as_run"]) == set(figures["unguarded"]) == set(RISK_PROFILES)
     mine = figures["as_run"]["hrp"]
     assert mine["days"] == 179
@@ -345,7 +347,7 @@ def test_statistics_cover_every_book():
     assert 0.0 <= mine["pbo"] <= 1.0
     assert mine["average_gross"] == pytest.approx(0.5, abs=0.1)
     assert figures["unguarded"]["hrp"]["average_gross"] == pytest.approx(1.0, abs=0.1)
-    assert probability_of_overfitting({"one": result.books["hrp"]}) is None
+    assert probability_of_overfitting({"one": result.books["hrp"].returns}) is None
 
 
 def test_years_and_regimes():
@@ -375,7 +377,7 @@ def momentum(known: Market) -> Decided:
 
 def test_three_years_of_recorded_bars(recorded: Market):
     """110 rebalances over 2021-07 to 2024-06 with dead coins: NAV holds, the guard keeps out what it calls losers."""
-    settings = profile(walk_forward=WalkForward(start=dt.date(2021, 7, 1)))
+    settings = profile(walk_forward=single(start=dt.date(2021, 7, 1)))
     began = time.process_time()
     result = walk_forward(recorded, settings, momentum)
     spent = time.process_time() - began
@@ -456,7 +458,7 @@ def test_a_decision_that_falls_into_a_hole_waits_for_bars_and_what_is_held_stays
     assert [each.row for each in found.rebalances] == [52 if row == 50 else row for row in rows]
     assert frames["trades"].equals(base_frames["trades"])
     assert frames["cancelled"].is_empty()
-    short = profile(walk_forward=WalkForward(train=20, hold=3, step=4, days=250), costs=Costs())
+    short = profile(walk_forward=single(train=20, hold=3, step=4, days=250), costs=Costs())
     assert walk_forward(holed(market, 48, 56), short, whole).rebalances[0].row == 20  # holdings do not overlap
 
 

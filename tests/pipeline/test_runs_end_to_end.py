@@ -54,6 +54,7 @@ def test_contracts_l0_to_l4_and_all_gates_are_in_the_ledger(finished):
         "sign_test_post_opt",
         "causality",
         "capital_preservation",
+        "ruin",
         "atomic_validation",
     }
     assert all(body["ok"] and body["checked"] > 0 for body in gates)

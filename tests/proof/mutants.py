@@ -48,7 +48,6 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_an_incomplete_manifest_is_found",
     ),
-    "ATOMIC_HOLDINGS": ("pipeline/test_orders_book.py::test_a_book_that_does_not_add_up_is_refused",),
     "ATOMIC_LEDGER_BROKEN": (
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_heads_that_do_not_name_the_pin_are_found",

@@ -18,7 +18,7 @@ import polars as pl
 
 from assay.backtest.equality import Reach, difference, leaves, shown
 from assay.backtest.perturbations import Kind, perturb_market
-from assay.backtest.walk_forward import Cash, Decide, Targets, WalkForwardResult, close_of, walk_forward
+from assay.backtest.walk_forward import Cash, Decide, Targets, WalkForwardResult, anchored, close_of, walk_forward
 from assay.base.constants import Ints
 from assay.base.domain import DAY, format_instant
 from assay.base.errors import AssayError, GateError
@@ -122,29 +122,21 @@ class Rehearsal:
     ----------
     result : WalkForwardResult
         What was decided with the true future.
-    market : Market
-        What it was decided from.
     profile : Profile
     decide : callable
         The decision, as the walk-forward calls it.
-    frames : mapping of str to DataFrame, optional
-        ``result.frames()`` where it has been made already.
     """
 
     def __init__(
         self,
         result: WalkForwardResult,
-        market: Market,
         profile: Profile,
         decide: Decide,
-        frames: Mapping[str, pl.DataFrame] | None = None,
     ) -> None:
         self.result, self.decide, self.profile = result, decide, profile
-        first = market.days[result.rebalances[0].row].astype("datetime64[D]").item()
         # Later bars move a grid that is counted from the end; from a given start they must not.
-        walk = profile.walk_forward.model_copy(update={"start": first})
-        self.anchored = profile.model_copy(update={"walk_forward": walk})
-        self.frames = {**(result.frames() if frames is None else frames), "benchmark": _benchmark(result)}
+        self.anchored = anchored(profile, result.began, profile.walk_forward.tranches)
+        self.frames = {**result.frames(), "benchmark": _benchmark(result)}
         self.decided = {rebalance.as_of: rebalance.targets for rebalance in result.rebalances}
         self._values: dict[dt.datetime, dict[str, bytes]] = {}
 
@@ -304,9 +296,8 @@ def probe(
     market: Market,
     profile: Profile,
     decide: Decide,
-    frames: Mapping[str, pl.DataFrame] | None = None,
 ) -> Probes:
-    """Try a walk-forward that has just been made, cheaply, on the market in memory: around its middle decision.
+    """Try one phase of a walk-forward that has just been made, on the market in memory: around its middle decision.
 
     Two trials. On that decision's day every later row is replaced and joined by new coins, and the decision is taken
     again. On its eve the next open stays, and the book alone is run again: a fill at that open may know no more.
@@ -315,15 +306,14 @@ def probe(
     ----------
     result, market, profile, decide
         As the walk-forward had and made them.
-    frames : mapping of str to DataFrame, optional
-        ``result.frames()`` where it has been made already.
 
     Raises
     ------
     GateError
         If nothing can be changed or compared.
     """
-    rehearsal = Rehearsal(result, market, profile, decide, frames)
+    result, profile = result.one_phase(), anchored(profile, result.one_phase().began, 1)
+    rehearsal = Rehearsal(result, profile, decide)
     middle = result.rebalances[len(result.rebalances) // 2].as_of
     eve = middle - DAY
     # What comes much later is gone altogether: cheaper than noise, and no less of a change.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from assay.alpha.selection import Selection, select
 from assay.backtest.choice import Choice, named
+from assay.backtest.walk_forward import close_of, grid
 from assay.base.constants import RATING_TOLERANCE, TOLERANCE, Bools, Floats
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import ContractError
 from assay.gates import rules
-from assay.market.borrow import last_rates
 from assay.market.health import health_flags, symbol_health
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.returns import ReturnsMatrix, returns_matrix
@@ -251,8 +251,7 @@ class Deciding:
         self._filtered("L3", rules.stream_faults(atoms, list(selection.streams.T), physical))
         self._filtered("L3", rules.direction_faults(atoms, self.profile.direction))
         close = benchmark_close(self.known, self.profile)
-        rates = last_rates(self.known, [self.known.column(atom.symbol) for atom in atoms])
-        return analyse(selection.streams, atoms, close, self.profile, antifragility(selection), rates)
+        return analyse(selection.streams, atoms, close, self.profile, antifragility(selection))
 
     @cached_property
     def guarded(self) -> Allocations | None:
@@ -366,5 +365,18 @@ def antifragility(selection: Selection) -> Floats:
 def history_days(profile: Profile, as_of: dt.datetime) -> int:
     """Return the days of bars that a run reads: the walk-forward's, and all that its first decision needs before."""
     walk = profile.walk_forward
-    days = walk.days if walk.start is None else (as_of.date() - walk.start).days + 1
+    days = walk.reach if walk.start is None else (as_of.date() - walk.start).days + 1
     return max(profile.sight_days, walk.train) + max(days, 0) + 1
+
+
+def decider(market: Market, profile: Profile, scanners: Mapping[str, Scanner]) -> Callable[[Market], Decision]:
+    """Return what takes the decisions of a walk-forward on a market.
+
+    Weights without a guard are made for the decisions of its one phase, which alone holds them.
+    """
+    phase = {close_of(market.days[row]) for row in grid(market, profile).phase}
+
+    def decided(known: Market) -> Decision:
+        return decide(known, profile, scanners, unguarded=known.as_of in phase)
+
+    return decided

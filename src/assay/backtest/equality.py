@@ -37,7 +37,7 @@ class Reach:
         last = (self.as_of - DAY).date()
         if "as_of" in frame.columns:
             rows = frame.filter(pl.col("as_of") <= self.filled)
-            return _settled_profits(rows, last, fills) if "pnl" in rows.columns else rows
+            return _settled_profits(name, rows, last, fills) if "pnl" in rows.columns else rows
         settled = pl.col("date") <= last
         if self.at_open and name in ("trades", "cancelled"):
             opening = pl.col("date") == self.as_of.date()
@@ -45,9 +45,12 @@ class Reach:
         return frame.filter(settled)
 
 
-def _settled_profits(rows: pl.DataFrame, last: dt.date, decisions: pl.DataFrame) -> pl.DataFrame:
-    """Blank profits of a holding that the next decision has not ended by then, and rows that exist for them only."""
-    ended = decisions.sort("as_of").select("as_of", (pl.col("fill_date").shift(-1) <= last).alias("ended"))
+def _settled_profits(name: str, rows: pl.DataFrame, last: dt.date, decisions: pl.DataFrame) -> pl.DataFrame:
+    """Blank profits of a holding that no decision of its tranche has ended, and rows that exist for them only."""
+    own = decisions.sort("as_of")
+    own = own.drop_nulls("tranche") if name == "weights" else own.filter("phase").with_columns(tranche=0)
+    following = pl.col("fill_date").shift(-1).over("tranche", order_by="as_of")
+    ended = own.select("as_of", (following <= last).alias("ended"))
     known = rows.join(ended, on="as_of", how="left", maintain_order="left")
     settled = pl.col("ended").fill_null(value=False)
     blank = pl.when(settled).then("pnl").alias("pnl")

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.backtest.book import BookResult
 from assay.backtest.statistics import sharpe, varies
 from assay.base.constants import Bools, Days, Floats
 
@@ -136,9 +135,9 @@ def _slope(x: Floats, y: Floats) -> float | None:
     return float(deviation @ y / (deviation @ deviation))
 
 
-def probability_of_overfitting(books: Mapping[str, BookResult]) -> float | None:
-    """Probability that the best of these books by Sharpe ratio is luck; None for one book or too few days."""
-    returns = [book.returns for _, book in sorted(books.items())]
+def probability_of_overfitting(books: Mapping[str, Floats]) -> float | None:
+    """Probability that the best of these books' daily returns by Sharpe ratio is luck; None for one or too few days."""
+    returns = [own for _, own in sorted(books.items())]
     if len(returns) < 2 or len(returns[0]) < 2 * PBO_BLOCKS:
         return None
     return overfitting(np.column_stack(returns), PBO_BLOCKS).probability

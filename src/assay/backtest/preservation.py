@@ -1,8 +1,9 @@
 """Capital preservation: what the guard kept out, what it cost, and what it could not see.
 
-The evidence is the walk-forward's tables: the same decisions were held twice, as run and with the guard off. A *loss
-maker* is what the guard calls one at the decision (the mean of its window, less costs, was not positive). A *later
-loser* was none, and lost until the next rebalance: no guard that looks back can know it, and the report shows it.
+The evidence is the walk-forward's tables: the decisions of one phase were held twice, as run and with the guard off. A
+*loss maker* is what the guard calls one at the decision (the mean of its window, less costs, was not positive). A
+*later loser* was none, and lost until the next rebalance: no guard that looks back can know it, and the report shows
+it. Ruin is judged on the book that was run.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def preservation(
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        ``returns``, ``unguarded_returns``, ``weights``, ``unguarded_weights``, ``decisions`` and ``trades``, as
-        :func:`assay.backtest.walk_forward.frames` makes them.
+        ``phase_returns``, ``unguarded_returns``, ``phase_weights``, ``unguarded_weights``, ``decisions``, and of the
+        tranche book ``returns``, ``weights`` and ``trades``, as :func:`assay.backtest.walk_forward.frames` makes them.
     guard : Guard
         The profile's setting.
     optimized : Optimized, optional
@@ -62,6 +63,7 @@ def preservation(
     CapitalPreservation
     """
     decisions = tables["decisions"].sort("as_of")
+    phase = decisions.filter("phase")
     held = tables["weights"].filter(pl.col("net_weight") != 0.0)
     names = tables["returns"]["risk_profile"].unique().sort().to_list()
     return CapitalPreservation(
@@ -72,7 +74,7 @@ def preservation(
         mean_loss_makers=float(np.mean(decisions["loss_makers"].to_numpy())),
         no_loss_maker_held=not held["loss_maker"].any(),
         standing={} if optimized is None else _standing(optimized, set(loss_makers)),
-        profiles={name: _profile(tables, decisions, name, margin) for name in names},
+        profiles={name: _profile(tables, phase, name, margin) for name in names},
         ruin={
             name: ruin(*(tables[key].filter(pl.col("risk_profile") == name) for key in ("returns", "trades")))
             for name in names
@@ -119,8 +121,8 @@ def _profile(
     tables: Mapping[str, pl.DataFrame], decisions: pl.DataFrame, name: str, margin: Margin
 ) -> PreservedProfile:
     mine = pl.col("risk_profile") == name
-    weights, without = (tables[key].filter(mine) for key in ("weights", "unguarded_weights"))
-    days, days_without = (tables[key].filter(mine).sort("date") for key in ("returns", "unguarded_returns"))
+    weights, without = (tables[key].filter(mine) for key in ("phase_weights", "unguarded_weights"))
+    days, days_without = (tables[key].filter(mine).sort("date") for key in ("phase_returns", "unguarded_returns"))
     gross, gross_without = _decided_gross(decisions, weights), _decided_gross(decisions, without)
     return PreservedProfile(
         as_run=_book(decisions, weights, days, margin),

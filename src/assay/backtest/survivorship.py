@@ -15,7 +15,7 @@ import numpy as np
 
 from assay.backtest.book import BookResult
 from assay.backtest.statistics import cagr, max_drawdown
-from assay.backtest.walk_forward import Decide, Each, Progress, WalkForwardResult, walk_forward
+from assay.backtest.walk_forward import Decide, Each, Progress, WalkForwardResult, anchored, walk_forward
 from assay.market.panel import Market
 from assay.settings.model import Profile
 
@@ -103,7 +103,7 @@ def survivorship(
     progress: Progress | None = None,
     each: Each | None = None,
 ) -> Survivorship:
-    """Repeat a walk-forward on survivors only and tell the difference.
+    """Repeat one phase of a walk-forward on survivors only and tell the difference.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def survivorship(
         What the honest walk-forward was given.
     profile : Profile
     decide : callable
-        The same decision.
+        The same decision, with its weights without a guard.
     honest : WalkForwardResult
         Of :func:`~assay.backtest.walk_forward.walk_forward` on ``market``.
     progress : callable, optional
@@ -130,14 +130,17 @@ def survivorship(
     present = (market.listing[begin:] >= 0).any(axis=0)
     dead = present & (market.listing[-1] < 0)
     named = {symbol for symbol, gone in zip(market.symbols, dead.tolist(), strict=True) if gone}
-    biased = walk_forward(survivors(market, profile.benchmark), profile, decide, progress, each) if named else honest
+    phase = honest.one_phase()
+    single = anchored(profile, phase.began, 1)
+    alive = survivors(market, profile.benchmark) if named else market
+    biased = walk_forward(alive, single, decide, progress, each) if named else phase
     return Survivorship(
         last_day=str(market.days[-1]),
         symbols=int(present.sum()),
         dead=tuple(sorted(named)),
         held_dead=tuple(sorted(named & _held(honest))),
-        profiles=_compare(honest.books, biased.books),
-        unguarded=_compare(honest.unguarded, biased.unguarded),
+        profiles=_compare(phase.books, biased.books),
+        unguarded=_compare(phase.unguarded.books, biased.unguarded.books),
     )
 
 

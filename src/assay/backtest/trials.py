@@ -23,7 +23,7 @@ from assay.runs.ledger import read_ledger
 from assay.runs.registry import Begun, Registration, count, entries, until
 from assay.runs.registry import begin as enter
 from assay.runs.request import MetaRequest, Request
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 from assay.runs.verify import Entry
 from assay.settings.resolve import dotted
 
@@ -242,12 +242,12 @@ def _shared_sharpes(run: Run, record: Registration) -> dict[str, float]:
     try:
         _refuse_another(record, other.folder)
         manifest, mine = other[layout.MANIFEST], run[layout.MANIFEST]
-        theirs, own = other[layout.WALK_RETURNS], run[layout.WALK_RETURNS].select("date", "risk_profile")
+        theirs, own = (counted_days(one[layout.WALK_RETURNS]) for one in (other, run))
     except AssayError:
         return {}
     if any(_bars(manifest)[name] != told for name, told in _bars(mine).items()):
         return {}
-    shared = theirs.join(own, on=["date", "risk_profile"]).sort("risk_profile", "date")
+    shared = theirs.join(own.select("date", "risk_profile"), on=["date", "risk_profile"]).sort("risk_profile", "date")
     found = {
         str(name): sharpe(part["ret"].to_numpy())
         for (name,), part in shared.group_by("risk_profile", maintain_order=True)
@@ -353,7 +353,7 @@ def _refuse_another(registration: Registration, run: Path) -> None:
 def _alternatives(trial: Trial, runs: Path) -> list[Alternative]:
     from assay.backtest.overfitting import Alternative
 
-    table = Run(runs / trial.run)[layout.WALK_RETURNS].sort("risk_profile", "date")
+    table = counted_days(Run(runs / trial.run)[layout.WALK_RETURNS]).sort("risk_profile", "date")
     return [
         Alternative(
             name=f"{trial.run} {name}",

@@ -15,6 +15,7 @@ import polars as pl
 from assay.base.constants import TOLERANCE
 from assay.base.errors import AssayError, IntegrityError
 from assay.base.files import sha256_file
+from assay.gates.book import check_book
 from assay.gates.checks import (
     CheckFunction,
     Family,
@@ -36,7 +37,6 @@ from assay.runs.artifacts import (
     CLUSTERS,
     ENRICHED,
     FLATTENED,
-    HOLDINGS,
     MANIFEST,
     OPTIMIZED,
     PRESERVATION,
@@ -442,27 +442,6 @@ def _check_coin(where: str, coin: FlattenedAsset, tally: Tally) -> None:
     tally.expect(within, f"{where}: net {coin.Net_Weight!r} is beyond gross {coin.Gross_Weight!r}")
 
 
-def _book(run: Run, tally: Tally) -> None:
-    """Check that the book adds up, and that the part of it that was decided today is today's decision."""
-    flattened = run[FLATTENED].profiles
-    _same_atoms(tally, set(flattened), list(run[HOLDINGS].profiles), HOLDINGS)
-    for name, book in run[HOLDINGS].profiles.items():
-        for coin in book.assets:
-            whole = math.fsum(part.Weight for part in coin.Parts)
-            once = len({part.Tranche for part in coin.Parts}) == len(coin.Parts) > 0
-            what = f"book of {name}: {coin.Symbol} is {coin.Net_Weight!r}, its parts sum to {whole!r}, or one is twice"
-            tally.expect(near(whole, coin.Net_Weight) and once, what)
-        gross, net = (math.fsum(map(side, (coin.Net_Weight for coin in book.assets))) for side in (abs, float))
-        told = near(gross, book.gross) and near(net, book.net) and near(1.0 - gross, book.cash)
-        tally.expect(told, f"book of {name}: gross {book.gross!r}, net {book.net!r}, cash {book.cash!r} do not add up")
-        today = {coin.Symbol: part.Weight for coin in book.assets for part in coin.Parts if part.Age == 0}
-        decided = {coin.Symbol: coin.Net_Weight for coin in flattened[name].assets if coin.Net_Weight}
-        _same_atoms(tally, set(decided) if today else set(), list(today), f"today's part of the book of {name}")
-        sizes = [decided[symbol] / weight for symbol, weight in today.items() if symbol in decided]
-        equal = all(near(size, round(sizes[0])) and size > 0.0 for size in sizes)
-        tally.expect(equal, f"book of {name}: today's part is not a share of today's decision")
-
-
 def _ruin(run: Run, tally: Tally) -> None:
     """Check what is said of ruin, and that the gate said it, by code that shares nothing with the step that judged."""
     lost = {"risk_profile", "date", "nav", "level", "worst_level"} - set(run[WALK_RETURNS].columns)
@@ -548,7 +527,7 @@ CHECKS: tuple[Family, ...] = (
     same("ATOMIC_CAP_BREACH", _within_caps),
     same("ATOMIC_DIRECTION_MISMATCH", _directions),
     same("ATOMIC_CROSS_ARTIFACT", _identity),
-    same("ATOMIC_HOLDINGS", _book),
     same("ATOMIC_RUIN", _ruin),
+    same("ATOMIC_BOOK", check_book),
 )
 """Code where a check finds a fault, code where it finds none, and the check, in order."""

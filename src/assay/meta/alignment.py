@@ -12,7 +12,7 @@ from assay.base.constants import Bools, Days, Floats
 from assay.base.errors import DataError
 from assay.runs import artifacts as layout
 from assay.runs.documents import AlignedProfile, Alignment, Event, SleeveDays, SleeveFacts
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 
 SLEEVE_IN_CASH = "META_SLEEVE_IN_CASH"
 SHORTFALL = "META_SHORTFALL"
@@ -83,7 +83,7 @@ def read_sleeve(run: Run, risk_profiles: Sequence[str]) -> dict[str, SleeveRecor
     IntegrityError
         If a table is missing or unreadable.
     """
-    returns = run[layout.WALK_RETURNS]
+    returns = counted_days(run[layout.WALK_RETURNS])
     weights = run[layout.WALK_WEIGHTS]
     moments = run[layout.WALK_DECISIONS]["as_of"].unique().sort()
     return {name: _record(name, returns, weights, moments) for name in risk_profiles}

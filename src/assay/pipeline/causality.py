@@ -14,7 +14,7 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 from assay.backtest.causality import Probe, Probes, Rehearsal, World, choose_dates
-from assay.backtest.decision import Decision, decide, history_days
+from assay.backtest.decision import decider, history_days
 from assay.backtest.equality import difference, panel_difference
 from assay.backtest.perturbations import KINDS, Kind, perturb
 from assay.backtest.walk_forward import walk_forward
@@ -48,7 +48,6 @@ def read_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
         "ratings": snapshot.ratings(columns=RATED, judged=True),
         "quarantine": snapshot.quarantine(),
         "instruments": snapshot.instruments(),
-        "borrow": snapshot.borrow(),
         "candidates": snapshot.candidates(),
     }
     return {name: frame for name, frame in found.items() if frame is not None}
@@ -117,11 +116,9 @@ def stage_run(home: Home, folder: Path, seed: int) -> tuple[PerturbedLake, Rehea
     snapshot = pinned(request)
     market = snapshot.market(request.as_of, history_days(request.profile, request.as_of))
 
-    def decided(known: Market) -> Decision:
-        return decide(known, request.profile, request.scanners)
-
+    decided = decider(market, request.profile, request.scanners)
     result = walk_forward(market, request.profile, decided)
-    rehearsal = Rehearsal(result, market, request.profile, decided)
+    rehearsal = Rehearsal(result, request.profile, decided)
     return PerturbedLake(snapshot, market, read_tables(snapshot), seed), rehearsal, request
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.backtest.choice import Choice
-from assay.backtest.decision import decide
+from assay.backtest.decision import decide, decider
 from assay.backtest.survivorship import survivors
 from assay.backtest.walk_forward import Each, Targets, WalkForwardResult, decide_row
 from assay.pipeline.context import GivenSleeve, market_of
@@ -61,9 +61,10 @@ def decide_part(part: Part) -> list[Decided]:
     if part.survivors:
         market = survivors(market, request.profile.benchmark)
 
-    def decided(known: Market) -> Targets:
+    def whole(known: Market) -> Targets:
         return decide(known, request.profile, request.scanners)
 
+    decided = whole if part.survivors else decider(market, request.profile, request.scanners)
     return [Decided.of(decide_row(market, request.profile, decided, row)) for row in part.rows]
 
 
@@ -85,10 +86,10 @@ def each_of(given: GivenSleeve, *, survivors: bool = False) -> Each | None:
 def with_whole_middle(
     result: WalkForwardResult, market: Market, profile: Profile, decide: Callable[[Market], Targets]
 ) -> WalkForwardResult:
-    """Return a walk-forward whose middle decision is there with all that was thought about it: the probe reads it."""
-    middle = len(result.rebalances) // 2
-    rebalances = list(result.rebalances)
+    """Return a walk-forward whose one phase has all that was thought about its middle decision: the probe reads it."""
+    rebalances = list(result.phase.rebalances)
+    middle = len(rebalances) // 2
     if isinstance(rebalances[middle].targets, Decided):
         whole = decide_row(market, profile, decide, rebalances[middle].row)
         rebalances[middle] = replace(rebalances[middle], targets=whole)
-    return replace(result, rebalances=tuple(rebalances))
+    return replace(result, phase=replace(result.phase, rebalances=tuple(rebalances)))

@@ -14,11 +14,11 @@ from assay.alpha.synthesis import synthetic_frame
 from assay.backtest import decision
 from assay.backtest.benchmarks import benchmark_returns
 from assay.backtest.causality import probe
-from assay.backtest.holdings import held_book
+from assay.backtest.holdings import holdings
 from assay.backtest.preservation import preservation
 from assay.backtest.statistics import deflated, trial_variance
 from assay.backtest.survivorship import survivorship
-from assay.backtest.walk_forward import WalkForwardResult
+from assay.backtest.walk_forward import phases
 from assay.backtest.walk_forward import walk_forward as walk
 from assay.base.domain import DAY, UTC, format_instant
 from assay.base.environment import environment
@@ -30,7 +30,6 @@ from assay.gates.scores import check_l1, check_l2
 from assay.gates.sign_test import StageName, run_sign_test
 from assay.gates.validation import to_markdown, validate
 from assay.gates.weights import check_l4
-from assay.market.borrow import rate_gaps
 from assay.market.health import data_health, missing_audit
 from assay.market.whole import TOLD_IN_RUNS
 from assay.pipeline.context import ContractCheck, Fallback, Gate, Given, GivenSleeve, Said, event
@@ -45,7 +44,7 @@ from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.documents import Event, load
 from assay.runs.home import behind, ruin_told
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 from assay.screening.nobody import NO_UNIVERSE, nobody
 from assay.screening.provider import check_superset
 from assay.screening.recorded_scans import PROVIDER
@@ -60,6 +59,8 @@ if TYPE_CHECKING:
 
 PRESERVED = (
     layout.WALK_RETURNS,
+    layout.WALK_PHASE,
+    layout.WALK_PHASE_WEIGHTS,
     layout.WALK_UNGUARDED,
     layout.WALK_WEIGHTS,
     layout.WALK_UNGUARDED_WEIGHTS,
@@ -334,38 +335,30 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     def decide(known: Market) -> decision.Decision:
         return decision.decide(known, profile, scanners)
 
+    decided = decision.decider(market, profile, scanners)
     # One worker takes the decisions here; several take them in parts, and the tables are the same.
-    result = walk(market, profile, decide, each=each_of(given))
-    frames = result.frames()
-    yield {f"{layout.WALK}{name}.parquet": frame for name, frame in frames.items()}
-    gaps = rate_gaps(market, {name: (book.rows, book.columns, book.quantities) for name, book in result.books.items()})
-    if gaps is not None:
-        what = "days on which a short paid a rate that was not of the day: the last known, or costs.borrow"
-        yield event("BORROW_RATES", what, gaps)
+    result = walk(market, profile, decided, each=each_of(given))
+    yield {f"{layout.WALK}{name}.parquet": frame for name, frame in result.frames().items()}
     alive = survivorship(market, profile, decide, result, each=each_of(given, survivors=True))
     yield {
-        layout.HOLDINGS: _holdings(given, result),
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
-        layout.WALK_STATISTICS: as_json(result.statistics()),
+        layout.WALK_HOLDINGS: holdings(market, profile, result, _today(given)),
+        layout.WALK_STATISTICS: as_json(result.statistics(phases(market, profile, result))),
         layout.WALK_SURVIVORSHIP: as_json(asdict(alive)),
         layout.WALK_BY_YEAR: as_json(result.by_year()),
         layout.WALK_BY_REGIME: as_json(result.by_regime()),
     }
-    verdict = probe(with_whole_middle(result, market, profile, decide), market, profile, decide, frames)
+    verdict = probe(with_whole_middle(result, market, profile, decided), market, profile, decided)
     hint = f"see all of it with: assay causality {given.run.folder.name}"
     what = verdict.violations[0] if verdict.violations else ""
     refusal = GateError(what, where="walk_forward", hint=hint, code="CAUSALITY")
     yield Gate("causality", verdict.ok, verdict.rows, verdict.violations, refusal)
 
 
-def _holdings(given: GivenSleeve, result: WalkForwardResult) -> doc.HeldBooks:
-    """Put today's decision into the book, where it is that tranche's day."""
-    flattened = given.run[layout.FLATTENED]
-    days = len(given.market.days) - 1 - result.rebalances[0].row
-    tranche = 0 if days % given.profile.walk_forward.step == 0 else None
-    today = {name: {a.Symbol: a.Net_Weight for a in flat.assets} for name, flat in flattened.profiles.items()}
-    books = {name: held_book(book, result.symbols, today[name], tranche) for name, book in result.books.items()}
-    return doc.HeldBooks(as_of=flattened.as_of, profiles=books)
+def _today(given: GivenSleeve) -> dict[str, dict[str, float]]:
+    """Return today's decision on coins, by risk profile."""
+    profiles = given.run[layout.FLATTENED].profiles
+    return {name: {asset.Symbol: asset.Net_Weight for asset in one.assets} for name, one in profiles.items()}
 
 
 def capital_preservation(given: GivenSleeve) -> Iterator[Said]:
@@ -444,7 +437,7 @@ def deflated_by_trials(given: Given[Any], names: Sequence[RiskProfile]) -> dict[
     if not found:
         raise IntegrityError("nobody has counted what was tried", where=layout.LEDGER, hint="run it again")
     told, headline = found[-1], given.profile.headline
-    frame = given.run[layout.WALK_RETURNS].sort("date")
+    frame = counted_days(given.run[layout.WALK_RETURNS]).sort("date")
     days, spread = frame["date"].n_unique(), told["sharpe_variance"]
     variance = trial_variance(days, len(told["records"]), spread) if days > 1 else None
     made = {}

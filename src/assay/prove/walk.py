@@ -44,9 +44,10 @@ class WalkLinks:
             for name in sorted({*figures, *tables}):
                 days = tables.get(name, self.sealed[artifact].clear())
                 yield self._returns_link(artifact, name, days)
+                since = days.filter("counted") if is_sleeve else days
                 if is_sleeve and label == "as_run":
                     yield self._trades_link(name, days)
-                yield self._statistics_link(f"{label} {name}", days, figures.get(name) or {})
+                yield self._statistics_link(f"{label} {name}", since, figures.get(name) or {})
 
     def _returns_link(self, artifact: Artifact[pl.DataFrame], name: str, days: pl.DataFrame) -> Link:
         nav, dates = days["nav"].to_list(), days["date"].to_list()

@@ -141,7 +141,11 @@ WALK_RETURNS: Artifact[pl.DataFrame] = Artifact(
     WALK + "returns.parquet",
     "walk-forward: daily NAV, return, gross, net, cash, turnover, cost and borrow", sleeve=12, portfolio=8, keys=_BOOK)
 WALK_UNGUARDED: Artifact[pl.DataFrame] = Artifact(
-    WALK + "unguarded_returns.parquet", "walk-forward with the guard off: the same columns", sleeve=12, keys=_BOOK)
+    WALK + "unguarded_returns.parquet",
+    "walk-forward of one phase with the guard off: the same columns", sleeve=12, keys=_BOOK)
+WALK_PHASE: Artifact[pl.DataFrame] = Artifact(
+    WALK + "phase_returns.parquet",
+    "walk-forward of the same phase as run, the guard as the profile has it", sleeve=12, keys=_BOOK)
 WALK_DECISIONS: Artifact[pl.DataFrame] = Artifact(
     WALK + "decisions.parquet",
     "walk-forward: a summary of each decision; a portfolio's has the weights of its sleeves",
@@ -151,16 +155,19 @@ WALK_WEIGHTS: Artifact[pl.DataFrame] = Artifact(
     "walk-forward: net weights of coins decided at each rebalance", sleeve=12, portfolio=8, keys=_HELD)
 WALK_UNGUARDED_WEIGHTS: Artifact[pl.DataFrame] = Artifact(
     WALK + "unguarded_weights.parquet", "walk-forward with the guard off: net weights decided", sleeve=12, keys=_HELD)
+WALK_PHASE_WEIGHTS: Artifact[pl.DataFrame] = Artifact(
+    WALK + "phase_weights.parquet", "walk-forward of that phase: net weights decided, as run", sleeve=12, keys=_HELD)
 WALK_TRADES: Artifact[pl.DataFrame] = Artifact(
     WALK + "trades.parquet", "walk-forward: every trade", sleeve=12, keys=("date", "risk_profile", "symbol", "reason"))
 WALK_CANCELLED: Artifact[pl.DataFrame] = Artifact(
     WALK + "cancelled.parquet",
     "walk-forward: orders that met no bar", sleeve=12, keys=("date", "risk_profile", "symbol"))
-HOLDINGS: Artifact[doc.HeldBooks] = Artifact(
-    WALK + "holdings.json", "the book of each risk profile after today's decision, tranche by tranche", sleeve=12)
 WALK_YARDSTICKS: Artifact[pl.DataFrame] = Artifact(
     WALK + "yardsticks.parquet",
     "walk-forward: daily returns of the benchmark and of all coins in equal weights", sleeve=12, keys=_DAYS)
+WALK_HOLDINGS: Artifact[doc.HeldBooks] = Artifact(
+    WALK + "holdings.json",
+    "the book: what each tranche holds of each coin at the last close, after today's decision", sleeve=12)
 WALK_STATISTICS: Artifact[Plain] = Artifact(
     WALK + "statistics.json",
     "walk-forward: metrics for each risk profile; a sleeve's with the guard on and off", sleeve=12, portfolio=8)
@@ -191,8 +198,6 @@ STATUS: Artifact[Plain] = Artifact(
 LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sleeve=1, portfolio=1, required=False)
 # fmt: on
 
-SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS,)
-"""Files that runs of format 1 do not have."""
 RUIN = "ruin"
 """Gate of step 13 whose refusal is a verdict on what was held and no fault of the run, which goes on to its seal."""
 TRIED = "TRIALS"

@@ -389,37 +389,51 @@ class Flattened(Document):
 
 
 class HeldPart(Document):
-    """A tranche's share of a coin that is held."""
+    """What one tranche holds of a coin."""
 
-    Tranche: int
-    Age: int
-    """Days since that tranche decided; 0 for today's decision."""
-    Weight: float
-    """Signed share of the account's NAV at the close of the decision."""
+    tranche: int
+    as_of: str
+    """Of the decision."""
+    age: int
+    """Days since."""
+    units: float
+    weight: float
+    """Share of the account's NAV at the last close; of today's decision, as decided."""
 
 
-class HeldCoin(Document):
-    """A coin of the book; ``Net_Weight`` is the sum of its parts."""
+class HeldAsset(Document):
+    """One coin of a book."""
 
     Symbol: str
     Net_Weight: float
+    """Sum of its parts."""
+    Price: float
+    """Last close."""
+    Held: float
+    """Units that the walk-forward's account has, before today's decision is filled."""
     Parts: list[HeldPart]
 
 
 class HeldBook(Document):
-    """What one risk profile holds once today's tranche is filled."""
+    """The tranche book of one risk profile."""
 
-    assets: list[HeldCoin]
+    assets: list[HeldAsset]
+    cash: float
     gross: float
     net: float
-    cash: float
-    """1 - gross: every position is funded in full."""
+    nav: float
+    """At the last close, of an account that began with 1."""
+    liquidated: bool
+    """Closed for good: nothing is held, and nothing will be."""
 
 
 class HeldBooks(Document):
-    """Step 12, ``data/walk_forward/holdings.json``: the book by tranches, of which today's decision is one."""
+    """Step 12, ``data/walk_forward/holdings.json``: the book, after today's decision."""
 
     as_of: str
+    tranches: int
+    due: int | None
+    """Tranche whose turn today's decision is; None where it is nobody's."""
     profiles: dict[str, HeldBook]
 
 

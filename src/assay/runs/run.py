@@ -183,6 +183,15 @@ class Run:
         return [winner for winner in winners if winner.atom_id in kept]
 
 
+def counted_days(returns: pl.DataFrame) -> pl.DataFrame:
+    """Return the days of a walk-forward on which statistics and portfolios stand: all its tranches are filled.
+
+    >>> counted_days(pl.DataFrame({"ret": [0.1, 0.2], "counted": [False, True]}))["ret"].to_list()
+    [0.2]
+    """
+    return returns.filter("counted") if "counted" in returns.columns else returns
+
+
 @cache
 def schemas() -> dict[str, Any]:
     """Return what each row of the table opens as, by path: the argument of its annotation."""

@@ -46,4 +46,4 @@ def probed(request: Request, *, leaky: bool) -> Probes:
 
 
 def _fields(market: Market) -> dict[str, Any]:
-    return {name: getattr(market, name) for name in market.__dataclass_fields__}
+    return {name: getattr(market, name) for name, told in market.__dataclass_fields__.items() if told.init}

@@ -80,6 +80,27 @@ def _scale_a_coin(value: Json) -> None:
         asset[name] *= 1.1
 
 
+def _scale_a_part(value: Json) -> None:
+    value["profiles"]["hrp"]["assets"][0]["Parts"][0]["weight"] *= 1.1
+
+
+def _lose_a_part(value: Json) -> None:
+    asset = value["profiles"]["hrp"]["assets"][0]
+    asset["Net_Weight"] -= asset["Parts"].pop()["weight"]
+
+
+def _hold_other_units(value: Json) -> None:
+    value["profiles"]["hrp"]["assets"][0]["Held"] *= 1.1
+
+
+def _age_a_part(value: Json) -> None:
+    value["profiles"]["hrp"]["assets"][0]["Parts"][0]["age"] += 1
+
+
+def _skip_a_turn(value: Json) -> None:
+    value["due"] = (value["due"] + 1) % value["tranches"]
+
+
 def _flip_a_direction(value: Json) -> None:
     asset = value["profiles"]["min_variance"]["assets"][0]
     asset["Net_Weight"] = -asset["Net_Weight"]
@@ -128,6 +149,10 @@ def _mutant(after: str, mutation: Mutation, *codes: str, profile: str = SHORT) -
     return StepMutant(after, mutation, frozenset(codes), profile)
 
 
+def _book_mutant(change: Callable[[Json], object]) -> StepMutant:
+    return _mutant("capital_preservation", _document(layout.WALK_HOLDINGS, change), "ATOMIC_BOOK")
+
+
 STEP_MUTANTS: dict[str, StepMutant] = {
     "flip one short": _mutant("strategy_synthesis", _table(layout.SYNTHETIC, flip_one), "SIGNTEST_SHORT_NOT_INVERTED"),
     "flip one long": _mutant(
@@ -162,6 +187,11 @@ STEP_MUTANTS: dict[str, StepMutant] = {
     "turn a winner": _mutant(
         "natural_selection", _document(layout.WINNERS, _turn_a_winner), "L3_DIRECTION", "L3_COLUMNS"
     ),
+    "scale a part of the book": _book_mutant(_scale_a_part),
+    "lose a part of the book": _book_mutant(_lose_a_part),
+    "hold units that were not traded": _book_mutant(_hold_other_units),
+    "age a part of the book": _book_mutant(_age_a_part),
+    "fill another tranche": _book_mutant(_skip_a_turn),
     "edit the ledger": _mutant("capital_preservation", _edit_ledger, "ATOMIC_LEDGER_BROKEN"),
     "truncate the ledger": _mutant("capital_preservation", _cut_ledger, "LEDGER_CHANGED"),
 }

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from assay.base.domain import DEFAULT_EDITION, Edition
 
@@ -196,6 +196,34 @@ class WalkForward(Settings):
     """How far a run looks back, as far as the bars allow."""
     start: Annotated[dt.date | None, CHOICE] = None
     """First decision; overrides ``days``."""
+    tranches: Annotated[Count | None, LESS] = None
+    """Parts of the account, each with a day of its own; by default ``step`` of them, so that every day decides."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.tranches is not None and self.step % self.tranches:
+            raise ValueError(f"{self.tranches} tranches do not divide a step of {self.step} days")
+        return self
+
+    @property
+    def parts(self) -> int:
+        """Number of tranches."""
+        return self.tranches or self.step
+
+    @property
+    def every(self) -> int:
+        """Days from one decision to the next."""
+        return self.step // self.parts
+
+    @property
+    def settling(self) -> int:
+        """Days after the first decision by which every tranche has had one."""
+        return self.step - 1 if self.parts > 1 else 0
+
+    @property
+    def reach(self) -> int:
+        """Days from the first decision to the last bar, where bars allow: all tranches are filled for ``days``."""
+        return self.days + self.settling
 
 
 class Limits(Settings):

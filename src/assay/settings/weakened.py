@@ -6,6 +6,7 @@ profile of it by its name, the packaged defaults for every other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -54,7 +55,8 @@ def _weaker(asked: BaseModel, canon: BaseModel, prefix: str = "") -> Iterator[st
         if rule is None or rule is CHOICE:
             continue
         value, usual = _value(asked, name), _value(canon, name)
-        weaker = value != usual if rule.weaker == "other" else value < usual if rule.weaker == "less" else value > usual
+        one, other = (math.inf if number is None else number for number in (value, usual))  # as many as there can be
+        weaker = one != other if rule.weaker == "other" else one < other if rule.weaker == "less" else one > other
         if weaker:
             yield f"{prefix}{name} {_text(value, rule)} (canon {_text(usual, rule)})"
 
@@ -67,6 +69,8 @@ def _value(model: BaseModel, name: str) -> Any:
 
 
 def _text(value: Any, rule: Strength) -> str:
+    if value is None:
+        return "as many as can be"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

@@ -1,0 +1,83 @@
+"""The check of the book that is held now: against trades, days, decisions and today's weights, without the engine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+
+import polars as pl
+
+from assay.base.domain import DAY, format_instant
+from assay.gates.checks import Tally, near
+from assay.runs.artifacts import FLATTENED, WALK_DECISIONS, WALK_HOLDINGS, WALK_RETURNS, WALK_TRADES
+from assay.runs.documents import HeldBook
+from assay.runs.run import Run
+
+Turns = Mapping[int, dt.datetime]
+"""Tranche to its last decision."""
+UNITS = 1e-9
+"""By how much units may differ that were added up in another order, relative to all that was traded."""
+
+
+def check_book(run: Run, tally: Tally) -> None:
+    """Check that the book holds what was traded, in tranches that have their last decision, and today's in its own."""
+    book, now, step = run[WALK_HOLDINGS], run.manifest.as_of, run.of_sleeve.profile.walk_forward.step
+    parts = run.of_sleeve.profile.walk_forward.tranches or step
+    moments = run[WALK_DECISIONS].drop_nulls("tranche").sort("as_of")
+    turn = _turn(now, moments["as_of"].min(), step, parts)
+    tally.expect((book.tranches, book.due) == (parts, turn), f"{WALK_HOLDINGS}: it is the turn of tranche {turn}")
+    turns = dict(moments.select("tranche", "as_of").iter_rows()) | ({} if turn is None else {turn: now})
+    today = run[FLATTENED].profiles
+    tally.expect(book.profiles.keys() == today.keys(), f"{WALK_HOLDINGS} has other risk profiles")
+    for name in book.profiles.keys() & today.keys():
+        mine = pl.col("risk_profile") == name
+        one, trades = book.profiles[name], run[WALK_TRADES].filter(mine)
+        last = run[WALK_RETURNS].filter(mine).sort("date")["nav"].tail(1).to_list()
+        tally.expect([one.nav] == last, f"{name}: the book has another NAV than the last day")
+        closed = "liquidation" in trades["reason"].to_list()
+        tally.expect(one.liquidated == closed, f"{name}: the trades say otherwise whether it was liquidated")
+        if closed or one.liquidated:
+            tally.expect(not one.assets, f"{name}: a liquidated account holds something")
+            continue
+        _check_units(name, one, trades, tally)
+        _check_parts(name, one, turns, now, tally)
+        wanted = {} if turn is None else {coin.Symbol: coin.Net_Weight / parts for coin in today[name].assets}
+        found = {asset.Symbol: part.weight for asset in one.assets for part in asset.Parts if part.tranche == turn}
+        for symbol in sorted(found.keys() | wanted.keys()):
+            decided = near(found.get(symbol, 0.0), wanted.get(symbol, 0.0))
+            tally.expect(decided, f"{name} {symbol}: today's tranche has another weight than was decided")
+
+
+def _turn(now: dt.datetime, begun: object, step: int, parts: int) -> int | None:
+    """Return the tranche whose turn it is, in the calendar's own terms."""
+    if parts == 1:
+        return 0 if isinstance(begun, dt.datetime) and (now - begun).days % step == 0 else None
+    since_1970 = (now - DAY).toordinal() - dt.date(1970, 1, 1).toordinal()
+    tranche, rest = divmod(since_1970 % step, step // parts)
+    return None if rest else tranche
+
+
+def _check_units(name: str, book: HeldBook, trades: pl.DataFrame, tally: Tally) -> None:
+    quantity = pl.col("quantity")
+    traded = trades.group_by("symbol").agg(quantity.sum(), quantity.abs().sum().alias("all")).rows_by_key("symbol")
+    told = {asset.Symbol: asset.Held for asset in book.assets}
+    for symbol in sorted(told.keys() | traded.keys()):
+        total, everything = traded[symbol][0] if symbol in traded else (0.0, 0.0)
+        same = abs(told.get(symbol, 0.0) - total) <= UNITS * everything
+        tally.expect(same, f"{name} {symbol}: held are not the units that were traded")
+
+
+def _check_parts(name: str, book: HeldBook, turns: Turns, now: dt.datetime, tally: Tally) -> None:
+    for asset in book.assets:
+        where, total = f"{name} {asset.Symbol}", math.fsum(part.weight for part in asset.Parts)
+        tally.expect(near(total, asset.Net_Weight), f"{where}: its parts sum to {total!r}")
+        for part in asset.Parts:
+            worth, when = part.units * asset.Price / book.nav, turns.get(part.tranche)
+            tally.expect(near(part.weight, worth), f"{where}: a part weighs {part.weight!r}, its units {worth!r}")
+            dated = when is not None and (part.as_of, part.age) == (format_instant(when), (now - when).days)
+            tally.expect(dated, f"{where}: a part is not of its tranche's last decision")
+    gross, net = (math.fsum(size(asset.Net_Weight) for asset in book.assets) for size in (abs, float))
+    tally.expect(near(gross, book.gross), f"{name}: gross is not that of its coins")
+    tally.expect(near(net, book.net), f"{name}: net is not that of its coins")
+    tally.expect(near(book.cash, 1.0 - gross), f"{name}: cash is not what is left")
