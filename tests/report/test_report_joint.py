@@ -24,11 +24,19 @@ def pair(tmp_path: Path) -> list[Path]:
     ]
 
 
-def test_order_verdicts_contracts_gates_holdings_exposure_correlation_then_each_run(pair):
+def test_the_answer_comes_first_then_what_an_auditor_asks_then_each_run(pair):
     found = [section.title for section in sections(render_joint(pair)) if section.level < 3]
     assert found == [
         f"Joint audit report: {LONG}, {SHORT}",
+        "Conclusion",
         "Verdicts",
+        "Superset",
+        "Funnel",
+        "Artifacts and sign tests",
+        "Data quality",
+        "Inverted candidates",
+        "Drawdown",
+        "Shown together",
         "Contracts L0 to L4",
         "Gates",
         "Holdings side by side",
@@ -40,8 +48,12 @@ def test_order_verdicts_contracts_gates_holdings_exposure_correlation_then_each_
 
 
 def test_verdicts(pair):
-    section = by_title(render_joint(pair))["Verdicts"]
-    assert section.paragraphs == ["2 of 2 runs VALID."]
+    found = by_title(render_joint(pair))
+    section = found["Verdicts"]
+    assert (
+        found["Conclusion"].paragraphs[0] == "2 of 2 runs VALID. Ready for a portfolio: 0 of 2."
+    )  # nobody sealed them
+    assert {row["why not"].partition(";")[0] for row in found["Conclusion"].rows("sleeve")} == {"it is not sealed"}
     assert [(row["sleeve"], row["verdict"], row["direction"], row["run"]) for row in section.rows("sleeve")] == [
         (LONG, "VALID", "LONG", "long_run"),
         (SHORT, "VALID", "SHORT", RUN_ID),
@@ -114,8 +126,11 @@ def test_a_failed_sleeve_stands_beside_a_valid_one(tmp_path, pair):
     failed = write_failed_run(tmp_path / "failed", 5, error)
     found = by_title(render_joint([pair[0], failed]))
     rows = found["Verdicts"].rows("sleeve")
-    assert found["Verdicts"].paragraphs[0] == "1 of 2 runs VALID."
-    assert (rows[1]["verdict"], rows[1]["strongest warning"]) == ("FAILED", "DATA")
+    assert found["Conclusion"].paragraphs[0] == "1 of 2 runs VALID. Ready for a portfolio: 0 of 2."
+    told = found["Conclusion"].rows("sleeve")[1]
+    assert (rows[1]["verdict"], told["ready"], told["strongest warning"]) == ("FAILED", "no", "DATA")
+    assert told["why not"].startswith("FAILED: the run ended at step 5 (enrichment) with DATA")
+    assert found["Artifacts and sign tests"].rows("sleeve")[1]["after flattening"] == "not reached"
     assert rows[1]["stage"] == "the run ended at step 5 (enrichment) with DATA"
     assert found["hrp"].rows("coin")[0][SHORT] == "—"
     assert "Verdict: FAILED." in found[f"Sleeve {SHORT}"].text
@@ -124,10 +139,10 @@ def test_a_failed_sleeve_stands_beside_a_valid_one(tmp_path, pair):
 def test_runs_of_other_dates_are_called_so(pair):
     content = documents()["config/resolved_manifest.json"]
     put(pair[1], "config/resolved_manifest.json", content | {"as_of": "2023-06-30T00:00:00Z"})
-    text = by_title(render_joint(pair))["Verdicts"].text
+    text = by_title(render_joint(pair))["Conclusion"].text
     assert "The runs differ in as-of date: what stands side by side is not of one moment." in text
     put(pair[1], "config/resolved_manifest.json", content | {"source": "parquet:other"})
-    assert "The runs differ in source and lake head" in by_title(render_joint(pair))["Verdicts"].text
+    assert "The runs differ in source and lake head" in by_title(render_joint(pair))["Conclusion"].text
 
 
 def test_names_stay_apart(tmp_path, pair):
@@ -144,3 +159,56 @@ def test_one_run_and_four(pair):
     assert "One sleeve has no correlation." in render_joint(pair[:1])
     rows = by_title(render_joint(pair + pair))["Correlation of the sleeves"].rows("risk profile")
     assert len(rows) == 6 * 5
+
+
+def test_missing_symbols_by_name_and_cause_with_who_says_so(pair):
+    for run in pair:
+        put(run, "data/data_health.json", documents()["data/data_health.json"] | {"missing": [], "dropped": []})
+    assert "Missing symbols: none." in by_title(render_joint(pair))["Data quality"].text
+    gone = {"name": "BINANCE:ETHUSD", "reason": "NO_PAIR", "detail": "no such pair at the exchange"}
+    other = {"name": "BINANCE:OLDUSDT", "reason": "FLOOR", "detail": "12 observations"}
+    health = documents()["data/data_health.json"] | {"missing": [gone], "dropped": []}
+    put(pair[0], "data/data_health.json", health)
+    put(pair[1], "data/data_health.json", health | {"dropped": [other]})
+    rows = by_title(render_joint(pair))["Data quality"].rows("symbol")
+    assert [(row["symbol"], row["cause"], row["sleeves"]) for row in rows] == [
+        ("BINANCE:ETHUSD", "NO_PAIR", f"{LONG}, {SHORT}"),
+        ("BINANCE:OLDUSDT", "FLOOR", SHORT),
+    ]
+
+
+def test_what_became_of_inverted_candidates(pair):
+    assert "None: each sleeve reads" in by_title(render_joint(pair))["Inverted candidates"].text
+    content = documents()
+    raw, audit = content["data/portfolio_candidates_raw.json"], content["data/selection_audit.json"]
+    losers = content["data/risk_analysis.json"]["loss_makers"]
+    logic = {fate["symbol"]: fate["logic"] for fate in audit["fates"]}
+    for candidate in raw["candidates"]:
+        candidate["inverted"] = True
+    put(pair[1], "data/portfolio_candidates_raw.json", raw)
+    (row,) = [
+        one for one in by_title(render_joint(pair))["Inverted candidates"].rows("sleeve") if one["sleeve"] == SHORT
+    ]
+    turned = {(one["symbol"], one["logic"]) for one in raw["candidates"]}
+    fates = [fate for fate in audit["fates"] if (fate["symbol"], fate["logic"]) in turned]
+    assert int(row["inverted"]) == len(turned)
+    assert int(row["vetoed"]) == sum(fate["reason"].startswith("VETO_") for fate in fates)
+    assert sum(int(row[word]) for word in ("loss makers at zero", "without weight", "held")) == sum(
+        fate["reason"] == "winner" for fate in fates
+    )
+    assert int(row["loss makers at zero"]) == sum(
+        f"{fate['symbol']}_{logic[fate['symbol']]}_{fate['direction']}" in losers
+        for fate in fates
+        if fate["reason"] == "winner"
+    )
+
+
+def test_a_fall_beyond_the_limit_is_called_so(pair):
+    content = documents()
+    statistics = content["data/walk_forward/statistics.json"]
+    statistics["as_run"]["hrp"]["max_drawdown"] = -0.51
+    put(pair[1], "data/walk_forward/statistics.json", statistics)
+    section = by_title(render_joint(pair))["Drawdown"]
+    beyond = [(row["sleeve"], row["risk profile"]) for row in section.rows("sleeve") if row["verdict"] == "BEYOND"]
+    assert (SHORT, "hrp") in beyond
+    assert section.paragraphs[0] == f"{len(beyond)} of 10 books fell deeper than the limit."

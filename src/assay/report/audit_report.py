@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.base.errors import UsageError
-from assay.report import sections
+from assay.report import joint, sections
 from assay.report.findings import verdict
 from assay.report.view import RunView, open_run
 
@@ -57,7 +57,7 @@ def compose_joint(runs: sections.Labelled) -> str:
         raise UsageError("no run to report on", hint="name at least one run: assay audit-report RUN RUN")
     found = [verdict(view) for _, view in runs]
     verdicts, said = [one.word for one in found], [one.said for one in found]
-    return sections.render("joint_report.md.j2", runs=runs, verdicts=verdicts, said=said)
+    return sections.render("joint_report.md.j2", runs=runs, verdicts=verdicts, said=said, joint=joint)
 
 
 def labelled(views: Sequence[RunView]) -> sections.Labelled:

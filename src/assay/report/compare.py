@@ -15,6 +15,7 @@ from typing import Any
 from assay.backtest.statistics import correlation, max_drawdown, sharpe, wealth
 from assay.base.domain import Atom
 from assay.report.findings import gate_said, verdict
+from assay.report.joint import shown_together
 from assay.report.small_book import Holdings, all_holdings
 from assay.report.view import RunView, in_order, shared_returns
 from assay.runs import artifacts as layout
@@ -134,6 +135,8 @@ class Comparison:
     """Of two portfolios: risk profile to the weights of their sleeves."""
     books: dict[str, BookChange]
     performance: dict[str, Performance]
+    shown_together: int
+    """Series that both runs show: ``dsr_together`` of each performance is deflated by so many."""
     checks: list[ChangedValue]
     checks_alike: int
     events: list[ChangedValue]
@@ -160,6 +163,7 @@ def compare(a: RunView, b: RunView) -> Comparison:
         sleeves=_sleeves(a, b),
         books=_books(a, b),
         performance=_performance(a, b),
+        shown_together=len(a.statistics) + len(b.statistics),
         checks=changes(checks_a, checks_b),
         checks_alike=sum(checks_b.get(name) == found for name, found in checks_a.items()),
         events=changes(_events(a), _events(b)),
@@ -277,17 +281,23 @@ def _book(a: Holdings, b: Holdings) -> BookChange:
 
 
 def _performance(a: RunView, b: RunView) -> dict[str, Performance]:
-    return {name: _perform(a, b, name) for name in in_order(a.statistics.keys() & b.statistics.keys())}
+    """Compare the walk-forwards, with the deflated Sharpe ratio of every series by what is shown here together."""
+    together = {(one.label, one.risk_profile): one.together for one in shown_together([("a", a), ("b", b)])}
+    return {
+        name: _perform(a, b, name, _figure(together["a", name], together["b", name]))
+        for name in in_order(a.statistics.keys() & b.statistics.keys())
+    }
 
 
-def _perform(a: RunView, b: RunView, name: str) -> Performance:
+def _perform(a: RunView, b: RunView, name: str, together: MetricChange) -> Performance:
     first, second = a.statistics[name], b.statistics[name]
     known = [metric for metric in METRICS if metric in first or metric in second]
     shared = shared_returns(a.returns, b.returns, name)
     one, other = shared["ret"].to_numpy(), shared["ret_other"].to_numpy()
     measures = {"sharpe": sharpe, "final_wealth": wealth, "max_drawdown": max_drawdown}
     return Performance(
-        metrics={metric: _figure(first.get(metric), second.get(metric)) for metric in known},
+        metrics={metric: _figure(first.get(metric), second.get(metric)) for metric in known}
+        | {"dsr_together": together},
         shared_days=shared.height,
         correlation=correlation(one, other) if shared.height > 1 else None,
         shared={metric: _figure(measure(one), measure(other)) for metric, measure in measures.items() if shared.height},

@@ -66,7 +66,7 @@ def panels(comparison: Comparison, attribution: Attribution) -> Iterator[Compari
     for name, book in comparison.books.items():
         yield _book(name, book, a, b)
     for name, performance in comparison.performance.items():
-        yield _performance(name, performance, a, b)
+        yield _performance(name, performance, a, b, comparison.shown_together)
     alike = f"{comparison.checks_alike} contracts and gates say the same"
     yield _changes("Contracts and gates", comparison.checks, a, b, alike, [alike])
     yield _changes("Events", comparison.events, a, b, "events are the same")
@@ -147,12 +147,13 @@ def _book(name: str, book: BookChange, a: str, b: str) -> ComparisonTable:
     return ComparisonTable(f"Weights of {name}", [], columns, rows[:LISTED], max(0, len(rows) - LISTED))
 
 
-def _performance(name: str, performance: Performance, a: str, b: str) -> ComparisonTable:
+def _performance(name: str, performance: Performance, a: str, b: str, shown: int) -> ComparisonTable:
     days = integer(performance.shared_days)
     told = f"{days} shared days; correlation of the daily returns {ratio(performance.correlation, 4)}"
     rows = [[metric, *_figure(metric, figure)] for metric, figure in performance.metrics.items()]
     rows += [[f"{metric}, shared days", *_figure(metric, figure)] for metric, figure in performance.shared.items()]
-    return ComparisonTable(f"Walk-forward of {name}", [told], ["metric", f">{a}", f">{b}", ">difference"], rows)
+    luck = f"dsr_together is deflated by the {integer(shown)} series that both runs show"
+    return ComparisonTable(f"Walk-forward of {name}", [told, luck], ["metric", f">{a}", f">{b}", ">difference"], rows)
 
 
 def _figure(metric: str, figure: MetricChange) -> list[str]:
