@@ -217,7 +217,7 @@ def test_profiles_show_value_and_origin():
         (("run", LONG, "--as-of", "2031-01-01"), Exit.USAGE, "2024-01-22"),
         (("run", LONG, "--as-of", "2019-01-01"), Exit.USAGE, "2023-01"),
         (("run", LONG, "--as-of", "soon"), Exit.USAGE, "soon"),
-        (("run", LONG, "--as-of", "2023-03-01"), Exit.FAILED, "NO_CANDIDATES"),
+        (("run", LONG, "--as-of", "2023-03-01"), Exit.FAILED, "NO_UNIVERSE"),
         (("run", LONG, "--run-id", "../../etc/x"), Exit.USAGE, "cannot name a run"),
         (("run", LONG, "--set", "caps.atoms=1"), Exit.USAGE, "caps.atoms"),
         (("run", LONG, SHORT, "--run-id", "x"), Exit.USAGE, "--run-id"),

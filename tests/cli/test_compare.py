@@ -319,7 +319,7 @@ def test_a_failed_run_is_compared_as_far_as_it_came(home):
     assert told["winners"] is None
     assert told["books"] == told["performance"] == {}
     assert told["candidates"]["only_b"] == []
-    assert any("NO_CANDIDATES" in note for note in told["notes"])
+    assert any("NO_UNIVERSE" in note for note in told["notes"])
     # Decided again, it is what it was: nobody, and all cash.
     effect = the_effect(told["attribution"]["effects"], "settings")
     assert effect["winners_lost"] == len(winners(home / "runs/first"))

@@ -43,11 +43,11 @@ COMMANDS = {
     ("ratings",): [((COIN, "--source", "binance"), 0, "sell of 11")],
     ("run",): [
         ((LONG, "--resume", "--run-id", "former"), 1, "OLDER_FORMAT"),
-        ((LONG, "--source", "binance"), 1, "NO_CANDIDATES"),
+        ((LONG, "--source", "binance"), 1, "NO_UNIVERSE"),
     ],
     ("scan",): [(("--source", "binance"), 0, "superset:")],
     ("ingest",): [(("--source", "parquet:bars.parquet"), 0, "")],
-    ("flow",): [(("binance-spot-rating-all-ls", "--source", "binance"), 1, "NO_CANDIDATES")],
+    ("flow",): [(("binance-spot-rating-all-ls", "--source", "binance"), 1, "NO_UNIVERSE")],
     ("meta", "run"): [(("meta_binance_spot_ratings", "--source", "binance"), None, "")],
 }
 """Arguments, exit code and words of each command; the home of those that come later is as the ones before left it."""

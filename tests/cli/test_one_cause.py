@@ -10,9 +10,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from assay.backtest.decision import Decision, Discovery
 from assay.base.domain import DAY
 from assay.base.errors import Exit
 from assay.cli import app
+from assay.runs.documents import ScannerCount
+from assay.screening.scanner import healthy
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "foundation"))
 from made_files import BASES, FIRST, made
@@ -57,9 +60,9 @@ def test_plain_symbols_run_as_the_canons_do(call):
 @pytest.mark.parametrize(
     ("settings", "code", "condition", "count"),
     [
-        (("scanners.binance_spot_rating_all_long.min_value_traded=1e18",), "NO_CANDIDATES", "value_traded", 12),
-        (("scanners.binance_spot_rating_all_long.min_volatility=900",), "NO_CANDIDATES", "volatility", 12),
-        (("universe.min_bars=401",), "NO_CANDIDATES", "history", 12),
+        (("scanners.binance_spot_rating_all_long.min_value_traded=1e18",), "NO_UNIVERSE", "value_traded", 12),
+        (("scanners.binance_spot_rating_all_long.min_volatility=900",), "NO_UNIVERSE", "volatility", 12),
+        (("universe.min_bars=401",), "NO_UNIVERSE", "history", 12),
         (("universe.exchange=KRAKEN",), "NO_UNIVERSE", "exchange", 12),
         (('universe.quotes=["EUR"]',), "NO_UNIVERSE", "quote", 12),
     ],
@@ -81,6 +84,22 @@ def test_data_that_nobody_can_scan_are_no_empty_portfolio(call):
     assert run(call, TABLE, "universe.exchange=KRAKEN", "stand_aside=true")[1]["code"] == "NO_UNIVERSE"
 
 
+def test_a_universe_is_healthy_if_a_coin_was_asked_for_its_side():
+    def scanned(matched: int = 0, **dropped: int) -> ScannerCount:
+        return ScannerCount(scanner="s", universe=3, matched=matched, kept=0, dropped=dropped)
+
+    assert not healthy([])
+    assert not healthy([scanned(value_traded=1, volatility=1, unrated=1), scanned(history=3), scanned(not_trading=3)])
+    assert healthy([scanned(value_traded=3), scanned(value_traded=2, rating=1)])
+    assert healthy([scanned(matched=3)])
+
+
+@pytest.mark.parametrize(("dropped", "reason"), [({"rating": 1}, "NO_CANDIDATES"), ({"unrated": 1}, "NO_UNIVERSE")])
+def test_a_day_of_the_walk_forward_without_a_universe_has_a_name_of_its_own(dropped, reason):
+    counts = [ScannerCount(scanner="s", universe=1, matched=0, kept=0, dropped=dropped)]
+    assert Decision(LAST, Discovery([], counts)).summary["reason"] == reason
+
+
 def test_one_coin_that_goes_on_alone_is_seen_in_the_message(call):
     alone = TABLE.filter(pl.col("symbol") == "BINANCE:ADAUSDT").tail(5).with_columns(pl.col("timestamp") + 5 * DAY)
     done, error = run(call, pl.concat([TABLE, alone]))
@@ -92,7 +111,7 @@ def test_one_coin_that_goes_on_alone_is_seen_in_the_message(call):
 def test_an_earlier_day_tells_where_the_data_end(call):
     done, told = call(TABLE, "run", LONG, "--as-of", "2022-07-10")
     error = told["runs"][0]["error"]
-    assert (done.exit_code, error["code"]) == (Exit.FAILED, "NO_CANDIDATES")
+    assert (done.exit_code, error["code"]) == (Exit.FAILED, "NO_UNIVERSE")
     assert error["facts"]["as_of"] == "2022-07-11T00:00:00Z"
     assert f"the lake's last bar closed at {LAST + DAY:%Y-%m-%d}" in error["what"]
 

@@ -63,7 +63,16 @@ def test_a_killed_worker_costs_no_run(sandbox, finished):
 def test_a_flow_that_loses_a_run_finishes_and_reports_the_others(tmp_path):
     # On this day nobody is worth shorting: every short candidate is vetoed.
     done = subprocess.run(
-        command("flow", "binance-spot-rating-all-ls", "--as-of", "2023-11-15", "--json", home=tmp_path),
+        command(
+            "flow",
+            "binance-spot-rating-all-ls",
+            "--as-of",
+            "2023-11-15",
+            "--set",
+            "stand_aside=false",
+            "--json",
+            home=tmp_path,
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -99,3 +108,22 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path, finished):
     )
     assert done.returncode == Exit.OK, done.stderr
     assert recorded_artifacts(Home(tmp_path).run("x")) == recorded_artifacts(finished[SHORT])
+
+
+def test_a_flow_and_its_portfolio_survive_a_day_on_which_nobody_is_wanted(tmp_path):
+    day = ("--as-of", "2023-11-15", "--set", "walk_forward.days=150", "--json")
+    done = subprocess.run(
+        command("flow", "binance-spot-ratings", *day, home=tmp_path), capture_output=True, text=True, check=False
+    )
+    told = json.loads(done.stdout)
+    assert done.returncode == Exit.OK, done.stderr
+    assert {run["verdict"].split(",")[0] for run in told["runs"]} == {"VALID"}
+    short = next(run for run in told["runs"] if run["profile"] == SHORT)
+    assert "STAND_ASIDE" in Path(short["report"]).read_text()
+    done = subprocess.run(
+        command("meta", "run", "meta_binance_spot_ratings", *day[:2], "--json", home=tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.OK, done.stderr

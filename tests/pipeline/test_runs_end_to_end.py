@@ -241,9 +241,12 @@ def test_nobody_found_ends_with_a_reason_unless_the_profile_stands_aside(sandbox
     assert found.path != sandbox.foundation.path
     [request] = requests(sandbox.home, load(settings=nobody), found, [SHORT])
     outcome = execute(request)
-    assert (outcome.exit_code, outcome.error["code"]) == (Exit.FAILED, "NO_CANDIDATES")
-    aside = (*nobody, "stand_aside=true")
-    [request] = requests(sandbox.home, load(settings=aside), found, [SHORT])
+    assert (outcome.exit_code, outcome.error["code"]) == (Exit.FAILED, "NO_UNIVERSE")
+    costly = ("costs.fee=0.9",)  # every candidate is vetoed for its friction, today and before
+    [request] = requests(sandbox.home, load(settings=(*costly, "stand_aside=false")), sandbox.foundation, [SHORT])
+    outcome = execute(request)
+    assert (outcome.exit_code, outcome.error["code"]) == (Exit.FAILED, "NO_WINNERS")
+    [request] = requests(sandbox.home, load(settings=costly), sandbox.foundation, [SHORT])
     outcome = execute(request)
     assert outcome.state == "VALID", outcome.error
     flattened = artifacts.load(Flattened, request.run / layout.FLATTENED)

@@ -27,13 +27,14 @@ from assay.market.returns import ReturnsMatrix, returns_matrix
 from assay.risk.allocate import RiskState, analyse, optimize
 from assay.risk.optimizers import Allocation
 from assay.runs.documents import Candidate, Drop, InvalidRecord, MergedQuote, Scalar, ScannerCount
-from assay.screening.scanner import scan
+from assay.screening.scanner import healthy, scan
 from assay.screening.superset import consolidate, profile_pool
 from assay.settings.model import SCAN_DAYS, Profile, Scanner
 
 Allocations = Mapping[str, Allocation]
 """By risk profile."""
 UNRATED = "TOXIC: its ratings of the last day break L1"
+NO_UNIVERSE = "NO_UNIVERSE"
 NO_CANDIDATES = "NO_CANDIDATES"
 NO_WINNERS = "NO_WINNERS"
 
@@ -75,7 +76,7 @@ class Decision:
     def reason(self) -> str | None:
         """Why the decision is to stay in cash, or None."""
         if self.selection is None:
-            return NO_CANDIDATES
+            return NO_CANDIDATES if healthy(self.discovery.scanners) else NO_UNIVERSE
         return NO_WINNERS if self.state is None else None
 
     @cached_property

@@ -48,6 +48,7 @@ from assay.runs.run import Run, counted_days
 from assay.screening.nobody import NO_UNIVERSE, nobody
 from assay.screening.provider import check_superset
 from assay.screening.recorded_scans import PROVIDER
+from assay.screening.scanner import scan
 from assay.screening.superset import profile_pool
 from assay.settings.model import RISK_PROFILES, SCAN_DAYS, RiskProfile
 from assay.sources.acceptance import IMPLAUSIBLE
@@ -114,7 +115,8 @@ def discovery(given: GivenSleeve) -> Iterator[Said]:
         what = "turned records that were there already"
         yield event("POOL_MERGED", what, {"count": pool.merged})
     if not pool.candidates:
-        why = nobody(raw.scanners, known, given.snapshot)
+        own = (scan(known, one.scanner, asked.scanners[one.scanner]).count for one in raw.scanners)
+        why = nobody(raw.scanners, known, given.snapshot, own if raw.provider != "ratings" else ())
         if why.code == NO_UNIVERSE:
             raise NoCandidates(why.what, where=profile.name, hint=why.hint, code=why.code, facts=why.facts)
         yield _stand_aside(given, NoCandidates, why.what, why.code, why.hint, why.facts)
@@ -131,12 +133,13 @@ def _stand_aside(
     failure: type[RunFailed],
     what: str,
     code: str,
-    hint: str = "choose another date, or set stand_aside=true for an empty, valid sleeve",
+    hint: str = "choose another date",
     facts: Mapping[str, Any] | None = None,
 ) -> Event:
     """End the run for want of atoms, or go on as all cash where its profile says so."""
     if not given.profile.stand_aside:
-        raise failure(what, where=given.profile.name, hint=hint, code=code, facts=facts)
+        aside = f"{hint}, or set stand_aside=true for an empty, valid sleeve"
+        raise failure(what, where=given.profile.name, hint=aside, code=code, facts=facts)
     told = f"{what}; the sleeve is all cash, as its profile says"
     plain = {name: value for name, value in (facts or {}).items() if isinstance(value, (str, int))}
     return event("STAND_ASIDE", told, {"reason": code, **plain})

@@ -6,6 +6,7 @@ wrote under codes of their own are passed on; :data:`ADVICE` holds what follows 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -108,12 +109,17 @@ KNOWN: dict[str, tuple[int, str]] = {
         "read the book without the guard beside it in the optimization section before sizing the sleeve",
     ),
     events.CAPS_BIND: (52, "size the sleeve as what is left, or widen the scan: more clusters hold more within caps"),
+    "INVERTED": (49, "use --set pool=own, unless this is what is tested"),
     "RELAXATION": (48, "lower selection.wanted, or widen the scan: these winners did not pass the quality vetoes"),
     events.SOLVER_FALLBACK: (42, "compare its residual in the solver table before trading it"),
     "INVALID_RECORDS": (32, "mend or remove these records at the provider, then ingest again"),
     "MISSING_SYMBOLS": (24, "load their bars, or accept that they cannot be held"),
 }
 """Severity and recommendation for codes of this room."""
+
+
+INVERTED = ("dropped before", "vetoed", "not chosen", "loss makers at zero", "held", "winners without weight")
+"""How a turned candidate may end."""
 
 
 class RunVerdict(NamedTuple):
@@ -424,6 +430,26 @@ def _guard(view: RunView) -> Iterator[AuditFinding]:
         yield _known("GUARD_OFF", f"the guard is off, and {who} are loss makers")
 
 
+def _inverted(view: RunView) -> Iterator[AuditFinding]:
+    """Say what became of the candidates that were scanned for the other side."""
+    turned = {(one.symbol, one.logic) for one in view.raw.candidates if one.inverted} if view.raw else set()
+    if not turned or view.selection is None:
+        return
+    books = view.optimized.profiles.values() if view.optimized else ()
+    held = {asset.Atom for book in books for asset in book.assets if asset.Weight}
+    losers = set(view.risk.loss_makers) if view.risk and view.guarded else set()
+    ends: Counter[str] = Counter()
+    for fate in view.selection.fates:
+        if (fate.symbol, fate.logic) in turned:
+            atom = f"{fate.symbol}_{fate.logic}_{fate.direction}"
+            won = "loss makers at zero" if atom in losers else "held" if atom in held else "winners without weight"
+            lost = "vetoed" if fate.reason.startswith("VETO_") else "not chosen"
+            ends[won if fate.reason == "winner" else lost if fate.stage == "selection" else "dropped before"] += 1
+    told = ", ".join(f"{integer(ends[name])} {name}" for name in INVERTED if ends[name] or name in INVERTED[1:5])
+    who = f"{len(turned)} of {count(len(view.raw.candidates) if view.raw else 0, 'candidate')}"
+    yield _known("INVERTED", f"{who} were scanned for the other side and turned: {told}")
+
+
 def _selection(view: RunView) -> Iterator[AuditFinding]:
     audit = view.selection
     if audit is not None and audit.relaxed and audit.relaxed_share >= RELAXED_SHARE:
@@ -495,6 +521,7 @@ RULES: tuple[Rule, ...] = (
     _held,
     _evidence,
     _guard,
+    _inverted,
     _preservation,
     _selection,
     _solvers,

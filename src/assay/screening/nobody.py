@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from assay.base.domain import format_instant
@@ -10,9 +10,10 @@ from assay.lake.snapshot import Snapshot
 from assay.market.kinds import REASONS
 from assay.market.panel import Market
 from assay.runs.documents import ScannerCount
+from assay.screening.scanner import healthy
 
 NO_UNIVERSE = "NO_UNIVERSE"
-"""No pair of the lake is one of the universe: this is no day without candidates, but data that nobody can scan."""
+"""No coin passed all that is asked before its rating: this is no day without candidates, but nothing to ask."""
 NO_CANDIDATES = "NO_CANDIDATES"
 STRANGERS = ("invalid", "exchange", "quote", *REASONS)
 """Conditions that say who a pair is, and not how it does."""
@@ -29,7 +30,7 @@ WORDS = {
     "history": "have too few bars",
     "rating": "are not rated to its side",
 }
-_HINT = "choose another date, or set stand_aside=true for an empty, valid sleeve"
+_HINT = "choose another date"
 _HINTS = {
     "invalid": "write symbols as BINANCE:BTCUSDT",
     "exchange": "set universe.exchange to the exchange of the symbols",
@@ -50,7 +51,9 @@ class Nobody(NamedTuple):
     """The same for machines: as_of, last_close, universe, symbols, and what each scanner dropped by condition."""
 
 
-def nobody(scanners: Sequence[ScannerCount], market: Market, snapshot: Snapshot) -> Nobody:
+def nobody(
+    scanners: Sequence[ScannerCount], market: Market, snapshot: Snapshot, own: Iterable[ScannerCount] = ()
+) -> Nobody:
     """Say why scanners found nobody at a market's instant.
 
     Parameters
@@ -61,6 +64,8 @@ def nobody(scanners: Sequence[ScannerCount], market: Market, snapshot: Snapshot)
         What was known at the decision.
     snapshot : Snapshot
         The pinned state of the lake.
+    own : iterable of ScannerCount
+        What our own ratings say: a screener answers with matches only, and cannot tell a healthy universe from none.
     """
     as_of, last = format_instant(market.as_of), format_instant(snapshot.last_close())
     dropped = {one.scanner: {reason: n for reason, n in one.dropped.items() if n} for one in scanners}
@@ -79,11 +84,11 @@ def nobody(scanners: Sequence[ScannerCount], market: Market, snapshot: Snapshot)
     told = "; ".join(f"{name}: {_took(counts)}" for name, counts in dropped.items() if counts)
     what = f"the scan found nobody as of {as_of}: {found}" + (f"; of these, {told}" if told else "")
     worst = max(((n, reason) for counts in dropped.values() for reason, n in counts.items()), default=(0, ""))[1]
-    code = NO_UNIVERSE if strangers else NO_CANDIDATES
+    code = NO_CANDIDATES if healthy(scanners) or healthy(own) else NO_UNIVERSE
     hint = _HINTS.get(worst, _HINT)
     if not universe:
         hint = "choose a day on which coins have bars; look at: assay doctor"
-    elif code == NO_UNIVERSE and worst not in _HINTS:
+    elif strangers and worst not in _HINTS:
         hint = "give a source of spot pairs of coins"
     return Nobody(code, what, hint, facts)
 

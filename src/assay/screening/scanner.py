@@ -7,7 +7,7 @@ what it drops; a record that cannot be used is named.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,6 +95,11 @@ def scan(market: Market, name: str, scanner: Scanner) -> ScanResult:
     if not market.days.size:
         raise DataError("the market has no day to scan", where=name, hint="choose a later date, or load earlier bars")
     return filter_view(market_view(market, scanner), name, scanner)
+
+
+def healthy(scanners: Iterable[ScannerCount]) -> bool:
+    """Whether a coin of any universe passed floor, volatility and status and had a rating, whatever it said."""
+    return any(one.matched or one.dropped.get("rating", 0) for one in scanners)
 
 
 def market_view(market: Market, scanner: Scanner) -> MarketView:
