@@ -193,109 +193,170 @@ BOOK = {
 }
 """Every clause of order sizing, margin and liquidation."""
 
-SURVIVORS: dict[str, Fault] = {
-    "a contract that failed is only written down": Fault(
-        "pipeline/context.py",
-        '        failed = self.result.action == "failed"\n',
-        "        return None\n",
-        "pipeline/test_filters.py::test_a_filter_that_the_decision_did_not_apply_ends_the_run",
-    ),
-    "what L1 drops is not vetoed": Fault(
-        "backtest/decision.py",
-        "self.discovery, self.profile, self.ill)",
-        "self.discovery, self.profile, {})",
-        "pipeline/test_filters.py::test_a_coin_whose_row_l1_drops_is_vetoed_and_the_run_goes_on",
-    ),
-    "one trial for ever": Fault("pipeline/sleeve_steps.py", 'n = int(told["n"]) * (', "n = 1 * (", TRIED),
-    "the superset's pinned hash is not checked": Fault(
-        "pipeline/sleeve_steps.py",
-        "if not path.is_file() or sha256_file(path) != asked.superset_sha256:",
-        "if not path.is_file():",
-        "pipeline/test_superset_derived.py::test_a_superset_that_is_not_the_one_that_was_pinned_is_refused",
-    ),
-    "the pinned head's table versions are not checked": Fault(
-        "lake/snapshot.py",
-        "    if record.tables != dict(request.tables):\n",
-        "    if False:\n",
-        "pipeline/test_superset_derived.py::test_a_pinned_head_that_names_other_versions_is_refused",
-    ),
-    "the gate of causality does not refuse": Fault(
-        "pipeline/sleeve_steps.py",
-        'yield Gate("causality", verdict.ok,',
-        'yield Gate("causality", True,',
-        "pipeline/test_survivors.py::test_a_causality_gate_that_refuses_ends_the_run_in_its_step",
-    ),
-    "sleeves are not validated again": Fault(
-        "gates/eligibility.py",
-        "    if validate is None:\n",
-        "    if True:\n",
-        "meta/test_meta_mutants.py::test_a_sleeve_that_says_valid_and_is_not_is_validated_again",
-    ),
-    "a replay is content with a thousandth": Fault(
-        "pipeline/replay.py",
-        '"WITHIN 1e-9" if size <= TOLERANCE else',
-        '"WITHIN 1e-9" if size <= 1e-3 else',
-        "proof/test_replay_workers.py::test_the_greatest_difference_is_told",
-    ),
-    "no line says that a run begins to look": Fault(
-        "pipeline/runner.py",
-        "    if step.number == looks:\n",
-        "    if False:\n",
-        "pipeline/test_survivors.py::test_a_look_that_is_interrupted_was_a_look",
-    ),
-    "runs of a flow do not count each other": Fault(
-        "backtest/trials.py",
-        "return run.manifest.flow or (run.folder.name,)",
-        "return (run.folder.name,)",
-        "pipeline/test_survivors.py::test_all_of_a_flow_are_entered_before_the_first_looks",
-    ),
-    "what was tried after a run began counts": Fault(
-        "backtest/trials.py",
-        "    lines = lines[: own[-1]]\n",
-        "",
-        "pipeline/test_survivors.py::test_all_of_a_flow_are_entered_before_the_first_looks",
-    ),
-    "the best of five is deflated as if chosen before": Fault(
-        "pipeline/sleeve_steps.py", "(1 if name == headline else len(RISK_PROFILES))", "1", TRIED
-    ),
-    "the spread is of whatever days": Fault(
-        "backtest/trials.py",
-        'theirs.join(own, on=["date", "risk_profile"])',
-        "theirs",
-        "cli/test_trials.py::test_the_spread_is_of_the_days_that_a_record_shares_with_the_run",
-    ),
-    "a replay does not read the ledger": Fault(
-        "pipeline/replay.py",
-        "sizes[layout.LEDGER] = _distance(_said(run, steps), said) or None",
-        "sizes[layout.LEDGER] = None",
-        DEAR,
-    ),
-    "an audit does not hash the lake": Fault(
-        "prove/audit.py",
-        "refuse(snapshot.storage, snapshot.changes(whole=True))",
-        "pass",
-        "proof/test_audit.py::test_a_lake_whose_bytes_are_others_is_named_before_anything_is_done_again",
-    ),
-    "an audit proves no weight": Fault(
-        "prove/audit.py", "proofs = Prover(self.run, below=False).every()", "proofs = iter(())", DEAR
-    ),
-    "an audit does not add up": Fault(
-        "prove/audit.py", "            if not pair.ok:\n", "            if False:\n", DEAR
-    ),
-    "an audit does not count trials": Fault(
-        "prove/audit.py", "            if said.get(name) != found.get(name):\n", "            if False:\n", FORGED
-    ),
-    "an audit does not ask where it is": Fault(
-        "prove/audit.py", "if told != here and not self.elsewhere:", "if False:", FORGED
-    ),
-    "an audit believes every origin": Fault(
-        "prove/audit.py", "if origin is None or not _is_origin(origin):", "if False:", FORGED
-    ),
-    "a portfolio's sleeves are not audited": Fault(
-        "prove/audit.py",
-        "yield from (self.run.beside(pin.run_id).folder for pin in self.run.accepted)",
-        "yield from ()",
-        "proof/test_audit.py::test_a_portfolio_and_its_sleeves_are_sound",
-    ),
-} | BOOK
+CARRY = {
+    name: Fault(path, line, instead, f"lake/test_lake_borrow.py::{test}")
+    for name, path, line, instead, test in (
+        (
+            "a rate is used before it is known",
+            "market/borrow.py",
+            "since=pl.max_horizontal(begins, known_by)",
+            "since=begins",
+            "test_a_rate_counts_from_when_it_was_known",
+        ),
+        (
+            "a rate holds for ever",
+            "market/borrow.py",
+            " & (age <= HOLDS)",
+            "",
+            "test_the_last_known_stands_in_for_thirty_days",
+        ),
+        (
+            "a rate that is told late undoes a later one",
+            "market/borrow.py",
+            'rows.select(pl.col("rank").cum_max().over("base"))["rank"]',
+            'rows["rank"]',
+            "test_what_is_known_late_does_not_undo_what_began_later",
+        ),
+        (
+            "the book charges the same whatever is known",
+            "backtest/walk_forward.py",
+            "borrow=rates_in_force(market, costs.borrow)",
+            "borrow=np.full(market.listing.shape, costs.borrow)",
+            "test_rates_reach_who_decides_and_who_is_charged",
+        ),
+        (
+            "the friction veto does not know the rate",
+            "alpha/selection.py",
+            "borrow=last_rates(market, columns)",
+            "borrow=None",
+            "test_the_friction_veto_counts_the_rate_that_is_known",
+        ),
+        (
+            "the guard does not know the rate",
+            "backtest/decision.py",
+            "antifragility(selection), rates)",
+            "antifragility(selection))",
+            "test_the_guard_counts_the_rate_that_is_known",
+        ),
+        (
+            "nobody tries another future of the rates",
+            "pipeline/causality.py",
+            '        "borrow": snapshot.borrow(),\n',
+            "",
+            "test_another_future_of_rates_leaves_what_was_known",
+        ),
+    )
+}
+"""What is known of rates of borrowing, and who must use it."""
+
+SURVIVORS: dict[str, Fault] = (
+    {
+        "a contract that failed is only written down": Fault(
+            "pipeline/context.py",
+            '        failed = self.result.action == "failed"\n',
+            "        return None\n",
+            "pipeline/test_filters.py::test_a_filter_that_the_decision_did_not_apply_ends_the_run",
+        ),
+        "what L1 drops is not vetoed": Fault(
+            "backtest/decision.py",
+            "self.discovery, self.profile, self.ill)",
+            "self.discovery, self.profile, {})",
+            "pipeline/test_filters.py::test_a_coin_whose_row_l1_drops_is_vetoed_and_the_run_goes_on",
+        ),
+        "one trial for ever": Fault("pipeline/sleeve_steps.py", 'n = int(told["n"]) * (', "n = 1 * (", TRIED),
+        "the superset's pinned hash is not checked": Fault(
+            "pipeline/sleeve_steps.py",
+            "if not path.is_file() or sha256_file(path) != asked.superset_sha256:",
+            "if not path.is_file():",
+            "pipeline/test_superset_derived.py::test_a_superset_that_is_not_the_one_that_was_pinned_is_refused",
+        ),
+        "the pinned head's table versions are not checked": Fault(
+            "lake/snapshot.py",
+            "    if record.tables != dict(request.tables):\n",
+            "    if False:\n",
+            "pipeline/test_superset_derived.py::test_a_pinned_head_that_names_other_versions_is_refused",
+        ),
+        "the gate of causality does not refuse": Fault(
+            "pipeline/sleeve_steps.py",
+            'yield Gate("causality", verdict.ok,',
+            'yield Gate("causality", True,',
+            "pipeline/test_survivors.py::test_a_causality_gate_that_refuses_ends_the_run_in_its_step",
+        ),
+        "sleeves are not validated again": Fault(
+            "gates/eligibility.py",
+            "    if validate is None:\n",
+            "    if True:\n",
+            "meta/test_meta_mutants.py::test_a_sleeve_that_says_valid_and_is_not_is_validated_again",
+        ),
+        "a replay is content with a thousandth": Fault(
+            "pipeline/replay.py",
+            '"WITHIN 1e-9" if size <= TOLERANCE else',
+            '"WITHIN 1e-9" if size <= 1e-3 else',
+            "proof/test_replay_workers.py::test_the_greatest_difference_is_told",
+        ),
+        "no line says that a run begins to look": Fault(
+            "pipeline/runner.py",
+            "    if step.number == looks:\n",
+            "    if False:\n",
+            "pipeline/test_survivors.py::test_a_look_that_is_interrupted_was_a_look",
+        ),
+        "runs of a flow do not count each other": Fault(
+            "backtest/trials.py",
+            "return run.manifest.flow or (run.folder.name,)",
+            "return (run.folder.name,)",
+            "pipeline/test_survivors.py::test_all_of_a_flow_are_entered_before_the_first_looks",
+        ),
+        "what was tried after a run began counts": Fault(
+            "backtest/trials.py",
+            "    lines = lines[: own[-1]]\n",
+            "",
+            "pipeline/test_survivors.py::test_all_of_a_flow_are_entered_before_the_first_looks",
+        ),
+        "the best of five is deflated as if chosen before": Fault(
+            "pipeline/sleeve_steps.py", "(1 if name == headline else len(RISK_PROFILES))", "1", TRIED
+        ),
+        "the spread is of whatever days": Fault(
+            "backtest/trials.py",
+            'theirs.join(own, on=["date", "risk_profile"])',
+            "theirs",
+            "cli/test_trials.py::test_the_spread_is_of_the_days_that_a_record_shares_with_the_run",
+        ),
+        "a replay does not read the ledger": Fault(
+            "pipeline/replay.py",
+            "sizes[layout.LEDGER] = _distance(_said(run, steps), said) or None",
+            "sizes[layout.LEDGER] = None",
+            DEAR,
+        ),
+        "an audit does not hash the lake": Fault(
+            "prove/audit.py",
+            "refuse(snapshot.storage, snapshot.changes(whole=True))",
+            "pass",
+            "proof/test_audit.py::test_a_lake_whose_bytes_are_others_is_named_before_anything_is_done_again",
+        ),
+        "an audit proves no weight": Fault(
+            "prove/audit.py", "proofs = Prover(self.run, below=False).every()", "proofs = iter(())", DEAR
+        ),
+        "an audit does not add up": Fault(
+            "prove/audit.py", "            if not pair.ok:\n", "            if False:\n", DEAR
+        ),
+        "an audit does not count trials": Fault(
+            "prove/audit.py", "            if said.get(name) != found.get(name):\n", "            if False:\n", FORGED
+        ),
+        "an audit does not ask where it is": Fault(
+            "prove/audit.py", "if told != here and not self.elsewhere:", "if False:", FORGED
+        ),
+        "an audit believes every origin": Fault(
+            "prove/audit.py", "if origin is None or not _is_origin(origin):", "if False:", FORGED
+        ),
+        "a portfolio's sleeves are not audited": Fault(
+            "prove/audit.py",
+            "yield from (self.run.beside(pin.run_id).folder for pin in self.run.accepted)",
+            "yield from ()",
+            "proof/test_audit.py::test_a_portfolio_and_its_sleeves_are_sound",
+        ),
+    }
+    | BOOK
+    | CARRY
+    | CARRY
+)
 """Faults by what they do; the first eight once survived every test."""

@@ -77,6 +77,7 @@ FILES = {
             "trades.parquet",
             "cancelled.parquet",
             "yardsticks.parquet",
+            "holdings.json",
             "statistics.json",
             "survivorship.json",
             "by_year.json",
@@ -434,6 +435,7 @@ def documents() -> dict[str, Any]:
             name: {"NORMAL": statistics(93.0, 0.5), "TURBULENT": statistics(40.0, -1.5 - i)}
             for i, name in enumerate(RISK_PROFILES)
         },
+        "data/walk_forward/holdings.json": {"as_of": AS_OF, "tranches": 10, "due": None, "profiles": {}},
         "data/capital_preservation.json": preserved(),
         f"reports/validation/atomic_validation_{PROFILE}_{RUN_ID}.json": {
             "run_id": RUN_ID,

@@ -25,6 +25,7 @@ from assay.base.constants import Bools, Days, Floats, Ints
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import DataError
 from assay.base.estimator import Estimator
+from assay.market.borrow import last_rates
 from assay.market.instruments import facts
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.returns import ReturnsMatrix
@@ -346,6 +347,7 @@ class NaturalSelection(Estimator):
         recommend_all: Floats | None = None,
         recommend_ma: Floats | None = None,
         adx: Floats | None = None,
+        borrow: Floats | None = None,
         flags: Mapping[str, Mapping[int, str]] | None = None,
     ) -> Self:
         """Learn the winners.
@@ -357,6 +359,8 @@ class NaturalSelection(Estimator):
         y : ignored
         signs, value_traded, recommend_all, recommend_ma, adx
             See :func:`assay.alpha.features.features`.
+        borrow : (n_atoms,) array, optional
+            Rates a year that shorts owe, NaN where none is known; see :func:`assay.alpha.vetoes.friction_veto`.
         flags : mapping of str to mapping of int to str, optional
             For the codes of :data:`assay.alpha.vetoes.FLAGS`: which atoms, and why.
 
@@ -381,7 +385,7 @@ class NaturalSelection(Estimator):
         self.probabilities_ = scoring.probabilities(self.features_.table())
         weights = scoring.weights(self.dominant_signal, self.dominant_weight, self.dominated_momentum)
         self.alpha_ = scoring.alpha(self.probabilities_, weights)
-        self.vetoes_ = self._vetoes(streams, signs, flags or {})
+        self.vetoes_ = self._vetoes(streams, signs, flags or {}, borrow)
         unsafe = vetoes.struck(self.vetoes_, n_atoms, safety=True)
         self.clusters_: Ints = np.zeros(n_atoms, dtype=np.int64)
         self.clusters_[~unsafe] = cluster(
@@ -391,13 +395,13 @@ class NaturalSelection(Estimator):
         return self
 
     def _vetoes(
-        self, streams: Floats, signs: npt.ArrayLike, flags: Mapping[str, Mapping[int, str]]
+        self, streams: Floats, signs: npt.ArrayLike, flags: Mapping[str, Mapping[int, str]], borrow: Floats | None
     ) -> tuple[vetoes.Veto, ...]:
         n_atoms = streams.shape[1]
         found = [vetoes.flag_veto(code, notes, n_atoms) for code, notes in flags.items()]
         found.append(vetoes.coverage_veto(streams, rows=self.estimation_rows, share=self.winner_coverage))
         costs = Costs(fee=self.fee, slippage=self.slippage, borrow=self.borrow)
-        found.append(vetoes.friction_veto(self.features_.drift, signs, costs, hold=self.hold))
+        found.append(vetoes.friction_veto(self.features_.drift, signs, costs, hold=self.hold, borrow=borrow))
         found += vetoes.quality_vetoes(
             self.features_,
             max_entropy=self.max_entropy,
@@ -535,6 +539,7 @@ def select(
         recommend_all=ratings["recommend_all"],
         recommend_ma=ratings["recommend_ma"],
         adx=ratings["adx"],
+        borrow=last_rates(market, columns),
         flags={
             vetoes.DIRECTION: _turned(atoms, profile.direction),
             vetoes.ABSENT: _absent(atoms, market),

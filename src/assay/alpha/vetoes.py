@@ -110,7 +110,9 @@ def _below(code: str, text: str, value: Floats, limit: float) -> Veto:
     return Veto(code, ~(value >= limit), text, value, np.full(len(value), limit))
 
 
-def friction_veto(drift: Floats, signs: npt.ArrayLike, costs: Costs, *, hold: int) -> Veto:
+def friction_veto(
+    drift: Floats, signs: npt.ArrayLike, costs: Costs, *, hold: int, borrow: Floats | None = None
+) -> Veto:
     """Strike atoms whose expected gain over one holding does not exceed what the holding costs.
 
     Parameters
@@ -123,6 +125,8 @@ def friction_veto(drift: Floats, signs: npt.ArrayLike, costs: Costs, *, hold: in
         Fee and slippage per side (a holding has two), borrow per year.
     hold : int
         Days of one holding.
+    borrow : (n_atoms,) array, optional
+        Rates a year that are known, NaN where none is.
 
     Examples
     --------
@@ -131,7 +135,7 @@ def friction_veto(drift: Floats, signs: npt.ArrayLike, costs: Costs, *, hold: in
     ([False, True], 'expected gain of one holding 0.004 <= its cost 0.00573973')
     """
     gain = hold * drift
-    cost = np.broadcast_to(hold * daily_costs(signs, costs, hold), gain.shape)
+    cost = np.broadcast_to(hold * daily_costs(signs, costs, hold, borrow), gain.shape)
     return Veto(FRICTION, ~(gain > cost), "expected gain of one holding {value} <= its cost {limit}", gain, cost)
 
 

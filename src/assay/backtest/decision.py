@@ -21,6 +21,7 @@ from assay.base.constants import RATING_TOLERANCE, TOLERANCE, Bools, Floats
 from assay.base.domain import Atom, format_instant
 from assay.base.errors import ContractError
 from assay.gates import rules
+from assay.market.borrow import last_rates
 from assay.market.health import health_flags, symbol_health
 from assay.market.panel import RATING_FIELDS, Market
 from assay.market.returns import ReturnsMatrix, returns_matrix
@@ -252,7 +253,8 @@ class Deciding:
         self._filtered("L3", rules.stream_faults(atoms, list(selection.streams.T), physical))
         self._filtered("L3", rules.direction_faults(atoms, self.profile.direction))
         close = benchmark_close(self.known, self.profile)
-        return analyse(selection.streams, atoms, close, self.profile, antifragility(selection))
+        rates = last_rates(self.known, [self.known.column(atom.symbol) for atom in atoms])
+        return analyse(selection.streams, atoms, close, self.profile, antifragility(selection), rates)
 
     @cached_property
     def guarded(self) -> Allocations | None:

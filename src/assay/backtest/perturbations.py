@@ -53,6 +53,7 @@ _KNOWN_AT = {
     "bars": pl.col("open_time") + DAY,
     "ratings": pl.col("open_time") + DAY,
     "instruments": pl.col("valid_from"),
+    "borrow": pl.col("known_at"),
     "candidates": pl.col("as_of"),
     "quarantine": pl.col("open_time") + DAY,
 }
@@ -122,6 +123,9 @@ def _noise(futures: _Futures, keep_open: bool = False) -> dict[str, pl.DataFrame
         made["instruments"] = futures.later["instruments"].with_columns(
             pl.lit("BREAK").alias("status"), pl.lit(FOREIGN_QUOTE).alias("quote"), ~pl.col("margin_allowed")
         )
+    if "borrow" in made:
+        noise = pl.Series(np.exp(futures.rng.normal(0.0, 1.0, futures.later["borrow"].height)))
+        made["borrow"] = futures.later["borrow"].with_columns(rate=pl.col("rate") * noise + 1.0)
     if "candidates" in made:
         made["candidates"] = futures.later["candidates"].with_columns(pl.col("rank") + 1, pl.lit("{}").alias("fields"))
     if "quarantine" in made:
@@ -204,6 +208,10 @@ def _listings(futures: _Futures) -> dict[str, pl.DataFrame]:
     when = futures.as_of + DAY
     if "instruments" in made:
         made["instruments"] = pl.concat([made["instruments"], _new_facts(futures, list(twins), when)])
+    if "borrow" in made:
+        bases = futures.tables["borrow"]["base"].unique().sort().to_list()
+        rows = {"base": bases, "from": when, "rate": 9.0, "source": "new", "known_at": when}
+        made["borrow"] = pl.concat([made["borrow"], _rows(rows, made["borrow"])]) if bases else made["borrow"]
     if "candidates" in made:
         unknown = dict.fromkeys(made["candidates"].columns)
         rows = unknown | {

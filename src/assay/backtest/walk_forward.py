@@ -28,6 +28,7 @@ from assay.backtest.statistics import DEFLATED, Summary, cagr, max_drawdown, sha
 from assay.base.constants import Days, Floats, Ints, Scalar
 from assay.base.domain import UTC
 from assay.base.errors import ContractError, DataError, NoCandidates, ProfileError
+from assay.market.borrow import rates_in_force
 from assay.market.holes import MARKET as HOLE_OF_MARKET
 from assay.market.panel import Market
 from assay.settings.model import Costs, Profile, WalkForward
@@ -617,7 +618,7 @@ def prices_of(market: Market, costs: Costs) -> Prices:
         market["low"],
         market["close"],
         listing=np.where(market.listing >= 0, market.listing, -market.holes.astype(np.int32)),
-        borrow=np.broadcast_to(costs.borrow, market.listing.shape),
+        borrow=rates_in_force(market, costs.borrow),
     )
 
 

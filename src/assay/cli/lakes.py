@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,6 +50,10 @@ def ingest(
     source: SourceOption = "sample",
     scan: Annotated[bool, typer.Option("--scan", help="Ask the screener first, and keep what it says.")] = False,
     facts: Annotated[bool, typer.Option("--facts", help="Refresh the facts of instruments only, no bars.")] = False,
+    borrow: Annotated[
+        Path | None,
+        typer.Option(help="Keep rates of borrowing from a CSV or Parquet file (base, from, rate), no bars."),
+    ] = None,
     every: Annotated[
         str | None, typer.Option(help="Go on: day, hour, or 15m, 4h; works after each close, until a signal.")
     ] = None,
@@ -62,6 +67,10 @@ def ingest(
     place, catalog = home_at(home), read_catalog(settings)
     if facts and (scan or every):
         raise UsageError("--facts stands alone", hint="leave --scan and --every out: a whole ingestion has the facts")
+    if borrow is not None:
+        if facts or scan or every:
+            raise UsageError("--borrow stands alone", hint="ingest bars first, then give the rates")
+        return keep_borrow(place, catalog, source, borrow, as_json)
     taken = accepted(accept, because)
     if every is not None:
         from assay.cli import schedule
@@ -94,6 +103,25 @@ def ingest_once(
     if phase.scan_error is not None and not catalog.scan().fallback:
         output.note(f"error: {phase.scan_error.code}: {phase.scan_error}")
         return int(phase.scan_error.exit_code)
+    return 0
+
+
+def keep_borrow(home: Home, catalog: Catalog, source: str, path: Path, as_json: bool) -> int:
+    """Add the rates of a file to a lake; print how many, of how many bases."""
+    from assay.lake.lake import Lake
+    from assay.lake.loader import keep_rates
+    from assay.sources import open_source
+    from assay.sources.borrow import read_rates
+
+    rates = read_rates(path)
+    lake = Lake(home.path, open_source(source, mirror=catalog.source().mirror), home.lake_at)
+    head, changed = keep_rates(lake, rates)
+    told = {"head": head, "changed": changed, "rates": rates.height, "bases": rates["base"].n_unique()}
+    if as_json:
+        output.as_json(told | {"lake": lake.storage.uri})
+    else:
+        state = "changed" if changed else "as before"
+        output.line(f"borrow: {rates.height} rates of {told['bases']} bases, {state}, head {head}")
     return 0
 
 

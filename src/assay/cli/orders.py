@@ -31,6 +31,9 @@ def orders(
         Path, typer.Option(help="What the account holds: CSV or JSON of symbol, quantity (negative for a short).")
     ],
     risk_profile: Annotated[str, typer.Option(help="Which of the run's portfolios.")] = "hrp",
+    decision: Annotated[
+        bool, typer.Option("--decision", help="Trade today's decision alone, not the book that it is a part of.")
+    ] = False,
     instruments: Annotated[
         Path | None,
         typer.Option(help="Recorded GET /api/v3/exchangeInfo, plain or gzipped; default: the lake's table."),
@@ -54,7 +57,7 @@ def orders(
 
     taken = accepted(accept, because)
     asked = OrdersRequest(
-        run, nav, holdings, risk_profile, order_type, instruments, prices, leave_out or (), out, taken
+        run, nav, holdings, risk_profile, decision, order_type, instruments, prices, leave_out or (), out, taken
     )
     document, written = write(home_at(home), asked)
     output.told_accepted(taken)
@@ -71,6 +74,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
 
     funds, costs, tracking = document["funds"], document["costs"], document["tracking_error"]
     yield f"{document['run']}: {document['risk_profile']}, as of {document['as_of']}, NAV {funds['nav']:,.2f}"
+    yield f"trades {document['trades']}"
     yield f"prices: {document['sources']['prices']['from']}"
     yield f"exchange's rules: {document['sources']['rules']['from']}, of {document['sources']['rules']['valid_from']}"
     head = ["side", "symbol", "type", "amount", "price", "value", "effect", "how"]

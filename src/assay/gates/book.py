@@ -10,7 +10,7 @@ import polars as pl
 
 from assay.base.domain import DAY, format_instant
 from assay.gates.checks import Tally, near
-from assay.runs.artifacts import FLATTENED, WALK_DECISIONS, WALK_HOLDINGS, WALK_RETURNS, WALK_TRADES
+from assay.runs.artifacts import FLATTENED, HOLDINGS, WALK_DECISIONS, WALK_RETURNS, WALK_TRADES
 from assay.runs.documents import HeldBook
 from assay.runs.run import Run
 
@@ -22,14 +22,14 @@ UNITS = 1e-9
 
 def check_book(run: Run, tally: Tally) -> None:
     """Check that the book holds what was traded, in tranches that have their last decision, and today's in its own."""
-    book, now, step = run[WALK_HOLDINGS], run.manifest.as_of, run.of_sleeve.profile.walk_forward.step
+    book, now, step = run[HOLDINGS], run.manifest.as_of, run.of_sleeve.profile.walk_forward.step
     parts = run.of_sleeve.profile.walk_forward.tranches or step
     moments = run[WALK_DECISIONS].drop_nulls("tranche").sort("as_of")
     turn = _turn(now, moments["as_of"].min(), step, parts)
-    tally.expect((book.tranches, book.due) == (parts, turn), f"{WALK_HOLDINGS}: it is the turn of tranche {turn}")
+    tally.expect((book.tranches, book.due) == (parts, turn), f"{HOLDINGS}: it is the turn of tranche {turn}")
     turns = dict(moments.select("tranche", "as_of").iter_rows()) | ({} if turn is None else {turn: now})
     today = run[FLATTENED].profiles
-    tally.expect(book.profiles.keys() == today.keys(), f"{WALK_HOLDINGS} has other risk profiles")
+    tally.expect(book.profiles.keys() == today.keys(), f"{HOLDINGS} has other risk profiles")
     for name in book.profiles.keys() & today.keys():
         mine = pl.col("risk_profile") == name
         one, trades = book.profiles[name], run[WALK_TRADES].filter(mine)

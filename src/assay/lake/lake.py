@@ -30,7 +30,7 @@ from assay.lake.head import Accepted, Head, parse_head, read_heads
 from assay.lake.roots import LAKE_CHANGED, Roots, refuse
 from assay.lake.snapshot import Snapshot, pin
 from assay.lake.storage import HEADS, LOCK, POINTER, SOURCE, Storage, conflict, settle
-from assay.market.schema import BARS, CANDIDATES, INSTRUMENTS, KEYS, ORDER, QUARANTINE, ratings_table
+from assay.market.schema import BARS, BORROW, CANDIDATES, INSTRUMENTS, KEYS, ORDER, QUARANTINE, ratings_table
 from assay.runs.verify import FORMAT, ZERO
 from assay.sources import lake_name, open_source
 from assay.sources.base import Source
@@ -47,7 +47,13 @@ SPOOL = "spool"
 MANY_FILES = 64
 """An append to a table of so many files writes them together into one; a daily sync does so every two months."""
 
-_SCHEMAS = {"bars": BARS, "instruments": INSTRUMENTS, "candidates": CANDIDATES, "quarantine": QUARANTINE}
+_SCHEMAS = {
+    "bars": BARS,
+    "instruments": INSTRUMENTS,
+    "borrow": BORROW,
+    "candidates": CANDIDATES,
+    "quarantine": QUARANTINE,
+}
 
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ import polars as pl
 from assay.base.errors import UsageError
 from assay.lake.ingest import IngestReport, ingest
 from assay.lake.lake import Lake, TableChange, accepted
+from assay.market.schema import KEYS, ORDER
 from assay.runs.documents import Finding
 from assay.sources import facts
 from assay.sources.acceptance import NOTHING_ACCEPTED, Acceptance
@@ -72,6 +73,31 @@ class Refreshed:
     """Pairs that the exchange has."""
     findings: tuple[Finding, ...]
     """Pairs that changed their status, are gone or cannot be read."""
+
+
+def keep_rates(lake: Lake, rates: pl.DataFrame) -> tuple[int, bool]:
+    """Add rates of borrowing to a lake; a row of the same base, begin and knowledge takes the place of the former one.
+
+    Returns
+    -------
+    head : int
+        The lake's state now.
+    changed : bool
+        False where it had them all: then nothing was written.
+
+    Raises
+    ------
+    DataError
+        If the lake is empty: rates are kept beside bars.
+    """
+    with lake.locked():
+        snapshot = lake.latest()
+        held = snapshot.borrow()
+        rows = rates if held is None else pl.concat([held, rates])
+        table = rows.unique(KEYS["borrow"], keep="last", maintain_order=True).sort(ORDER["borrow"])
+        if held is not None and table.equals(held):
+            return snapshot.head, False
+        return lake.commit([TableChange("borrow", table, replace=True)]).head, True
 
 
 def refresh(lake: Lake, accept: Acceptance = NOTHING_ACCEPTED) -> Refreshed:

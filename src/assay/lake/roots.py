@@ -220,7 +220,7 @@ def _parsed(data: bytes | None) -> dict[str, Any]:
 
 
 def symbol_digests(file: str) -> dict[str, str]:
-    """Return a digest of each symbol's rows in a Parquet file, whatever their order and the file's encoding.
+    """Return a digest of the rows of each symbol (or base) in a Parquet file, in whatever order and encoding.
 
     It tells which symbol changed; that nothing changed is what SHA-256 of the bytes is for.
     """
@@ -231,8 +231,9 @@ def symbol_digests(file: str) -> dict[str, str]:
         hashes = np.zeros(rows.height, dtype=np.uint64)
         for column in rows.iter_columns():
             hashes = _mixed(hashes ^ _bits(column))
-        order = rows["symbol"].fill_null("").arg_sort().to_numpy()
-        names = rows["symbol"].fill_null("").gather(order).rle().struct.unnest()
+        whose = rows["symbol" if "symbol" in rows.columns else "base"].fill_null("")
+        order = whose.arg_sort().to_numpy()
+        names = whose.gather(order).rle().struct.unnest()
         starts = np.concatenate([[0], names["len"].cum_sum().to_numpy()[:-1]]).astype(np.int64)
         added = np.add.reduceat(hashes[order], starts)
         for name, more in zip(names["value"], added.tolist(), strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from assay.lake import delta
 from assay.lake.head import Head, parse_head
 from assay.lake.roots import LAKE_CHANGED, Change, Roots, proved, refuse
 from assay.lake.storage import RESTORE, Storage, storage_of
+from assay.market.borrow import panels
 from assay.market.kinds import with_facts
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 from assay.market.schema import BARS, INSTRUMENTS, ORDER, QUARANTINE
@@ -27,6 +28,10 @@ from assay.runs.request import Request
 
 _BAR_COLUMNS = ("symbol", "open_time", "open", "high", "low", "close", "volume", "quote_volume", "listing")
 _DAY_US = DAY // dt.timedelta(microseconds=1)
+
+
+_OPENED = ("bars", "instruments", "borrow", "quarantine")
+"""Tables that a decision opens, beside the ratings of its edition."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,10 @@ class Snapshot:
         found = self.table("instruments")
         return None if found is None else with_facts(found).select(list(INSTRUMENTS))
 
+    def borrow(self) -> pl.DataFrame | None:
+        """Return the rates of borrowing, or None where nobody gave the lake any."""
+        return self.table("borrow")
+
     def candidates(self, as_of: dt.datetime | None = None) -> pl.DataFrame | None:
         """Return the scans that were recorded, of one instant or all, or None where the lake has no such table."""
         return self._rows("candidates", [] if as_of is None else [pl.col("as_of") == as_of], None)
@@ -171,7 +180,12 @@ class Snapshot:
             instruments = instruments.filter(pl.col("valid_from") <= as_of)
         # Rows of days that have closed; one without a readable time cannot be placed, and is left out.
         rejected = self.quarantine().filter(pl.col("open_time") <= as_of - DAY).select("symbol", "open_time", "reason")
-        return _panel(bars, ratings, first, last, as_of, instruments=instruments, quarantine=rejected)
+        market = _panel(bars, ratings, first, last, as_of, instruments=instruments, quarantine=rejected)
+        rates = self.borrow()
+        if rates is None:
+            return market
+        known = rates.filter(pl.col("known_at") <= as_of)
+        return replace(market, fields={**market.fields, **panels(known, market.symbols, market.days)})
 
     def changes(self, *, whole: bool = False) -> list[Change]:
         """Compare every table with the root that the state names; one of a former version names none.
@@ -195,7 +209,7 @@ class Snapshot:
         for name, wanted in sorted(self.record.roots.items()):
             inside = self.interval if name in ("bars", self.record.ratings) else None
             content = delta.content(self.storage.table(name), self.record.tables[name], inside)
-            opened = content.opened if name in ("bars", self.record.ratings, "instruments", "quarantine") else []
+            opened = content.opened if name in (*_OPENED, self.record.ratings) else []
             found += Roots(self.storage).changed(name, content, wanted, content.names if whole else opened)
         return found
 

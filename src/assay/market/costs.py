@@ -38,7 +38,7 @@ def borrow_per_day(rate: Rate) -> Rate:
     return rate / DAYS_PER_YEAR
 
 
-def daily_costs(signs: npt.ArrayLike, costs: Costs, hold: int) -> Floats:
+def daily_costs(signs: npt.ArrayLike, costs: Costs, hold: int, borrow: Floats | None = None) -> Floats:
     """Cost of holding each atom, per day.
 
     Parameters
@@ -49,6 +49,8 @@ def daily_costs(signs: npt.ArrayLike, costs: Costs, hold: int) -> Floats:
         Fee and slippage per side, borrow per year.
     hold : int
         Days between rebalances: one purchase and one sale are spread over them.
+    borrow : (n_atoms,) array, optional
+        Rates a year that are known, NaN where none is: the costs' own stands in.
 
     Returns
     -------
@@ -61,4 +63,5 @@ def daily_costs(signs: npt.ArrayLike, costs: Costs, hold: int) -> Floats:
     [0.0003, 0.000574]
     """
     trading = 2.0 * costs.per_side / hold
-    return np.where(np.asarray(signs) < 0, trading + borrow_per_day(costs.borrow), trading)
+    known = np.asarray(costs.borrow if borrow is None else np.where(np.isnan(borrow), costs.borrow, borrow))
+    return np.where(np.asarray(signs) < 0, trading + borrow_per_day(known), trading)

@@ -43,6 +43,16 @@ INSTRUMENTS: dict[str, pl.DataType] = {
 """``valid_to`` is exclusive, null while the facts hold. ``permissions`` are the exchange's permission sets: names in
 order with blanks between them, and `` & `` between sets of which an account needs one each; null where none is told."""
 
+BORROW: dict[str, pl.DataType] = {
+    "base": pl.String(),
+    "from": INSTANT,
+    "rate": pl.Float64(),
+    "source": pl.String(),
+    "known_at": INSTANT,
+}
+"""``rate`` is a year's, as a share of the value borrowed; it holds from ``from`` on, and nobody knew before
+``known_at``."""
+
 QUARANTINE: dict[str, pl.DataType] = {
     "source": pl.String(),
     "row": pl.Int64(),
@@ -82,6 +92,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "bars": ("symbol", "interval", "open_time"),
     "ratings": ("symbol", "interval", "open_time"),
     "instruments": ("symbol", "valid_from"),
+    "borrow": ("base", "from", "known_at"),
     "candidates": ("scanner", "as_of", "scanned_at", "rank"),
     "quarantine": ("source", "row"),
 }
@@ -90,6 +101,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "bars": ("open_time", "symbol"),
     "ratings": ("open_time", "symbol"),
     "instruments": ("symbol", "valid_from"),
+    "borrow": ("base", "from", "known_at"),
     "candidates": ("as_of", "scanned_at", "scanner", "rank"),
     "quarantine": ("source", "row"),
 }

@@ -23,8 +23,15 @@ from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_
 from assay.orders.rebalance import REASONS, rebalance
 from assay.orders.records import OrderList, Task, dust_fields, line_fields, order_fields, to_csv
 from assay.risk.covariance import estimate_covariance
-from assay.runs.artifacts import FLATTENED, LEDGER, PRESERVATION, RETURNS
-from assay.runs.documents import Finding, as_plain
+from assay.runs.artifacts import FLATTENED, HOLDINGS, LEDGER, PRESERVATION, RETURNS
+from assay.runs.documents import (
+    Finding,
+    FlattenedAsset,
+    FlattenedProfile,
+    HeldAsset,
+    HeldBook,
+    as_plain,
+)
 from assay.runs.home import Home, Status
 from assay.runs.run import Run
 from assay.runs.verify import verify
@@ -39,6 +46,12 @@ RULES_DAYS = 7
 _COMPARABLE = 90 * DAY
 """Distance up to which rules of one exchange are still much the same."""
 _FEWEST_COMPARED = 3
+TRADED: dict[str, str] = {HOLDINGS: "the book", FLATTENED: "today's decision alone"}
+"""What an account is brought to."""
+UNTRADABLE = "UNTRADABLE"
+MOST_OF_VALUE_TRADED = 0.10
+"""Share of a coin's daily value traded beyond which an order moves its price by more than any model knows."""
+TRADED_DAYS = 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,8 @@ class OrdersRequest:
     nav: str
     holdings: Path
     risk_profile: str = "hrp"
+    decision: bool = False
+    """Today's decision alone, as if the whole account followed it; else the book."""
     order_type: str = "limit"
     instruments: Path | None = None
     prices: Path | None = None
@@ -75,7 +90,8 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
         raise UsageError(f"unknown order type {asked.order_type!r}", where="--type", hint="limit or market")
     origin = Origin.of(home, folder)
     ruined = list(_ruined(origin.run, asked))
-    weights = _weights(origin.run, asked.risk_profile)
+    traded: str = FLATTENED if asked.decision or not origin.run.has(HOLDINGS) else HOLDINGS
+    weights = _weights(origin.run, asked.risk_profile, traded)
     book, rules_from = _rules(origin, asked.instruments)
     holdings = read_holdings(asked.holdings, book)
     left_out = _left_out(asked.leave_out, book, {*weights, *holdings})
@@ -88,14 +104,15 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
     result = rebalance(task)
     differences = {line.instrument: float(line.difference) for line in result.lines}
     off = {symbol for symbol, difference in differences.items() if difference}
-    findings = [*ruined, *result.findings, *_findings(book, origin.as_of, stale, same)]
+    findings = [*ruined, *result.findings, *_findings(book, origin.as_of, stale, same), *_untradable(origin, result)]
     document = {
         "run": folder.name,
         "risk_profile": asked.risk_profile,
         "as_of": format_instant(origin.as_of),
+        "trades": TRADED[traded],
         "order_type": asked.order_type,
         "sources": {
-            "weights_sha256": origin.run.read[FLATTENED],
+            "weights_sha256": origin.run.read[traded],
             "holdings_sha256": files.sha256_file(asked.holdings),
             "prices": prices_from,
             "rules": rules_from | {"valid_from": format_instant(book.valid_from)},
@@ -156,11 +173,12 @@ def _output_folder(home: Home, folder: Path, out: Path | None) -> Path:
     return target
 
 
-def _weights(run: Run, risk_profile: str) -> dict[str, Decimal]:
-    profiles = run[FLATTENED].profiles
+def _weights(run: Run, risk_profile: str, traded: str) -> dict[str, Decimal]:
+    book = traded == HOLDINGS
+    profiles: Mapping[str, HeldBook | FlattenedProfile] = (run[HOLDINGS] if book else run[FLATTENED]).profiles
     if risk_profile not in profiles:
         raise UsageError(f"the run has no risk profile {risk_profile!r}", hint=f"one of {', '.join(sorted(profiles))}")
-    assets = profiles[risk_profile].assets
+    assets: Sequence[HeldAsset | FlattenedAsset] = profiles[risk_profile].assets
     return {asset.Symbol: Decimal(repr(asset.Net_Weight)) for asset in assets if asset.Net_Weight}
 
 
@@ -363,6 +381,34 @@ def _findings(book: RuleBook, as_of: dt.datetime, stale: list[str], same_costs: 
         yield Finding(code="PRICE_STALE", what=what, count=len(stale), names=stale)
     if not same_costs:
         yield Finding(code="COSTS_DIFFER", what="the sleeves' costs differ: the dearest are used")
+
+
+def _untradable(origin: Origin, result: OrderList) -> Iterator[Finding]:
+    """Name coins of which more is to be traded than a market bears: a tenth of their 20-day median value traded."""
+    ordered: dict[str, float] = {}
+    for order in result.orders:
+        ordered[order.instrument] = ordered.get(order.instrument, 0.0) + float(order.value)
+    usual = _value_traded(origin, ordered)
+    over = [f"{s} {v / usual[s]:.0%}" for s, v in sorted(ordered.items()) if v > MOST_OF_VALUE_TRADED * usual.get(s, v)]
+    if over:
+        limit = f"{MOST_OF_VALUE_TRADED:.0%} of the coin's median value traded a day ({TRADED_DAYS} days)"
+        yield Finding(code=UNTRADABLE, what=f"orders above {limit}: spread them", count=len(over), names=over)
+    unknown = sorted(ordered.keys() - usual.keys())
+    if unknown:
+        what = "the run's lake does not know what is traded of these coins: their orders are not held against it"
+        yield Finding(code="VALUE_TRADED_UNKNOWN", what=what, count=len(unknown), names=unknown)
+
+
+def _value_traded(origin: Origin, symbols: Collection[str]) -> dict[str, float]:
+    """Return the median value traded a day that the run knew; coins of which it knew nothing are left out."""
+    try:
+        snapshot = origin.snapshot()
+        columns = ("symbol", "open_time", "close", "volume", "quote_volume")
+        bars = snapshot.bars(origin.as_of - TRADED_DAYS * DAY, origin.as_of, set(symbols), columns)
+    except (DataError, UsageError):
+        return {}
+    value = pl.coalesce("quote_volume", pl.col("close") * pl.col("volume"))
+    return dict(bars.group_by("symbol").agg(value.median()).iter_rows())
 
 
 ROWS = 252

@@ -48,6 +48,7 @@ def read_tables(snapshot: Snapshot) -> dict[str, pl.DataFrame]:
         "ratings": snapshot.ratings(columns=RATED, judged=True),
         "quarantine": snapshot.quarantine(),
         "instruments": snapshot.instruments(),
+        "borrow": snapshot.borrow(),
         "candidates": snapshot.candidates(),
     }
     return {name: frame for name, frame in found.items() if frame is not None}

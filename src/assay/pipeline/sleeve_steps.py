@@ -30,6 +30,7 @@ from assay.gates.scores import check_l1, check_l2
 from assay.gates.sign_test import StageName, run_sign_test
 from assay.gates.validation import to_markdown, validate
 from assay.gates.weights import check_l4
+from assay.market.borrow import rate_gaps
 from assay.market.health import data_health, missing_audit
 from assay.market.whole import TOLD_IN_RUNS
 from assay.pipeline.context import ContractCheck, Fallback, Gate, Given, GivenSleeve, Said, event
@@ -342,10 +343,14 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     # One worker takes the decisions here; several take them in parts, and the tables are the same.
     result = walk(market, profile, decided, each=each_of(given))
     yield {f"{layout.WALK}{name}.parquet": frame for name, frame in result.frames().items()}
+    gaps = rate_gaps(market, {name: (book.rows, book.columns, book.quantities) for name, book in result.books.items()})
+    if gaps is not None:
+        what = "days on which a short paid a rate that was not of the day: the last known, or costs.borrow"
+        yield event("BORROW_RATES", what, gaps)
     alive = survivorship(market, profile, decide, result, each=each_of(given, survivors=True))
     yield {
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
-        layout.WALK_HOLDINGS: holdings(market, profile, result, _today(given)),
+        layout.HOLDINGS: holdings(market, profile, result, _today(given)),
         layout.WALK_STATISTICS: as_json(result.statistics(phases(market, profile, result))),
         layout.WALK_SURVIVORSHIP: as_json(asdict(alive)),
         layout.WALK_BY_YEAR: as_json(result.by_year()),

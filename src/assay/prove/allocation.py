@@ -12,6 +12,7 @@ from assay.alpha.synthesis import synthetic
 from assay.base.constants import TOLERANCE, Floats, Scalar
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
+from assay.market.borrow import rates_at
 from assay.prove.links import Link, Pair, paired
 from assay.prove.market import MarketLinks, differing
 from assay.prove.optimality import measure
@@ -53,7 +54,9 @@ class AllocationLinks:
         profile = self.sealed.request.profile
         fragility = np.array([one.features["antifragility"] for one in self.sealed.atoms], dtype=np.float64)
         close = self.market.benchmark_close(profile.data.lookback)
-        return analyse(self._streams, self.atoms, close, profile, fragility)
+        request = self.sealed.request
+        rates = rates_at(self.sealed.snapshot.borrow(), [atom.symbol for atom in self.atoms], request.as_of)
+        return analyse(self._streams, self.atoms, close, profile, fragility, rates)
 
     @cached_property
     def _optimizer(self) -> Optimizer:

@@ -21,6 +21,7 @@ from assay.alpha.synthesis import synthetic
 from assay.base.constants import Bools, Floats, Ints, Scalar
 from assay.base.domain import Atom
 from assay.base.errors import IntegrityError
+from assay.market.borrow import rates_at
 from assay.market.returns import ReturnsMatrix
 from assay.prove.links import Link, Pair, paired
 from assay.prove.market import MarketLinks
@@ -98,9 +99,11 @@ class SelectionLinks:
     def _vetoes(self) -> tuple[vetoes.Veto, ...]:
         """Those that streams show; the others are flags of the audit."""
         data, limits, costs = self.profile.data, self.profile.selection.vetoes, self.profile.costs
+        hold, as_of = self.profile.walk_forward.hold, self.sealed.request.as_of
+        rates = rates_at(self.sealed.snapshot.borrow(), [atom.symbol for atom in self.atoms], as_of)
         return (
             vetoes.coverage_veto(self.streams, rows=data.estimation_rows, share=data.winner_coverage),
-            vetoes.friction_veto(self._measured.drift, self.signs, costs, hold=self.profile.walk_forward.hold),
+            vetoes.friction_veto(self._measured.drift, self.signs, costs, hold=hold, borrow=rates),
             *vetoes.quality_vetoes(
                 self._measured,
                 max_entropy=limits.entropy,

@@ -269,6 +269,7 @@ class RunView:
             artifact
             for artifact in (*layout.evidence(self.kind), layout.VALIDATION)
             if artifact != layout.LEDGER
+            and not (artifact in layout.SINCE_FORMAT_2 and self.manifest.get("format", 1) == 1)
             and (artifact.step(self.kind) or 0) <= self.ledger.reached
             and not (self.folder / artifact).exists()
         )

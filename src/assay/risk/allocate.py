@@ -75,6 +75,7 @@ def analyse(
     benchmark_close: Floats,
     profile: Profile,
     antifragility: Floats | None = None,
+    borrow: Floats | None = None,
 ) -> RiskState:
     """Measure the winners' risk and decide regime, clusters, caps, loss makers and budget.
 
@@ -89,6 +90,8 @@ def analyse(
     profile : Profile
     antifragility : (n_atoms,) array, optional
         For the barbell; NaN where unknown.
+    borrow : (n_atoms,) array, optional
+        Rates a year that shorts owe, NaN where none is known; what the guard counts.
 
     Raises
     ------
@@ -110,7 +113,8 @@ def analyse(
     )
     regime = read_regime(benchmark_close)
     signs = np.array([atom.sign for atom in atoms])
-    guard = find_loss_makers(rows, signs, profile.costs, hold=profile.walk_forward.hold, days=profile.guard.days)
+    hold, days = profile.walk_forward.hold, profile.guard.days
+    guard = find_loss_makers(rows, signs, profile.costs, hold=hold, days=days, borrow=borrow)
     caps = decide_caps(profile.direction, len(np.unique(labels)), regime.name, profile.caps)
     unguarded = allowed_weights(labels, caps, None)
     return RiskState(

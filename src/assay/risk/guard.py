@@ -44,7 +44,9 @@ class LossMakers:
         return ()
 
 
-def find_loss_makers(streams: Floats, signs: Ints, costs: Costs, *, hold: int, days: int = 60) -> LossMakers:
+def find_loss_makers(
+    streams: Floats, signs: Ints, costs: Costs, *, hold: int, days: int = 60, borrow: Floats | None = None
+) -> LossMakers:
     """Find the atoms whose mean synthetic return of the last days, less costs, is not positive.
 
     Parameters
@@ -57,6 +59,8 @@ def find_loss_makers(streams: Floats, signs: Ints, costs: Costs, *, hold: int, d
         What trading and borrowing cost.
     hold, days : int
         Days between rebalances; rows of the window.
+    borrow : (n_atoms,) array, optional
+        Rates a year that are known, NaN where none is.
 
     Examples
     --------
@@ -66,5 +70,5 @@ def find_loss_makers(streams: Floats, signs: Ints, costs: Costs, *, hold: int, d
     ([False, True], 0.5)
     """
     window = streams[-days:]
-    net_means = window.mean(axis=0) - daily_costs(signs, costs, hold)
+    net_means = window.mean(axis=0) - daily_costs(signs, costs, hold, borrow)
     return LossMakers(net_means, ~(net_means > 0.0), len(window))

@@ -165,7 +165,7 @@ WALK_CANCELLED: Artifact[pl.DataFrame] = Artifact(
 WALK_YARDSTICKS: Artifact[pl.DataFrame] = Artifact(
     WALK + "yardsticks.parquet",
     "walk-forward: daily returns of the benchmark and of all coins in equal weights", sleeve=12, keys=_DAYS)
-WALK_HOLDINGS: Artifact[doc.HeldBooks] = Artifact(
+HOLDINGS: Artifact[doc.HeldBooks] = Artifact(
     WALK + "holdings.json",
     "the book: what each tranche holds of each coin at the last close, after today's decision", sleeve=12)
 WALK_STATISTICS: Artifact[Plain] = Artifact(
@@ -198,6 +198,8 @@ STATUS: Artifact[Plain] = Artifact(
 LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sleeve=1, portfolio=1, required=False)
 # fmt: on
 
+SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS,)
+"""Files that runs of format 1 do not have."""
 RUIN = "ruin"
 """Gate of step 13 whose refusal is a verdict on what was held and no fault of the run, which goes on to its seal."""
 TRIED = "TRIALS"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from assay.base.constants import Bools, Floats, Scalar
 from assay.base.domain import Direction, rating_column
 from assay.base.errors import DataError
+from assay.market.borrow import CARRY_FIELDS
 from assay.market.kinds import REASONS, LeftOut, ListedKinds
 from assay.market.panel import BAR_FIELDS, Market
 from assay.market.universe import Metadata, Pairs, market_metadata, pairs_of
@@ -108,7 +109,7 @@ def market_view(market: Market, scanner: Scanner) -> MarketView:
         symbols=market.symbols,
         metadata=market_metadata(market),
         day=market.days[-1].astype("datetime64[D]").item(),
-        row={field: values[-1] for field, values in market.fields.items()},
+        row={field: values[-1] for field, values in market.fields.items() if field not in CARRY_FIELDS},
         seen=market.listing[-1] >= 0,
         young=young(market, scanner.universe.min_bars),
         left_out=ListedKinds(market.instruments).at(market.as_of),

@@ -150,7 +150,7 @@ def _mutant(after: str, mutation: Mutation, *codes: str, profile: str = SHORT) -
 
 
 def _book_mutant(change: Callable[[Json], object]) -> StepMutant:
-    return _mutant("capital_preservation", _document(layout.WALK_HOLDINGS, change), "ATOMIC_BOOK")
+    return _mutant("capital_preservation", _document(layout.HOLDINGS, change), "ATOMIC_BOOK")
 
 
 STEP_MUTANTS: dict[str, StepMutant] = {
