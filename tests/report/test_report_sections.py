@@ -35,6 +35,7 @@ from assay.runs import artifacts as layout
 
 ORDER = [
     f"Audit report: {PROFILE}",
+    "At a glance",
     "Executive summary and status",
     "Contracts L0 to L4",
     "Gates",

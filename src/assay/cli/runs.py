@@ -73,7 +73,7 @@ def run(
         if run_id is not None and len(profile) > 1:
             raise UsageError("--run-id names one run", hint="give one profile, or let the runs be named")
         outcomes = _made(place, catalog, profile, source, as_of, run_id, executed(catalog, executor, workers), taken)
-    _print(outcomes, as_json)
+    _print(outcomes, as_json, place)
     output.told_accepted(taken)
     return worst(outcomes)
 
@@ -105,7 +105,7 @@ def flow(
         _note_findings(foundation)
         outcomes = run_watched(pool, requests(place, catalog, foundation, names))
         report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
-    _print(outcomes, as_json, None if report is None else str(report))
+    _print(outcomes, as_json, place, None if report is None else str(report))
     output.told_accepted(taken)
     return worst(outcomes)
 
@@ -182,7 +182,7 @@ def _near(path: str | None) -> str:
     return min(path, os.path.relpath(path), key=len)
 
 
-def _print(outcomes: Sequence[RunResult], as_json: bool, report: str | None = None) -> None:
+def _print(outcomes: Sequence[RunResult], as_json: bool, home: Home, report: str | None = None) -> None:
     from assay.pipeline.flow import summary
 
     if as_json:
@@ -193,10 +193,23 @@ def _print(outcomes: Sequence[RunResult], as_json: bool, report: str | None = No
         if outcome.error is not None:
             error = outcome.error
             output.line(f"{outcome.run_id}: {error['what']} [{error['where']}]; {error['hint']}")
+        else:
+            _print_glance(home.runs / outcome.run_id)
     if report is not None:
         page = _near(str(Path(report).with_name("report.html")))
         output.line(f"joint audit report: {_near(report)}")
         output.line(f"to look at: {page}, and report.html beside each audit report")
+
+
+def _print_glance(folder: Path) -> None:
+    """Print the first screen of a run."""
+    from assay.report.glance import glance_lines, run_before
+    from assay.report.view import open_run
+
+    view = open_run(folder)
+    output.line(f"\n{view.name}, as of {view.as_of}")
+    for text in glance_lines(view, run_before(view)):
+        output.line(text)
 
 
 @command("run", meta_app)
@@ -229,11 +242,12 @@ def meta_run(
         outcome = meta_flow.run(
             place, catalog, name, runs or [], source, as_of, run_id, execution, missing, again=resume, accept=taken
         )
-    _print_meta(outcome, _books(place.runs / outcome.run_id) if outcome.state == "VALID" else {}, as_json)
+    folder = place.runs / outcome.run_id
+    _print_meta(outcome, folder, _books(folder) if outcome.state == "VALID" else {}, as_json)
     return outcome.exit_code
 
 
-def _print_meta(outcome: RunResult, books: dict[str, dict[str, Any]], as_json: bool) -> None:
+def _print_meta(outcome: RunResult, folder: Path, books: dict[str, dict[str, Any]], as_json: bool) -> None:
     if as_json:
         output.as_json(outcome.as_dict() | {"profiles": books})
         return
@@ -252,6 +266,7 @@ def _print_meta(outcome: RunResult, books: dict[str, dict[str, Any]], as_json: b
             for name, book in books.items()
         ]
         output.line(output.table(["risk profile", *sleeves, "gross", "net", "cash", "coins"], rows))
+        _print_glance(folder)
     output.line(f"{outcome.run_id}: {outcome.verdict}" + (f"  {outcome.report}" if outcome.report else ""))
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from assay.base.errors import AssayError, DiskError, InternalError, UsageError
 from assay.base.files import as_json
-from assay.page import lakes
+from assay.page import lakes, runs
 from assay.page.access import AccessControl, RefusalError, file_policy
 from assay.page.events import Broadcast
 from assay.page.lookup import NOT_FOUND, file_below, flow_folder, run_folder
@@ -94,7 +94,7 @@ class Site:
 
         def show(request: Request) -> Response:
             facts = resource.facts(self._asked(request))
-            return HTMLResponse(page(resource.template, **facts, **_around(request, resource, facts)))
+            return HTMLResponse(page(resource.template, **facts, **_around(self.home, request, resource, facts)))
 
         return show
 
@@ -141,7 +141,7 @@ def _file(path: Path) -> Response:
     return FileResponse(path, media_type=kind, filename=saved_as, headers=headers)
 
 
-def _around(request: Request, resource: Resource, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _around(home: Home, request: Request, resource: Resource, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a page needs besides its facts."""
     path = request.url.path
     query = request.url.query
@@ -152,6 +152,8 @@ def _around(request: Request, resource: Resource, facts: Mapping[str, Any]) -> d
     }
     if resource.template == "runs.html":
         around |= _sorting(request.query_params)
+    elif resource.template == "run.html":
+        around["figures"] = runs.first_figures(run_folder(home, facts["run"]["run_id"]))
     elif resource.template == "lake.html":
         around["figures"] = lakes.coverage_figures(facts["coverage"])
     elif resource.template == "coin.html":

@@ -18,6 +18,7 @@ from assay.base.domain import UTC
 from assay.base.files import sha256
 from assay.page.runs import METRICS, STATES
 from assay.report.markdown import integer, number, percent, plain, ratio, seconds, visible
+from assay.report.sections import columns_of
 from assay.report.templating import COMPACT, asset, charts, stylesheet
 
 COLUMNS = (
@@ -67,7 +68,13 @@ def environment() -> Environment:
         "vote": VOTES.__getitem__,
     }
     stamp = sha256(b"".join(assets()[name] for name in sorted(assets())))[:12]
-    made.globals |= {"assets": stamp, "ratio": ratio, "metrics": METRICS, "states": STATES, "columns": COLUMNS}
+    made.globals |= {
+        "assets": stamp,
+        "ratio": ratio,
+        "metrics": columns_of(*METRICS),
+        "states": STATES,
+        "columns": COLUMNS,
+    }
     return made
 
 

@@ -11,8 +11,11 @@ from typing import Any
 from assay.base.domain import UTC
 from assay.page.lookup import files_below, not_found
 from assay.page.run_list import Row
+from assay.report.figures.figure import Figure
 from assay.report.findings import contract_status, verdict
-from assay.report.view import LedgerView, in_order, open_run
+from assay.report.glance import changed, glance, run_before
+from assay.report.html import first_figure
+from assay.report.view import LedgerView, RunView, in_order, open_run
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import STEP_NAMES, describe
@@ -69,6 +72,7 @@ def _contents(folder: Path, faults: list[str]) -> dict[str, Any]:
         "candidates": sorted({fate.symbol for fate in selection.fates}) if selection else [],
         "weights": _weights(flattened),
         "statistics": _statistics(view.statistics),
+        "glance": _glance(view) if view.statistics else None,
         "regime": risk.regime if risk else None,
         "sleeves": [
             {
@@ -81,6 +85,25 @@ def _contents(folder: Path, faults: list[str]) -> dict[str, Any]:
         ],
         "refused": [artifacts.as_plain(refusal) for refusal in sleeves.refused] if sleeves else [],
     }
+
+
+def _glance(view: RunView) -> dict[str, Any]:
+    """Return the first screen."""
+    seen = glance(view)
+    return {
+        "headline": seen.headline,
+        "lights": [light._asdict() for light in seen.lights],
+        "figures": [row._asdict() for row in seen.figures],
+        "held": [{"symbol": coin, "weight": weight} for coin, weight in seen.held],
+        "changed": changed(view, run_before(view)),
+    }
+
+
+def first_figures(folder: Path) -> list[Figure]:
+    """Return the figure of a run's first screen, where the run came so far."""
+    view = open_run(folder)
+    drawn = first_figure(view) if view.statistics else ""
+    return [] if isinstance(drawn, str) else [drawn]
 
 
 def _lake(manifest: Mapping[str, Any]) -> str:

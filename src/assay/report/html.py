@@ -21,20 +21,23 @@ from assay.report.figures.figure import Figure, colours
 from assay.report.figures.of_run import RunFigures
 from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of, weights_by_size
 from assay.report.findings import verdict
+from assay.report.glance import changed, glance, measured_by, run_before
 from assay.report.markdown import count, integer, percent, ratio, visible
 from assay.report.meta import compose_meta, profiles_of, validation_of
 from assay.report.prose import Passage, passages
-from assay.report.sections import Labelled, risk_profiles, sentence, span
+from assay.report.sections import Labelled, risk_profiles, sentence
 from assay.report.small_book import holdings
 from assay.report.templating import Banner, Block, Kind, document, environment
 from assay.report.view import RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
 from assay.runs.home import told, weakened_by
 from assay.runs.run import Run
+from assay.settings.model import HEADLINE
 
 Pictures = Mapping[str, Sequence[Drawn]]
 """Title of a section to its figures, or the reasons why there are none."""
 KINDS: dict[str, Kind] = {"VALID": "good", "FAILED": "bad", "INCOMPLETE": "open"}
+GLANCE = "At a glance"
 SHOWN = "hrp"
 """Risk profile that is drawn where one has to stand for all."""
 CARD_COINS = 12
@@ -106,12 +109,19 @@ def _block(passage: Passage, pictures: Sequence[Drawn]) -> Block:
 
 def _run_pictures(figures: RunFigures) -> Pictures:
     return {
+        GLANCE: [first_figure(figures.view)],
         "Funnel": [figures.funnel()],
         "Winners": [figures.votes(), figures.correlation()],
         "Optimization and flattening": [figures.weights("coins"), figures.weights("atoms")],
         "Performance": figures.performance(),
         "Capital preservation": [figures.loss_makers()],
     }
+
+
+def first_figure(view: RunView) -> Drawn:
+    """Return the growth of the headline's book beside benchmark and all coins."""
+    name = str(view.setting("profile.headline") or HEADLINE)
+    return WalkFigures(view.run, [name], measured_by(view.run)).equity("first")
 
 
 def head_of(view: RunView) -> Banner:
@@ -122,13 +132,7 @@ def head_of(view: RunView) -> Banner:
         raw = f" of {integer(len(view.raw.candidates))} candidates" if view.raw else ""
         facts.append(("Winners", f"{integer(view.selection.n_winners)}{raw}"))
     if view.days is not None:
-        facts += [
-            ("Walk-forward", f"{integer(view.days)} days"),
-            ("Sharpe", span(view, "sharpe")),
-            ("Deflated Sharpe", span(view, "dsr")),
-            ("Maximum drawdown", span(view, "max_drawdown", in_percent=True)),
-            ("Beta to Bitcoin", span(view, "beta")),
-        ]
+        facts.append(("Walk-forward", f"{integer(view.days)} days"))
     kind: Kind = "bad" if view.ruin else KINDS[judged.word]
     return Banner(judged.said, sentence(judged.why), kind, facts)
 
@@ -157,19 +161,14 @@ def _meta_head(run: Run) -> Banner:
 
 
 def _meta_pictures(run: Run) -> Pictures:
-    figures = WalkFigures(run, profiles_of(run), _measured(run))
+    figures = WalkFigures(run, profiles_of(run), measured_by(run))
     return {
+        GLANCE: [first_figure(RunView(run))],
         "Allocation by sleeve": [_sleeve_weights(run)],
         "Allocation by coin": [_coin_weights(run)],
         "Correlation of sleeves": [_meta_correlation(run)],
         "Performance": figures.performance(),
     }
-
-
-def _measured(run: Run) -> Run | None:
-    """Return a sleeve that knows Bitcoin and all coins on these days; a portfolio has no such table of its own."""
-    sleeves = (run.beside(sleeve.run_id) for sleeve in run[layout.META_SLEEVES].accepted)
-    return next((sleeve for sleeve in sleeves if sleeve.has(layout.WALK_YARDSTICKS)), None)
 
 
 def _sleeve_weights(run: Run) -> Drawn:
@@ -310,8 +309,12 @@ def _moved(comparison: Comparison, name: str, book: BookChange) -> Figure | None
 def run_card(run_dir: Path) -> str:
     """Return verdict and key facts of a run as HTML."""
     view = open_run(run_dir)
-    head = head_of(view)
-    return _card(view.name, f"{head.word}. {head.why}", head.facts)
+    head, seen = head_of(view), glance(view)
+    facts = [*head.facts, *((light.name, f"{light.word}: {light.why}") for light in seen.lights)]
+    facts += [(row.name, f"{row.own} (benchmark {row.benchmark}, all coins {row.universe})") for row in seen.figures]
+    facts += [(coin, percent(weight, 2)) for coin, weight in seen.held]
+    facts += [("since the last run", line) for line in changed(view, run_before(view))]
+    return _card(view.name, f"{head.word}. {head.why}", facts)
 
 
 def sleeve_card(profile: str, risk_profile: str, weights: Mapping[str, float], cash: float) -> str:

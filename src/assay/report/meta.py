@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.report import sections
+from assay.report.view import RunView
 from assay.runs import artifacts as layout
 from assay.runs.documents import AtomicValidation, Contributors, Netting
 from assay.runs.home import told, weakened_by
@@ -36,6 +37,7 @@ def compose_meta(run: Run) -> str:
     return sections.render(
         "meta_report.md.j2",
         run=run,
+        view=RunView(run),
         validation=validation_of(run),
         weakened=lambda manifest: told(weakened_by(manifest), most=None),
         title=lambda name: TITLES.get(name, name),

@@ -12,8 +12,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
-GOOD = frozenset({"PASS", "ok", "VALID", "yes", "holds"})
+GOOD = frozenset({"PASS", "ok", "VALID", "yes", "holds", "valid", "sound"})
+OPEN = frozenset({"weak", "concentrated", "empty"})
 BAD = frozenset({"FAIL", "FAILED", "RUIN", "REFUSED", "BROKEN", "MISSING", "INCOMPLETE", "NOT VALID"})
+BAD |= {"not valid", "ruinous"}
 ONE_LINE = 44
 """Cells of more characters are wrapped."""
 SORTABLE_ROWS = 3
@@ -155,8 +157,8 @@ def _dress_cell(token: Token, text: Token, *, first: bool) -> None:
     elif first:
         token.tag = "th"
         token.attrSet("scope", "row")
-    elif words in GOOD or words in BAD:
-        kinds.append("good" if words in GOOD else "bad")
+    else:
+        kinds += [kind for kind, known in (("good", GOOD), ("open", OPEN), ("bad", BAD)) if words in known]
     if len(words) > ONE_LINE:
         kinds.append("long")
     if kinds:

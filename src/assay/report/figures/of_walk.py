@@ -97,12 +97,12 @@ class WalkFigures:
         """Draw all figures of the walk-forward's daily rows."""
         return [self.equity(), self.drawdown(), self.rolling_beta(), self.monthly(), self.turnover()]
 
-    def equity(self) -> Drawn:
-        """Draw the growth of 1: risk profiles, Bitcoin, all coins in equal weights."""
+    def equity(self, name: str = "equity") -> Drawn:
+        """Draw the growth of 1: risk profiles, Bitcoin, all coins in equal weights; ``name`` is the figure's id."""
         if isinstance(self.walk, str):
             return self.walk
-        measured = {name: growth_of(series) for name, series in self.yardsticks.items()}
-        return lines.equity(self.days, self.column("nav"), measured)
+        measured = {one: growth_of(series) for one, series in self.yardsticks.items()}
+        return lines.equity(self.days, self.column("nav"), measured, name)
 
     def drawdown(self) -> Drawn:
         """Draw the fall from the highest value so far."""
