@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from assay.report.figures.figure import Figure
     from assay.report.figures.of_run import RunFigures
-    from assay.runs.documents import Stage, Winner
+    from assay.runs.documents import Stage, Winner, Worth
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,11 @@ class FinishedRun:
     def statistics(self) -> dict[str, Any]:
         """Walk-forward metrics per risk profile."""
         return self._run[layout.WALK_STATISTICS]
+
+    @property
+    def worth(self) -> Worth:
+        """What the decisions of the headline's book were worth: plain books, lots, capacity, where it came from."""
+        return self._run[layout.WORTH]
 
     def returns(self, risk_profile: str | None = None) -> pl.DataFrame:
         """Return daily walk-forward rows of one risk profile, or of all."""

@@ -60,6 +60,7 @@ WALKED = [
     "survivorship.json",
     "by_year.json",
     "by_regime.json",
+    "worth.json",
 ]
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preflight", (layout.MANIFEST,)),
@@ -382,11 +383,20 @@ def walk_forward(direction: str) -> Draft:
         layout.WALK_CANCELLED: pl.DataFrame(schema={"date": pl.Date, "risk_profile": pl.String, "symbol": pl.String}),
         layout.WALK_YARDSTICKS: pl.DataFrame({"date": days, "benchmark": [0.01] * 30}),
         **{f"data/walk_forward/{name}": {} for name in WALKED if name.endswith(".json")},
+        layout.WORTH: worth(days),
         layout.WALK_DECISIONS: pl.DataFrame({"as_of": at, "fill_date": [days[0], days[10]], "held": [1, 1]}),
         layout.WALK_TRADES: pl.DataFrame(
             {"date": [days[0]], "risk_profile": ["hrp"], "symbol": [COINS[0]], "reason": ["rebalance"]}
         ),
     }
+
+
+def worth(days: list[dt.date]) -> dict[str, Any]:
+    """Of a book that held nothing."""
+    legs = dict.fromkeys(("long", "short", "cost", "carry", "total"), 0.0)
+    told = {"risk_profile": "hrp", "first": str(days[0]), "last": str(days[-1]), "days": len(days), "mean_gross": 0.0}
+    empty = {"sharpe": None, "baselines": {}, "exposure": None, "lots": None, "capacity": None, "legs": legs}
+    return told | empty | {"final_wealth": 1.0}
 
 
 def make_home(path: Path) -> Path:

@@ -106,6 +106,19 @@ def test_why_answers_for_winners_and_losers(home, run_ids):
     assert assay("why", run_ids[SHORT], "BINANCE:NOBODYUSDT", "--home", home).exit_code == Exit.USAGE
 
 
+def test_worth_says_what_the_report_says(home, run_ids):
+    for run in run_ids.values():
+        done = assay("worth", run, "--home", home)
+        assert done.exit_code == Exit.OK
+        first, *said = done.stdout.splitlines()
+        assert first == f"{run}:"
+        report = (home / "runs" / run / "reports" / "audit_report.md").read_text().replace("\\", "")
+        assert len(said) > 8
+        assert all(f"- {line.strip()}" in report for line in said)
+        told = json.loads(assay("worth", run, "--home", home, "--json").stdout)
+        assert told == json.loads((home / "runs" / run / "data/walk_forward/worth.json").read_text())
+
+
 def test_audit_report_over_two_runs(home, run_ids):
     done = assay("audit-report", *run_ids.values(), "--home", home, "--json")
     text = Path(json.loads(done.stdout)["report"]).read_text()

@@ -33,6 +33,7 @@ COMMANDS = {
     ("causality",): [(("former",), 1, "OLDER_FORMAT")],
     ("orders",): [(("former", "--nav", "1000", "--holdings", "none.csv"), 1, "OLDER_FORMAT")],
     ("why",): [(("former", COIN), 0, "386 observations")],
+    ("worth",): [(("former",), 1, "OLDER_FORMAT")],
     ("report",): [(("former", "--out", "report.html"), 0, "report.html")],
     ("audit-report",): [(("former",), 0, "audit_report_former.md")],
     ("compare",): [(("former", "twin/former"), 0, "comparison:")],

@@ -61,6 +61,13 @@ def test_why_tells_the_sleeves_behind_a_coin(portfolio, assay):
     assert f"= {parts[0]['Sleeve']} {parts[0]['Direction']} {parts[0]['Weight']:.4f}" in text
 
 
+def test_worth_tells_that_of_each_sleeve(portfolio, assay):
+    runs = [one["run_id"] for one in json.loads((portfolio / layout.META_SLEEVES).read_text())["accepted"]]
+    told = json.loads(assay("worth", portfolio.name, "--json"))["sleeves"]
+    assert told == {run: json.loads((portfolio.parent / run / layout.WORTH).read_text()) for run in runs}
+    assert all(f"{run}:" in assay("worth", portfolio.name) for run in runs)
+
+
 def test_why_tells_what_the_limit_per_coin_cut(portfolio, assay):
     cut = [part for part in contributors(portfolio) if part["Held"] < part["Weight"]]
     coin = cut[0]["Symbol"]

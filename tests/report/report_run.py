@@ -82,6 +82,7 @@ FILES = {
             "survivorship.json",
             "by_year.json",
             "by_regime.json",
+            "worth.json",
         )
     ],
     13: ["data/capital_preservation.json"],
@@ -436,6 +437,7 @@ def documents() -> dict[str, Any]:
             for i, name in enumerate(RISK_PROFILES)
         },
         "data/walk_forward/holdings.json": {"as_of": AS_OF, "tranches": 10, "due": None, "profiles": {}},
+        "data/walk_forward/worth.json": worth(),
         "data/capital_preservation.json": preserved(),
         f"reports/validation/atomic_validation_{PROFILE}_{RUN_ID}.json": {
             "run_id": RUN_ID,
@@ -443,6 +445,45 @@ def documents() -> dict[str, Any]:
             "ok": True,
             "checks": [{"code": code, "ok": True, "checked": 35, "what": "as it should be"} for code in codes],
         },
+    }
+
+
+def worth() -> dict[str, Any]:
+    book = {"sharpe": 0.5, "max_drawdown": -0.5, "lost": False, "ahead_low": -0.5, "ahead_high": 0.75, "clearly": False}
+    lots = {"draws": 100, "seed": 0, "decisions": 133, "without_choice": 0, "percentile": 12.5, "sharpe": 0.25}
+    lots |= {"drawn_low": -1.0, "drawn_median": 0.5, "drawn_high": 2.0, "cost": 0.0625, "drawn_cost": 0.125}
+    capital = {"capital": 1e5, "final_wealth": 1.125, "growth": 0.25, "orders": 400}
+    return {
+        "risk_profile": "hrp",
+        "first": "2023-12-01",
+        "last": "2023-12-30",
+        "days": 30,
+        "final_wealth": 1.25,
+        "sharpe": 0.75,
+        "mean_gross": 0.5,
+        "baselines": {
+            "benchmark": book | {"final_wealth": 1.125, "ahead": 0.125, "loses": False},
+            "candidates": book | {"final_wealth": 1.0, "ahead": 0.25, "loses": False},
+        },
+        "exposure": {
+            "alpha": 0.125,
+            "alpha_low": -0.5,
+            "alpha_high": 0.75,
+            "beta": -0.5,
+            "beta_low": -0.75,
+            "beta_high": -0.25,
+            "days": 30,
+            "lag": 10,
+        },
+        "lots": lots,
+        "capacity": {
+            "half_spread": 0.0005,
+            "factor": 1.0,
+            "flat_growth": 0.5,
+            "capacity": 2e6,
+            "at": [capital | {"untradable": {"BINANCE:TOMOUSDT": 7}}],
+        },
+        "legs": {"long": 0.0, "short": 0.375, "cost": 0.0625, "carry": 0.0625, "total": 0.25},
     }
 
 

@@ -43,6 +43,7 @@ ORDER = [
     "Winners",
     "Optimization and flattening",
     "Performance",
+    "What the decision was worth",
     "Capital preservation",
     "Data quality",
     "Recommendations",
@@ -384,6 +385,24 @@ def test_few_days_are_not_evidence_and_many_are_not_called_so(run, parts):
     text = render(run)
     assert "not evidence" not in text
     assert by_title(text)["Performance"].paragraphs[0].startswith("252 days of walk-forward")
+
+
+def test_what_the_decision_was_worth_is_said_in_sentences(parts):
+    said = parts["What the decision was worth"].text
+    assert "It ends above the benchmark on the sleeve's side at the same gross: 1.25 against 1.12" in said
+    assert "The selection is at percentile 12.5 of 100 draws" in said
+    assert "UNTRADABLE with 100,000: 7 of 400 orders" in said
+
+
+def test_a_book_that_loses_to_a_plain_one_is_a_finding(tmp_path):
+    run = clean(tmp_path / "clean")
+    content = read_json(run / "data/walk_forward/worth.json")
+    content["baselines"]["benchmark"] |= {"final_wealth": 1.5, "ahead": -0.25, "loses": True, "clearly": True}
+    put(run, "data/walk_forward/worth.json", content)
+    [found] = findings(open_run(run))
+    assert found.code == "LOSES_TO_BASELINE"
+    told = "the benchmark on the sleeve's side (1.50, clearly)"
+    assert found.what == f"hrp ends at 1.25 and loses, at the same gross, to {told}"
 
 
 def test_performance_by_year_and_by_regime(parts):

@@ -132,6 +132,8 @@ class HeldDecisions:
     rebalances: tuple[DatedTargets, ...]
     of_target: Ints
     """(n_targets,): index of the decision that each target of a book came from."""
+    targets: Mapping[str, Sequence[Target]]
+    """What each book was to hold."""
     books: Mapping[str, BookResult]
 
     @property
@@ -601,13 +603,15 @@ def _hold(
             targets.append((emptied, tranche, index, False))
         following[tranche] = row
     targets.sort()
+    wanted: dict[str, Sequence[Target]] = {}
     books: dict[str, BookResult] = {}
     for name in profile.risk.risk_profiles:
         weights = [_weights(market, rebalance.targets, name, guarded=guarded) for rebalance in rebalances]
         nothing = np.zeros(len(market.symbols))
-        wanted = [Target(row, tranche, weights[at] if full else nothing) for row, tranche, at, full in targets]
-        books[name] = simulate(prices, wanted, profile.costs, n_tranches=n_tranches, margin=profile.margin)
-    return HeldDecisions(tuple(rebalances), np.array([index for _, _, index, _ in targets], dtype=np.int64), books)
+        wanted[name] = [Target(row, tranche, weights[at] if full else nothing) for row, tranche, at, full in targets]
+        books[name] = simulate(prices, wanted[name], profile.costs, n_tranches=n_tranches, margin=profile.margin)
+    source = np.array([index for _, _, index, _ in targets], dtype=np.int64)
+    return HeldDecisions(tuple(rebalances), source, wanted, books)
 
 
 def prices_of(market: Market, costs: Costs) -> Prices:

@@ -5,6 +5,7 @@ They only read the runs; what they write lies in the home's ``reports``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from assay.backtest.overfitting import Tried
     from assay.backtest.trials import Trial
     from assay.report.why import CoinData, Why
+    from assay.runs.documents import Worth
     from assay.runs.home import Home
+    from assay.runs.run import Run
 
 LONGEST = 150
 """Characters of a file's name; run ids of many runs are told by a hash."""
@@ -68,6 +71,36 @@ def _parts(found: Why, name: str) -> str:
     cut = sum(one.Weight - one.Held for one in parts)
     told += [f"{cut:.4f} to cash by the limit per coin"] if cut > TOLERANCE else []
     return f" = {', '.join(told)}" if told else ""
+
+
+@command()
+def worth(run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Say what a run's decisions were worth: plain books, lots, costs, capacity; of a portfolio, its sleeves'."""
+    from assay.report.worth import sentences
+    from assay.runs.run import Run
+
+    opened = Run(home_at(home).run(run))
+    found = dict(_judged(opened))
+    if as_json:
+        plain = {name: judged.model_dump(mode="json") for name, judged in found.items()}
+        output.as_json({"sleeves": plain} if opened.kind == "meta" else plain[opened.folder.name])
+        return
+    for name, judged in found.items():
+        output.line(f"{name}:")
+        for said in sentences(judged):
+            output.line(f"  {said}")
+
+
+def _judged(run: Run) -> Iterator[tuple[str, Worth]]:
+    """Yield the worth of a run by its id; of a portfolio, that of the sleeves below it."""
+    from assay.runs import artifacts as layout
+
+    run.check_format()
+    if run.kind == "meta":
+        for one in run[layout.META_SLEEVES].accepted:
+            yield from _judged(run.beside(one.run_id))
+    else:
+        yield run.folder.name, run[layout.WORTH]
 
 
 def _print_data(symbol: str, data: CoinData | None) -> None:

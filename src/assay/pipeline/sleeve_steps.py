@@ -20,6 +20,7 @@ from assay.backtest.statistics import deflated, trial_variance
 from assay.backtest.survivorship import survivorship
 from assay.backtest.walk_forward import phases
 from assay.backtest.walk_forward import walk_forward as walk
+from assay.backtest.worth import worth
 from assay.base.domain import DAY, UTC, format_instant
 from assay.base.environment import environment
 from assay.base.errors import GateError, IntegrityError, NoCandidates, RunFailed
@@ -351,10 +352,11 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     yield {
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
         layout.HOLDINGS: holdings(market, profile, result, _today(given)),
-        layout.WALK_STATISTICS: as_json(result.statistics(phases(market, profile, result))),
+        layout.WALK_STATISTICS: as_json(result.statistics(phases(market, profile, result), profile.walk_forward.seed)),
         layout.WALK_SURVIVORSHIP: as_json(asdict(alive)),
         layout.WALK_BY_YEAR: as_json(result.by_year()),
         layout.WALK_BY_REGIME: as_json(result.by_regime()),
+        layout.WORTH: worth(market, profile, result),
     }
     verdict = probe(with_whole_middle(result, market, profile, decided), market, profile, decided)
     hint = f"see all of it with: assay causality {given.run.folder.name}"

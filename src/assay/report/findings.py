@@ -17,6 +17,7 @@ from assay.base.constants import TOLERANCE
 from assay.report.markdown import count, finite, integer, names, percent, plain, ratio
 from assay.report.small_book import SMALL, all_holdings, caps_take, causes, small_books
 from assay.report.view import RunView
+from assay.report.worth import losses
 from assay.risk import solve as events
 from assay.runs.artifacts import RUIN
 from assay.runs.documents import BookRuin
@@ -103,6 +104,7 @@ KNOWN: dict[str, tuple[int, str]] = {
     "UNPROVEN_SHARPE": (58, "treat the Sharpe ratios as luck until more days or fewer trials say otherwise"),
     "GROSS_ABOVE_GUARD_OFF": (57, "compare the books of these rebalances before relying on the guard"),
     "WALK_FORWARD_LOSS": (56, "do not allocate to these risk profiles on this evidence"),
+    "LOSES_TO_BASELINE": (57, "hold the plain book, or nothing, unless something else speaks for this sleeve"),
     "GUARD_OFF": (55, "switch the guard on with: --set guard.enabled=true"),
     "SMALL_BOOK": (
         50,
@@ -359,6 +361,13 @@ def _ruin(view: RunView) -> Iterator[AuditFinding]:
 _CAUSES = {"liquidated": "liquidated", "below_quarter": "below a quarter of the capital"}
 
 
+def _baselines(view: RunView) -> Iterator[AuditFinding]:
+    found = [] if view.worth is None else losses(view.worth)
+    if view.worth is not None and found:
+        own = f"{view.worth.risk_profile} ends at {ratio(view.worth.final_wealth)}"
+        yield _known("LOSES_TO_BASELINE", f"{own} and loses, at the same gross, to {'; '.join(found)}")
+
+
 def _beta(view: RunView) -> Iterator[AuditFinding]:
     sign = {"LONG": 1.0, "SHORT": -1.0}.get(view.direction)
     if sign is None:
@@ -520,6 +529,7 @@ RULES: tuple[Rule, ...] = (
     _phases,
     _held,
     _evidence,
+    _baselines,
     _guard,
     _inverted,
     _preservation,

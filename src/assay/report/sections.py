@@ -20,7 +20,7 @@ from jinja2.meta import find_referenced_templates
 from assay.backtest.book import FORCED
 from assay.backtest.statistics import correlation
 from assay.market.kinds import REASONS
-from assay.report import findings, small_book, templating
+from assay.report import findings, small_book, templating, worth
 from assay.report import glance as first_screen
 from assay.report import view as views
 from assay.report.findings import AuditFinding, contract_status, gate_said, violations
@@ -557,7 +557,7 @@ def correlated(runs: Labelled) -> list[tuple[str, str, str, int, float | None]]:
 
 # --- rendering --------------------------------------------------------------------------------------------------------
 
-KNOWN = (layout, views, small_book, findings, first_screen, sys.modules[__name__])
+KNOWN = (layout, views, small_book, findings, worth, first_screen, sys.modules[__name__])
 """Modules whose own public functions and constants templates know by their names."""
 
 

@@ -251,6 +251,7 @@ class RunView:
         self.by_year = _split(run.get(layout.WALK_BY_YEAR))
         self.survivorship = _split((run.get(layout.WALK_SURVIVORSHIP) or {}).get("profiles"))
         self.by_regime = _split(run.get(layout.WALK_BY_REGIME))
+        self.worth = run.get(layout.WORTH)
         self.preservation = run.get(layout.PRESERVATION)
         self.atomic = self._validation()
 

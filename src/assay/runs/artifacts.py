@@ -177,6 +177,10 @@ WALK_BY_YEAR: Artifact[Plain] = Artifact(
     WALK + "by_year.json", "walk-forward: metrics for each risk profile in each calendar year", sleeve=12)
 WALK_BY_REGIME: Artifact[Plain] = Artifact(
     WALK + "by_regime.json", "walk-forward: metrics for each risk profile in each regime", sleeve=12)
+WORTH: Artifact[doc.Worth] = Artifact(
+    WALK + "worth.json",
+    "what the decisions were worth: plain books on the same days, lots, capacity, where the result came from",
+    sleeve=12)
 META_ANALYSIS: Artifact[doc.Analysis] = Artifact(
     "data/meta_analysis.json", "concentration, bets, correlation, contributions, leave one out", portfolio=9)
 PRESERVATION: Artifact[doc.CapitalPreservation] = Artifact(
@@ -198,7 +202,7 @@ STATUS: Artifact[Plain] = Artifact(
 LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sleeve=1, portfolio=1, required=False)
 # fmt: on
 
-SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS,)
+SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS, WORTH)
 """Files that runs of format 1 do not have."""
 RUIN = "ruin"
 """Gate of step 13 whose refusal is a verdict on what was held and no fault of the run, which goes on to its seal."""

@@ -534,6 +534,114 @@ class StandingExposure(Document):
     loss_maker_weight_guard_off: float
 
 
+class Baseline(Document):
+    """What a plain book earned on the same days, in the same tranches, with costs, at the gross of each decision."""
+
+    final_wealth: float
+    sharpe: float | None
+    max_drawdown: float | None
+    lost: bool
+    """Nothing was left."""
+    ahead: float | None
+    """The sleeve's mean log growth a year less this one's; None where either lost everything."""
+    ahead_low: float | None
+    ahead_high: float | None
+    """95 %, from a paired block bootstrap of days."""
+    loses: bool
+    """The sleeve ends below it."""
+    clearly: bool
+    """The interval leaves no doubt on which side."""
+
+
+class Exposure(Document):
+    """The sleeve's daily returns on the benchmark's: intercept a year and slope, 95 % by Newey and West."""
+
+    alpha: float
+    alpha_low: float
+    alpha_high: float
+    beta: float
+    beta_low: float
+    beta_high: float
+    days: int
+    lag: int
+
+
+class Lots(Document):
+    """The selection among books that were drawn by lot: equal weights, same days and gross, no cost."""
+
+    draws: int
+    seed: int
+    decisions: int
+    """That chose anybody."""
+    without_choice: int
+    """Of these, those whose winners were all that could be drawn."""
+    percentile: float | None
+    """Share of the draws with a lower Sharpe ratio, in percent, ties half; None where there was no choice."""
+    sharpe: float | None
+    """Of the winners in equal weights."""
+    drawn_low: float | None
+    drawn_median: float | None
+    drawn_high: float | None
+    """Lowest, middle and highest Sharpe ratio of the draws."""
+    cost: float
+    drawn_cost: float
+    """What turnover would have cost a year, of the winners and of a draw on average."""
+
+
+class AtCapital(Document):
+    """A book that began with so much money, each order moving its price."""
+
+    capital: float
+    final_wealth: float
+    """Of 1."""
+    growth: float | None
+    orders: int
+    untradable: dict[str, int]
+    """Symbol to the number of its orders that exceed a tenth of a day's value traded."""
+
+
+class Capacity(Document):
+    """A model: slippage = half spread + factor x volatility x sqrt(order / value traded)."""
+
+    half_spread: float
+    factor: float
+    flat_growth: float | None
+    """Mean log growth a year without an impact; None where everything was lost."""
+    capacity: float | None
+    """Largest of the capitals 1, 2, 5, 10, ... at which more than half of that remains; None where it is not positive,
+    0 where not even 1,000 carry it."""
+    at: list[AtCapital]
+
+
+class Legs(Document):
+    """Where the result came from, in parts of the NAV before the first counted day; they add up to its change."""
+
+    long: float
+    short: float
+    cost: float
+    carry: float
+    total: float
+
+
+class Worth(Document):
+    """Step 12, ``data/walk_forward/worth.json``: what the decisions of the headline's book were worth."""
+
+    risk_profile: str
+    first: str
+    last: str
+    days: int
+    final_wealth: float
+    sharpe: float | None
+    mean_gross: float
+    """Of the decisions."""
+    baselines: dict[str, Baseline]
+    """``benchmark``, ``candidates``, ``winners``, ``inverse_volatility``; none where nothing was ever held."""
+    exposure: Exposure | None
+    lots: Lots | None
+    capacity: Capacity | None
+    legs: Legs
+
+
 class CapitalPreservation(Document):
     """Step 13, ``data/capital_preservation.json``."""
 

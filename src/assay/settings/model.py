@@ -196,6 +196,8 @@ class WalkForward(Settings):
     """How far a run looks back, as far as the bars allow."""
     start: Annotated[dt.date | None, CHOICE] = None
     """First decision; overrides ``days``."""
+    seed: Annotated[int, Field(ge=0), CHOICE] = 0
+    """Of what is drawn by lot to judge it: days of a bootstrap, books in place of a selection."""
     tranches: Annotated[Count | None, LESS] = None
     """Parts of the account, each with a day of its own; by default ``step`` of them, so that every day decides."""
 
