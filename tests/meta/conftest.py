@@ -21,6 +21,10 @@ from assay.settings import load
 from assay.settings.model import MetaProfile
 
 META = "meta_binance_spot_ratings"
+SHORTS = tuple(
+    f"caps.{name}=1.0" for name in ("atom_short", "cluster_short", "cluster_short_turbulent", "cluster_short_crisis")
+)
+"""With the canon's caps the sample's short sleeves are nearly in cash, and a portfolio leaves them out."""
 SLEEVES = tuple(f"binance_spot_rating_{logic}_{side}" for logic in ("all", "ma") for side in ("long", "short"))
 
 
@@ -78,7 +82,7 @@ def assembly(tmp_path_factory) -> Assembly:
     home = Home(tmp_path_factory.mktemp("meta"))
     foundation = lay_foundation(home, load(), "sample")
     pins = {}
-    for request in requests(home, load(), foundation, SLEEVES):
+    for request in requests(home, load(settings=SHORTS), foundation, SLEEVES):
         outcome = execute(request)
         assert outcome.state == "VALID", outcome.error
         pins[outcome.profile] = pin(home.runs, outcome.profile, outcome.run_id)

@@ -19,7 +19,7 @@ from assay.runs.verify import verify
 from assay.settings import load
 from assay.settings.model import MetaProfile
 
-from .conftest import META, SLEEVES, mutated
+from .conftest import META, SHORTS, SLEEVES, mutated
 
 
 def document(row, change):
@@ -226,7 +226,7 @@ def test_a_missing_sleeve_is_refused(assembly):
 def test_an_unsealed_run_is_refused(assembly):
     from assay.pipeline.flow import requests
 
-    [request] = requests(assembly.home, load(), assembly.foundation, [SLEEVES[1]])
+    [request] = requests(assembly.home, load(settings=SHORTS), assembly.foundation, [SLEEVES[1]])
     execute(request, steps=SLEEVE_STEPS[:13])
     one = assembly.pin_of(request.run, SLEEVES[1])
     assert refusal(assembly, assembly.request(pins={SLEEVES[1]: one})) == "META_SLEEVE_UNSEALED"

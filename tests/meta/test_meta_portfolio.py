@@ -28,7 +28,7 @@ from assay.runs.verify import verify
 from assay.settings import load
 from assay.settings.model import RISK_PROFILES, MetaProfile
 
-from .conftest import META, SLEEVES, STEPS
+from .conftest import META, SHORTS, SLEEVES, STEPS
 
 
 def test_it_has_the_guarantees_of_a_sleeve(assembly, portfolio):
@@ -155,13 +155,13 @@ def test_the_weights_are_the_optimum_within_the_bounds(assembly, portfolio):
 def test_the_walk_forward_trades_what_comes_after_the_training_days(portfolio):
     walked = pl.read_parquet(portfolio / layout.WALK_RETURNS)
     for (_,), days in walked.group_by("risk_profile"):
-        assert days.height == 133 - 60
-        assert str(days["date"].min()) == "2023-11-10"
+        assert days.height == 133 - 9 - 60  # nine days until a sleeve's last tranche has filled
+        assert str(days["date"].min()) == "2023-11-19"
         assert str(days["date"].max()) == "2024-01-21"
         nav = days.sort("date")["nav"].to_numpy()
         assert nav == pytest.approx(np.cumprod(1.0 + days.sort("date")["ret"].to_numpy()), rel=1e-12)
     decisions = pl.read_parquet(portfolio / layout.WALK_DECISIONS)
-    assert decisions.filter(pl.col("risk_profile") == "hrp").height == 8
+    assert decisions.filter(pl.col("risk_profile") == "hrp").height == 7
 
 
 def test_shares_of_risk_sum_to_one_and_drawdowns_are_told_with_and_without_shorts(portfolio):
@@ -224,11 +224,14 @@ def test_a_cycle_is_refused_in_settings_and_in_runs(assembly, tmp_path):
     assert (outcome.state, outcome.error["code"]) == ("FAILED", "META_CYCLE")
 
 
-def test_the_command_takes_the_latest_valid_runs_and_names_what_it_passed_over(assembly, capsys):
+def test_the_command_takes_the_latest_valid_runs_and_names_what_it_passed_over(assembly, capsys, monkeypatch):
     from assay.pipeline.flow import requests
     from assay.pipeline.runner import execute
 
-    other = load(settings=["caps.atom=0.3"])
+    for told in SHORTS:
+        name, _, value = told.partition("=")
+        monkeypatch.setenv(f"ASSAY_SET__{name.replace('.', '__')}", value)
+    other = load(settings=["caps.atom=0.3", *SHORTS])
     [request] = requests(assembly.home, other, assembly.foundation, [SLEEVES[0]])
     assert execute(request).state == "VALID"
     assert meta_run(META, run_id="chosen", missing=False, home=assembly.home.path, as_json=True) == 0
