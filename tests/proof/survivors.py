@@ -317,7 +317,7 @@ SURVIVORS: dict[str, Fault] = (
         ),
         "the spread is of whatever days": Fault(
             "backtest/trials.py",
-            'theirs.join(own, on=["date", "risk_profile"])',
+            'theirs.join(own.select("date", "risk_profile"), on=["date", "risk_profile"])',
             "theirs",
             "cli/test_trials.py::test_the_spread_is_of_the_days_that_a_record_shares_with_the_run",
         ),
