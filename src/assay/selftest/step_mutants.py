@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from assay.pipeline.context import Made
+from assay.risk.solve import CAPS_BIND
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import Artifact
 from assay.runs.documents import Document
@@ -72,6 +73,24 @@ def _scale_a_weight(value: Json) -> None:
     asset = min(held, key=lambda one: one["Weight"])
     asset["Weight"] *= 1.1
     asset["Net_Weight"] *= 1.1
+
+
+def _push_a_weight(value: Json) -> None:
+    """Give half of one atom's equal weight to another of its cluster, as caps that push once did."""
+    book = value["profiles"]["equal_weight"]
+    held = [asset for asset in book["assets"] if asset["Weight"]]
+    one, other = next((a, b) for a in held for b in held if a is not b and a["Cluster_ID"] == b["Cluster_ID"])
+    moved = min(one["Weight"] / 2, book["atom_cap"] - other["Weight"])
+    for asset, change in ((one, -moved), (other, moved)):
+        asset["Weight"] += change
+        asset["Net_Weight"] = -asset["Weight"] if asset["Direction"] == "SHORT" else asset["Weight"]
+
+
+def _silence_the_caps(value: Json) -> None:
+    """Forget that caps took a part of the budget."""
+    books = [book for book in value["profiles"].values() if any(e["code"] == CAPS_BIND for e in book["events"])]
+    for book in [*books, books[0]]:
+        book["events"] = [event for event in book["events"] if event["code"] != CAPS_BIND]
 
 
 def _scale_a_coin(value: Json) -> None:
@@ -170,6 +189,12 @@ STEP_MUTANTS: dict[str, StepMutant] = {
     ),
     "scale an optimizer's weight by 1.1": _mutant(
         "optimization", _document(layout.OPTIMIZED, _scale_a_weight), "L4_SUM", "L4_CLUSTER_CAP"
+    ),
+    "push a weight beyond its equal share": _mutant(
+        "optimization", _document(layout.OPTIMIZED, _push_a_weight), "ATOMIC_CAP_BREACH"
+    ),
+    "silence what caps took": _mutant(
+        "optimization", _document(layout.OPTIMIZED, _silence_the_caps), "ATOMIC_CAP_BREACH"
     ),
     "scale a coin's weight by 1.1": _mutant(
         "sign_test_post_opt", _document(layout.FLATTENED, _scale_a_coin), "ATOMIC_WEIGHT_SUM"
