@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from assay.backtest import preservation
+from assay.base.domain import DAY
 from assay.gates.validation import validate
 from assay.page.run_list import RunList
 from assay.page.runs import run_facts
@@ -29,7 +30,8 @@ from .conftest import SHORT, mutated
 sys.path.insert(0, str(Path(__file__).parents[1] / "foundation"))
 from made_files import made
 
-OPEN_CAPS = ("stand_aside=true", "guard.enabled=false", "caps.atom=1", "caps.cluster=1")
+SHORT_CAPS = ("atom_short", "cluster_short", "cluster_short_turbulent", "cluster_short_crisis")
+OPEN_CAPS = ("guard.enabled=false", "walk_forward.tranches=1", *(f"caps.{name}=1" for name in SHORT_CAPS))
 
 
 def assay(*arguments, home, cwd, code=0):
@@ -127,10 +129,10 @@ def test_what_nothing_protects_cannot_hide_it(place, tmp_path):
 
 
 def fallen(name, nav):
-    """Let one book be worth so much at one close, as if it came back on the next day."""
+    """Let one book be worth so much at one close, as if it had come back by the last one."""
 
     def mutate(run):
-        one = (pl.col("risk_profile") == name) & (pl.col("date") == pl.col("date").max())
+        one = (pl.col("risk_profile") == name) & (pl.col("date") == pl.col("date").max() - DAY)
         return {layout.WALK_RETURNS: run[layout.WALK_RETURNS].with_columns(nav=pl.when(one).then(nav).otherwise("nav"))}
 
     return mutate
@@ -142,10 +144,13 @@ def sold(name):
     def mutate(run):
         trades = run[layout.WALK_TRADES].sort("risk_profile", "date")
         last = pl.int_range(pl.len()) == trades["risk_profile"].to_list().index(name)
+        reason = pl.when(last).then(pl.lit("liquidation")).otherwise("reason")
+        books = run[layout.HOLDINGS]
+        empty = {"assets": [], "gross": 0.0, "net": 0.0, "cash": 1.0, "liquidated": True}
+        book = books.profiles[name].model_copy(update=empty)
         return {
-            layout.WALK_TRADES: trades.with_columns(
-                pl.when(last).then(pl.lit("liquidation")).otherwise("reason").alias("reason")
-            )
+            layout.WALK_TRADES: trades.with_columns(reason=reason),
+            layout.HOLDINGS: books.model_copy(update={"profiles": books.profiles | {name: book}}),
         }
 
     return mutate
@@ -206,7 +211,10 @@ LIES = {
 
 
 def poor(run):
-    return {layout.WALK_RETURNS: run[layout.WALK_RETURNS].with_columns(nav=pl.col("nav") * 0.2)}
+    """Let every book be worth little until the last day, whose NAV the book of today repeats."""
+    last = pl.col("date") == pl.col("date").max()
+    nav = pl.when(last).then("nav").otherwise(pl.col("nav") * 0.2)
+    return {layout.WALK_RETURNS: run[layout.WALK_RETURNS].with_columns(nav=nav)}
 
 
 @pytest.mark.parametrize("lie", LIES)
