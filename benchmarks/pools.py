@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits
 from assay.backtest.decision import Decision, decide, net_weights
 from assay.backtest.preservation import preservation
 from assay.backtest.statistics import max_drawdown
-from assay.backtest.walk_forward import DatedTargets, close_of, hold
+from assay.backtest.walk_forward import DatedTargets, anchored, close_of, hold
 from assay.base.domain import DAY, UTC
 from assay.market.costs import daily_costs
 from assay.market.panel import Market
@@ -111,6 +111,7 @@ def window(bars: Market, catalog: Catalog, name: str, pool: str, begins: str, en
     known = bars.until(dt.datetime.fromisoformat(ends).replace(tzinfo=UTC) + DAY)
     first = int(np.searchsorted(known.days, np.datetime64(begins)))
     decisions = []
+    profile = anchored(profile, known.days[first], 1)
     for row in range(first, len(known.days) - 1, STEP):
         seen = known.until(close_of(known.days[row]), profile.sight_days)
         decisions.append((row, decide(seen, profile, catalog.scanners())))
@@ -158,7 +159,7 @@ def score(one: Window, rule: Rule) -> Score:
     """Hold a window's decisions under a guard."""
     nets = [guarded(decision, one.profile, rule) for _, decision in one.decisions]
     rebalances = [
-        DatedTargets(row, close_of(one.market.days[row]), Held(net))
+        DatedTargets(row, close_of(one.market.days[row]), Held(net, net))
         for (row, _), net in zip(one.decisions, nets, strict=True)
     ]
     books = hold(one.market, one.profile, rebalances).books

@@ -192,7 +192,8 @@ def main(arguments: list[str]) -> int:
     threadpool_limits(1)
     bars, what = market(DAYS)
     print(f"On {what}")
-    catalog = load(settings=[f"walk_forward.start={START}"] if BARS.is_file() else [])
+    single = ["walk_forward.tranches=1"]  # a decision every ten days
+    catalog = load(settings=[*single, f"walk_forward.start={START}"] if BARS.is_file() else single)
     if arguments == ["survivors"]:
         return survivorship_errors(bars, catalog)
     profile, scanners = catalog.profile(PROFILE), catalog.scanners()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from assay.report.figures.figure import Figure
     from assay.report.figures.of_run import RunFigures
-    from assay.runs.documents import Stage, Winner, Worth
+    from assay.runs.documents import HeldBooks, Stage, Winner, Worth
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,11 @@ class FinishedRun:
     def manifest(self) -> dict[str, Any]:
         """Every value that the run used."""
         return self._run[layout.MANIFEST]
+
+    @property
+    def holdings(self) -> HeldBooks:
+        """The book: what each tranche holds of each coin, after today's decision."""
+        return self._sleeves_own("holdings")[layout.HOLDINGS]
 
     @property
     def winners(self) -> list[Winner]:

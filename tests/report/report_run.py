@@ -71,9 +71,11 @@ FILES = {
         for name in (
             "returns.parquet",
             "unguarded_returns.parquet",
+            "phase_returns.parquet",
             "decisions.parquet",
             "weights.parquet",
             "unguarded_weights.parquet",
+            "phase_weights.parquet",
             "trades.parquet",
             "cancelled.parquet",
             "yardsticks.parquet",
@@ -509,6 +511,7 @@ def stage(name: str, n_in: int, dropped_by: dict[str, int]) -> dict[str, Any]:
 
 def manifest() -> dict[str, Any]:
     return {
+        "format": 2,
         "run_id": RUN_ID,
         "profile": {
             "name": PROFILE,
@@ -557,9 +560,11 @@ def walk_tables(days: int = 30, sign: float = -1.0) -> dict[str, pl.DataFrame]:
     return {
         "data/walk_forward/returns.parquet": returns,
         "data/walk_forward/unguarded_returns.parquet": returns,
+        "data/walk_forward/phase_returns.parquet": returns,
         "data/walk_forward/decisions.parquet": decisions,
         "data/walk_forward/weights.parquet": decided_weights(0.0),
         "data/walk_forward/unguarded_weights.parquet": decided_weights(0.125),
+        "data/walk_forward/phase_weights.parquet": decided_weights(0.0),
         "data/walk_forward/trades.parquet": other,
         "data/walk_forward/cancelled.parquet": other,
         "data/returns_matrix.parquet": pl.DataFrame({"date": ["2023-01-02"], COINS[0]: [0.5]}),

@@ -25,7 +25,7 @@ NO_STEPS = (a.LEDGER, a.STATUS, a.LOGS)
 SIGNED = (a.RETURNS, a.WINNERS, a.ENRICHED, a.SYNTHETIC)
 """What a sign test of a sleeve compares."""
 NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
-    "run": (a.RETURNS, a.WALK_CANCELLED, a.HOLDINGS),
+    "run": (a.RETURNS, a.WALK_CANCELLED),
     "meta": (a.META_RETURNS, a.SIGN_PRE, a.FLATTENED, a.SIGN_POST, a.WALK_DECISIONS, a.WALK_WEIGHTS),
 }
 """Evidence that validation reads, and no report."""

@@ -6,6 +6,7 @@ written out once more, in plain arithmetic.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from assay.base.constants import DAYS_PER_YEAR, TOLERANCE, Floats, Scalar
+from assay.base.domain import DAY, format_instant
 from assay.prove.links import Link, Pair
 from assay.prove.sealed import Sealed
 from assay.runs import artifacts as layout
@@ -47,6 +49,7 @@ class WalkLinks:
                 since = days.filter("counted") if is_sleeve else days
                 if is_sleeve and label == "as_run":
                     yield self._trades_link(name, days)
+                    yield self._book_link(name, days)
                 yield self._statistics_link(f"{label} {name}", since, figures.get(name) or {})
 
     def _returns_link(self, artifact: Artifact[pl.DataFrame], name: str, days: pl.DataFrame) -> Link:
@@ -95,6 +98,32 @@ class WalkLinks:
                 Pair("trades on other days", strangers, 0),
             ),
             notes={"trades": trades.height},
+        )
+
+    def _book_link(self, name: str, days: pl.DataFrame) -> Link:
+        """Compare what tranches hold with what their last decisions ordered, at NAV and closes of these days."""
+        book, sealed = self.sealed[layout.HOLDINGS], self.sealed
+        mine = pl.col("risk_profile") == name
+        nav = dict(days.select("date", "nav").iter_rows())
+        close = {(symbol, date): price for symbol, date, price in self._closes.iter_rows()}
+        weights = sealed[layout.WALK_WEIGHTS].filter(mine).select("as_of", "symbol", "net_weight").iter_rows()
+        decided = {(format_instant(at), symbol): weight for at, symbol, weight in weights}
+        made, told, strangers = [], [], 0
+        assets = book.profiles[name].assets if name in book.profiles else []
+        for symbol, part in ((asset.Symbol, part) for asset in assets for part in asset.Parts if part.age):
+            eve = (dt.datetime.fromisoformat(part.as_of) - DAY).date()
+            weight, price = decided.get((part.as_of, symbol)), close.get((symbol, eve))
+            if weight is None or not price:
+                strangers += 1
+                continue
+            made.append(weight * nav.get(eve, 1.0) / book.tranches / price)
+            told.append(part.units)
+        return sealed.link(
+            f"book of {name}",
+            "units of each tranche from its last decision, with the NAV and the close of that day",
+            layout.HOLDINGS,
+            (Pair("units", _apart(told, made), 0.0), Pair("parts that nobody decided", strangers, 0)),
+            notes={"parts": len(told)},
         )
 
     def _value(self, trades: pl.DataFrame, days: pl.DataFrame) -> Floats:

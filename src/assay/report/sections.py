@@ -44,6 +44,7 @@ from assay.report.view import LedgerView, RunView, in_order, shared_returns, ste
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
 from assay.runs.artifacts import STEP_NAMES, step_title
+from assay.runs.run import counted_days
 from assay.runs.verify import Entry
 
 Labelled = Sequence[tuple[str, RunView]]
@@ -375,7 +376,7 @@ def metric_cells(metrics: Mapping[str, float | None] | None, columns: Sequence[C
 
 def dates(frame: pl.DataFrame | None) -> Safe:
     """Return the first and the last day of a table, as the end of a phrase."""
-    days = None if frame is None else frame["date"].drop_nulls()
+    days = None if frame is None else counted_days(frame)["date"].drop_nulls()
     if days is None or days.is_empty():
         return Safe("")
     return fill(", {first} to {last}", first=str(days.min())[:10], last=str(days.max())[:10])
@@ -440,9 +441,29 @@ def forced_exits(view: RunView) -> list[list[object]]:
     ]
 
 
+def spread_rows(view: RunView) -> list[list[str]]:
+    """Return what each risk profile came to beside what its phases did: median and range, and how many were ruined."""
+    shown = {"sharpe": ratio, "cagr": percent, "final_wealth": ratio, "max_drawdown": percent}
+    rows = []
+    for name in view.risk_profiles:
+        told = view.phases.get(name) or {}
+        ruined, n = finite(told.get("ruined")), finite(told.get("count"))
+        cells = []
+        for metric, show in shown.items():
+            one = told.get(metric)
+            known = (
+                [finite(one.get(key)) for key in ("median", "low", "high")] if isinstance(one, Mapping) else [None] * 3
+            )
+            median, low, high = (show(value) for value in known)
+            cells += [show((view.statistics.get(name) or {}).get(metric)), f"{median} ({low} to {high})"]
+        if n is not None and n > 1.0:
+            rows.append([name, *cells, f"{integer(ruined)} of {integer(n)}"])
+    return rows
+
+
 def nav_rows(view: RunView) -> list[list[str]]:
     """Return a line of bars for each risk profile's NAV, guard on and off."""
-    states = (("on" if view.guarded else "off (profile)", view.returns), ("off", view.unguarded_returns))
+    states = (("on" if view.guarded else "off (profile)", view.returns), ("off, one phase", view.unguarded_returns))
     found = [(name, state, series(frame, name)) for name in view.risk_profiles for state, frame in states]
     return [
         [name, state, sparkline(nav), *(ratio(value, 4) for value in (nav[0], min(nav), max(nav), nav[-1]))]

@@ -242,6 +242,7 @@ class RunView:
         self.decisions = table_of(run, layout.WALK_DECISIONS, DECISION_COLUMNS[run.kind])
         self.weights = table_of(run, layout.WALK_WEIGHTS, WEIGHT_COLUMNS) if run.kind == "run" else None
         self.trades = run.get(layout.WALK_TRADES)
+        self.book = run.get(layout.HOLDINGS)
         statistics = run.get(layout.WALK_STATISTICS) or {}
         self.trials: Mapping[str, Any] = run.get(layout.TRIALS) or {}
         self.statistics = _deflated(_metrics(statistics.get("as_run")), self.trials)

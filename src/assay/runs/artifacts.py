@@ -202,7 +202,7 @@ STATUS: Artifact[Plain] = Artifact(
 LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sleeve=1, portfolio=1, required=False)
 # fmt: on
 
-SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS, WORTH)
+SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS, WORTH, WALK_PHASE, WALK_PHASE_WEIGHTS)
 """Files that runs of format 1 do not have."""
 RUIN = "ruin"
 """Gate of step 13 whose refusal is a verdict on what was held and no fault of the run, which goes on to its seal."""

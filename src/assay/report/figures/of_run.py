@@ -124,7 +124,9 @@ class RunFigures(WalkFigures):
 
     def loss_makers(self) -> Drawn:
         """Draw the weight on loss makers at each decision of the walk-forward, as run and with the guard off."""
-        frames = [self.table(path, WEIGHT_COLUMNS) for path in (layout.WALK_WEIGHTS, layout.WALK_UNGUARDED_WEIGHTS)]
+        has = self.view.run.has(layout.WALK_PHASE_WEIGHTS)  # runs of the first version had one phase only
+        paths = (layout.WALK_PHASE_WEIGHTS if has else layout.WALK_WEIGHTS, layout.WALK_UNGUARDED_WEIGHTS)
+        frames = [self.table(path, WEIGHT_COLUMNS) for path in paths]
         tables = [frame for frame in frames if isinstance(frame, pl.DataFrame)]
         if len(tables) < len(frames):
             return next(frame for frame in frames if isinstance(frame, str))
@@ -140,7 +142,8 @@ class RunFigures(WalkFigures):
         decisions = self.table(layout.WALK_DECISIONS, {"as_of": pl.Datetime("us", "UTC")})
         if isinstance(decisions, str):  # the weights know most of the moments by themselves
             return np.zeros(0, "datetime64[us]")
-        found: np.typing.NDArray[np.datetime64] = decisions["as_of"].drop_nulls().to_numpy()
+        own = decisions.filter("phase") if "phase" in decisions.columns else decisions
+        found: np.typing.NDArray[np.datetime64] = own["as_of"].drop_nulls().to_numpy()
         return found
 
     def run_times(self) -> Drawn:
