@@ -117,6 +117,10 @@ def test_worth_says_what_the_report_says(home, run_ids):
         assert all(f"- {line.strip()}" in report for line in said)
         told = json.loads(assay("worth", run, "--home", home, "--json").stdout)
         assert told == json.loads((home / "runs" / run / "data/walk_forward/worth.json").read_text())
+        figures = json.loads((home / "runs" / run / "data/walk_forward/statistics.json").read_text())["as_run"]["hrp"]
+        assert (told["days"], told["final_wealth"]) == pytest.approx((figures["days"], figures["final_wealth"]))
+        assert told["sharpe"] == pytest.approx(figures["sharpe"])
+        assert told["exposure"]["beta"] == pytest.approx(figures["beta"])
 
 
 def test_audit_report_over_two_runs(home, run_ids):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.report.glance import LightFacts, changed, glance, glance_lines, lights
+from assay.report.glance import LightFacts, changed, facts_of, glance, glance_lines, lights
 from assay.report.view import open_run
 
 HOLDS = LightFacts(
@@ -92,6 +92,14 @@ def test_weak_evidence(changes, why):
 )
 def test_book_gravest_first(changes, word, why):
     assert words(**changes)["BOOK"] == (word, why)
+
+
+def test_the_plain_books_are_those_of_worth(run):
+    view = open_run(run)
+    facts = facts_of(view, "hrp", None)
+    assert (facts.benchmark_end, facts.candidates_end) == (1.125, 1.0)
+    other = facts_of(view, "barbell", None)  # nobody judged it
+    assert (other.benchmark_end, other.candidates_end) == (None, None)
 
 
 def test_first_screen_of_a_run(run):

@@ -203,6 +203,10 @@ def facts_of(view: RunView, name: str, book: Holdings | None) -> LightFacts:
     low, high = told.get("sharpe_low"), told.get("sharpe_high")
     ruin = view.preservation.ruin.get(name) if view.preservation and view.preservation.ruin else None
     ruined = ruin.told if ruin is not None and ruin.ruined else ""
+    beside = view.worth.baselines if view.worth is not None and view.worth.risk_profile == name else {}
+    benchmark_end, candidates_end = (
+        beside[key].final_wealth if key in beside else None for key in ("benchmark", "candidates")
+    )
     held = 0 if view.decisions is None or "held" not in view.decisions.columns else view.decisions["held"].gt(0).sum()
     return LightFacts(
         valid=judged.word == "VALID",
@@ -214,6 +218,8 @@ def facts_of(view: RunView, name: str, book: Holdings | None) -> LightFacts:
         pbo=told.get("pbo"),
         interval=None if low is None or high is None else (low, high),
         end=told.get("final_wealth"),
+        benchmark_end=benchmark_end,
+        candidates_end=candidates_end,
         ruin=ruined,
         weights=book.weights if book else {},
     )
