@@ -280,7 +280,7 @@ def test_performance_side_by_side_and_on_shared_days(home):
     tables, statistics = [], []
     for name in ("first", "date"):
         folder = home / "runs" / name / "data/walk_forward"
-        tables.append(pl.read_parquet(folder / "returns.parquet"))
+        tables.append(pl.read_parquet(folder / "returns.parquet").filter(pl.col("counted")))
         statistics.append(json.loads((folder / "statistics.json").read_text())["as_run"])
     for name in RISK_PROFILES:
         one, other = (dict(t.filter(pl.col("risk_profile") == name).select("date", "ret").iter_rows()) for t in tables)

@@ -426,14 +426,19 @@ def table_of(run: Run, artifact: Artifact[pl.DataFrame], columns: Columns) -> pl
 
 
 def shared_returns(one: pl.DataFrame | None, other: pl.DataFrame | None, name: str) -> pl.DataFrame:
-    """Return ``date``, ``ret`` and ``ret_other`` of a risk profile on the days that both runs have."""
+    """Return ``date``, ``ret`` and ``ret_other`` of a risk profile on the days that both runs count."""
     if one is None or other is None:
         return pl.DataFrame(schema={"date": pl.Date, "ret": pl.Float64, "ret_other": pl.Float64})
     first, second = (
-        frame.filter(pl.col("risk_profile") == name, pl.col("ret").is_finite()).select("date", "ret")
+        frame.filter(pl.col("risk_profile") == name, pl.col("ret").is_finite(), *_counted(frame)).select("date", "ret")
         for frame in (one, other)
     )
     return first.join(second, on="date", how="inner", suffix="_other").sort("date")
+
+
+def _counted(frame: pl.DataFrame) -> list[pl.Expr]:
+    """Return what keeps the days of which statistics are made, where a table tells them: all tranches are filled."""
+    return [pl.col("counted")] if frame.schema.get("counted") == pl.Boolean() else []
 
 
 def _deflated(statistics: Metrics, trials: Mapping[str, Any]) -> Metrics:
