@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
+from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
 from assay.report.glance import LightFacts, changed, facts_of, glance, glance_lines, lights
+from assay.report.sections import survival, worst_falls
 from assay.report.view import open_run
+from assay.runs.artifacts import HOLDINGS
 
 HOLDS = LightFacts(
     valid=True,
@@ -119,3 +124,33 @@ def test_first_screen_of_a_run(run):
     assert "no earlier run of this profile" in text
     assert changed(view, view)[0].endswith("0.0 % of NAV changed hands")
     assert len(changed(view, view)) == 1
+
+
+def test_what_is_held_is_the_book_and_not_the_decision_of_the_day(run):
+    view = open_run(run)
+    asset = SimpleNamespace(Symbol="BINANCE:AAAUSDT", Net_Weight=-0.4)
+    book = SimpleNamespace(assets=[asset], gross=0.4, net=-0.4, cash=0.6)
+    read = view.run.get
+    view.run.get = lambda one: SimpleNamespace(profiles={"hrp": book}) if one == HOLDINGS else read(one)
+    assert glance(view).held == [("BINANCE:AAAUSDT", -0.4)]
+    assert glance(view).lights[2].word == "concentrated"
+
+
+def test_falls_by_depth_with_their_days():
+    nav = [0.9, 0.8, 1.0, 1.2, 1.08, 1.2, 1.3, 1.29]
+    days = pl.date_range(dt.date(2024, 1, 1), dt.date(2024, 1, 8), eager=True)
+    frame = pl.DataFrame({"date": days, "risk_profile": "hrp", "nav": nav})
+    view = SimpleNamespace(returns=frame, setting=lambda _key: "hrp")
+    assert worst_falls(view) == [
+        ["1", "-20.0 %", "the beginning", "2024-01-02", "2024-01-03", "3"],
+        ["2", "-10.0 %", "2024-01-04", "2024-01-05", "2024-01-06", "2"],
+        ["3", "-0.8 %", "2024-01-07", "2024-01-08", "not yet", "1"],
+    ]
+    assert worst_falls(SimpleNamespace(returns=None, setting=lambda _key: "hrp")) == []
+
+
+def test_the_difference_of_survivorship_is_named_so_and_comes_last():
+    parts = {"error": {"cagr": 0.1}, "honest": {"cagr": 0.2}, "survivors": {"cagr": 0.3}}
+    found = survival(SimpleNamespace(survivorship={"hrp": parts}))
+    assert list(found["hrp"].items())[-1] == ("difference", {"cagr": 0.1})
+    assert list(found["hrp"]) == ["all, as run", "survivors alone", "difference"]

@@ -426,15 +426,17 @@ def test_performance_by_year_and_by_regime(parts):
 
 def test_the_survivorship_error_stands_beside_the_honest_result(parts):
     shown = parts["Performance"].tables[3]
-    assert [row[:2] for row in shown[1:4]] == [["min_variance", label] for label in ("error", "honest", "survivors")]
-    assert shown[1][2:] == ["12.5 %", "0.06", "12.5 %"]
-    assert shown[2][2:] == ["25.0 %", "1.00", "-50.0 %"]
+    assert [row[:2] for row in shown[1:4]] == [
+        ["min_variance", label] for label in ("all, as run", "survivors alone", "difference")
+    ]
+    assert shown[1][2:] == ["25.0 %", "1.00", "-50.0 %"]
+    assert shown[3][2:] == ["12.5 %", "0.06", "12.5 %"]
 
 
 def test_without_years_and_regimes_there_are_no_such_tables(run):
     for name in ("by_year", "by_regime", "survivorship"):
         (run / f"data/walk_forward/{name}.json").unlink()
-    assert len(by_title(render(run))["Performance"].tables) == 3
+    assert len(by_title(render(run))["Performance"].tables) == 4
 
 
 def test_nav_as_a_line_of_text(parts):

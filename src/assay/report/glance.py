@@ -193,8 +193,18 @@ SIX = (
 def glance(view: RunView) -> Glance:
     """Return the first screen of a run, as far as the run came."""
     name = str(view.setting("profile.headline") or HEADLINE)
-    book = holdings(view, name)
+    book = book_of(view, name)
     return Glance(name, lights(facts_of(view, name, book)), _six(view, name), book)
+
+
+def book_of(view: RunView, name: str) -> Holdings | None:
+    """Return the tranche book after today's decision; of a run that has none, the decision itself."""
+    books = view.run.get(layout.HOLDINGS) if view.kind == "run" else None
+    if books is None or name not in books.profiles:
+        return holdings(view, name)
+    book = books.profiles[name]
+    weights = {asset.Symbol: asset.Net_Weight for asset in book.assets if asset.Net_Weight}
+    return Holdings(weights, book.gross, book.net, book.cash)
 
 
 def facts_of(view: RunView, name: str, book: Holdings | None) -> LightFacts:
@@ -269,7 +279,7 @@ def changed(view: RunView, before: RunView | None) -> list[str]:
     if before is None:
         return ["no earlier run of this profile"]
     name = str(view.setting("profile.headline") or HEADLINE)
-    books = [book.weights if (book := holdings(one, name)) else {} for one in (before, view)]
+    books = [book.weights if (book := book_of(one, name)) else {} for one in (before, view)]
     moves = {coin: books[1].get(coin, 0.0) - books[0].get(coin, 0.0) for coin in books[0].keys() | books[1].keys()}
     traded = math.fsum(map(abs, moves.values())) / 2.0
     told = [f"since {before.run_id} (as of {before.as_of}): {percent(traded)} of NAV changed hands"]

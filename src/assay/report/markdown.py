@@ -20,7 +20,7 @@ PAD_LIMIT = 48
 """Cells wider than this are not padded to, so that one long cause does not stretch a whole table."""
 
 _HUGE = 1e12
-_BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _MARKUP = re.compile(r"[\\`*\[\]|~#!$@{}]")
 _EDGE_UNDERSCORE = re.compile(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
@@ -281,5 +281,5 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
     if not points:
         return ABSENT
     low, span = min(points), max(points) - min(points)
-    top = len(_BARS) - 1
-    return "".join(_BARS[int((value - low) / span * top + 0.5) if span > 0 else 0] for value in points)
+    top = len(BARS) - 1
+    return "".join(BARS[int((value - low) / span * top + 0.5) if span > 0 else 0] for value in points)

@@ -12,6 +12,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from assay.report.markdown import BARS
+
 GOOD = frozenset({"PASS", "ok", "VALID", "yes", "holds", "valid", "sound"})
 OPEN = frozenset({"weak", "concentrated", "empty"})
 BAD = frozenset({"FAIL", "FAILED", "RUIN", "REFUSED", "BROKEN", "MISSING", "INCOMPLETE", "NOT VALID"})
@@ -159,7 +161,7 @@ def _dress_cell(token: Token, text: Token, *, first: bool) -> None:
         token.attrSet("scope", "row")
     else:
         kinds += [kind for kind, known in (("good", GOOD), ("open", OPEN), ("bad", BAD)) if words in known]
-    if len(words) > ONE_LINE:
+    if len(words) > ONE_LINE and not set(words) <= set(BARS):
         kinds.append("long")
     if kinds:
         token.attrSet("class", " ".join(kinds))

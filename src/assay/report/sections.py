@@ -46,6 +46,7 @@ from assay.runs import documents as doc
 from assay.runs.artifacts import STEP_NAMES, step_title
 from assay.runs.run import counted_days
 from assay.runs.verify import Entry
+from assay.settings.model import HEADLINE
 
 Labelled = Sequence[tuple[str, RunView]]
 """Runs with the names that tell them apart."""
@@ -459,6 +460,50 @@ def spread_rows(view: RunView) -> list[list[str]]:
         if n is not None and n > 1.0:
             rows.append([name, *cells, f"{integer(ruined)} of {integer(n)}"])
     return rows
+
+
+SURVIVAL = {"honest": "all, as run", "survivors": "survivors alone", "error": "difference"}
+"""Parts of the table of survivorship, in words and in their order."""
+
+
+def survival(view: RunView) -> dict[str, dict[str, Mapping[str, float | None]]]:
+    """Return the comparison of survivorship under names that people read, the difference last."""
+    return {
+        name: {told: parts[key] for key, told in SURVIVAL.items() if key in parts}
+        for name, parts in view.survivorship.items()
+    }
+
+
+def worst_falls(view: RunView, most: int = 5) -> list[list[str]]:
+    """Return the deepest falls of the headline's book; one ends when NAV is back at its highest so far.
+
+    Place, depth, the day before it began, its lowest day, the day that made it good again, and its days.
+    """
+    name = str(view.setting("profile.headline") or HEADLINE)
+    own = None if view.returns is None else view.returns.filter(pl.col("risk_profile") == name).sort("date")
+    if own is None or own.is_empty():
+        return []
+    days, nav = own["date"].to_list(), own["nav"].fill_null(strategy="forward").to_list()
+    found: list[tuple[float, int, int, int | None]] = []
+    top, top_at, low_at = 1.0, -1, -1
+    for at, value in enumerate(nav):
+        if value < top:
+            low_at = at if low_at < 0 or value < nav[low_at] else low_at
+            continue
+        found += [(nav[low_at] / top - 1.0, top_at, low_at, at)] if low_at >= 0 else []
+        top, top_at, low_at = value, at, -1
+    found += [(nav[low_at] / top - 1.0, top_at, low_at, None)] if low_at >= 0 else []
+    return [
+        [
+            str(place),
+            percent(depth),
+            str(days[start]) if start >= 0 else "the beginning",
+            str(days[low]),
+            "not yet" if end is None else str(days[end]),
+            integer((len(days) - 1 if end is None else end) - start),
+        ]
+        for place, (depth, start, low, end) in enumerate(sorted(found)[:most], start=1)
+    ]
 
 
 def nav_rows(view: RunView) -> list[list[str]]:
