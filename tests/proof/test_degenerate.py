@@ -18,6 +18,7 @@ from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.runner import execute
 from assay.risk.solve import ALL_CASH
 from assay.runs import artifacts as layout
+from assay.runs.documents import Event
 from assay.runs.home import Home
 from assay.runs.verify import verify
 from assay.settings import load
@@ -132,6 +133,7 @@ def moved(decision, share):
     return weights
 
 
+RAISED = (Event(code="CAP_RELAXED", what="an atom's cap, which nothing raises", values={"cap": "atom"}),)
 FORGED = {
     "cash is": lambda d: with_book(d, weights=d.guarded_on_atoms["hrp"].weights * 1.01),
     "not finite": lambda d: with_book(d, weights=d.guarded_on_atoms["hrp"].weights * np.nan),
@@ -146,7 +148,7 @@ FORGED = {
     "risk profiles are": lambda d: replace(d, guarded_on_atoms={"hrp": d.guarded_on_atoms["hrp"]}),
     "clusters do not cover": lambda d: replace(d, state=replace(d.state, labels=d.state.labels - 1)),
     "the settings give": lambda d: replace(d, state=replace(d.state, caps=replace(d.state.caps, atom=0.9))),
-    "caps were raised": lambda d: replace(d, state=replace(d.state, caps=replace(d.state.caps, events=()))),
+    "caps were raised": lambda d: replace(d, state=replace(d.state, caps=replace(d.state.caps, events=RAISED))),
     "is a loss maker": lambda d: replace(
         d, state=replace(d.state, guard=replace(d.state.guard, loss_makers=~d.state.guard.loss_makers))
     ),
