@@ -398,7 +398,8 @@ def reporting(given: GivenSleeve) -> Iterator[Said]:
     """Deflate the Sharpe ratios by what was tried, write the report from ledger and artifacts, and the run's index."""
     yield {layout.TRIALS: deflated_by_trials(given, given.profile.risk.risk_profiles)}
     view = RunView(given.run)
-    yield {layout.REPORT: compose(view), layout.PAGE: page_of_sleeve(view)}
+    text = compose(view)
+    yield {layout.REPORT: text, layout.PAGE: page_of_sleeve(view, text)}
     yield {layout.INDEX: render_index(given.run)}
 
 

@@ -63,9 +63,9 @@ def render_page(run_dir: Path) -> str:
     return page_of_portfolio(run) if run.kind == "meta" else page_of_sleeve(open_run(run_dir))
 
 
-def page_of_sleeve(view: RunView) -> str:
-    """Return the page of a sleeve's run that has been opened."""
-    return report_page(compose(view), _run_pictures(RunFigures(view)), head_of(view))
+def page_of_sleeve(view: RunView, text: str | None = None) -> str:
+    """Return the page of a sleeve's run that has been opened; ``text``: its audit report, if written already."""
+    return report_page(compose(view) if text is None else text, _run_pictures(RunFigures(view)), head_of(view))
 
 
 def page_of_portfolio(run: Run) -> str:
