@@ -19,7 +19,7 @@ def test_page_of_a_portfolio(portfolio):
     assert (
         found
         == [
-            *("figure-weights-sleeves", "figure-weights-coins", "figure-correlation", "figure-equity"),
+            *("figure-first", "figure-weights-sleeves", "figure-weights-coins", "figure-correlation", "figure-equity"),
             *("figure-drawdown", "figure-rolling-beta", "figure-monthly", "figure-turnover"),
         ]
         or "figure-rolling-beta" not in found
