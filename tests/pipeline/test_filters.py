@@ -119,7 +119,7 @@ def broken_row(monkeypatch, symbol, market_too, **values):
             fields[name][-1, honest.column(symbol)] = value
         flags = honest.unsound.copy()
         flags[-1, honest.column(symbol)] = not values
-        kept = {name: getattr(honest, name) for name in honest.__dataclass_fields__}
+        kept = {name: getattr(honest, name) for name, told in honest.__dataclass_fields__.items() if told.init}
         return type(honest)(**kept | {"fields": fields, "unsound": flags})
 
     monkeypatch.setattr(steps, "_features", features)

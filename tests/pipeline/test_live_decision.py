@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -104,6 +106,6 @@ def test_a_rating_that_cannot_be_is_vetoed_wherever_it_is_decided(home, fault):
         fields[name] = fields[name].copy()
         fields[name][-1, market.column(atom.symbol)] = value
     assert atom.symbol not in decision.ill_health(market, {atom.symbol})
-    broken = type(market)(**{name: getattr(market, name) for name in market.__dataclass_fields__} | {"fields": fields})
+    broken = replace(market, fields=fields)
     assert decision.ill_health(broken, {atom.symbol})[atom.symbol].startswith("TOXIC")
     assert atom not in decide(broken, request.profile, request.scanners).selection.winner_atoms
