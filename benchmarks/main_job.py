@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +81,29 @@ def measure(case: Case) -> tuple[list[float], list[float]]:
     return wall, processor
 
 
+def parts() -> dict[str, float]:
+    """Seconds of each step of all four sleeves together, from the ledgers of one flow."""
+    from assay.runs.home import Home
+    from assay.runs.ledger import read_ledger
+
+    told: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        assay(("flow", FOUR), folder)
+        home = Home(Path(folder))
+        for name in home.run_ids():
+            began = ""
+            for entry in read_ledger(home.runs / name / "audit.jsonl"):
+                if entry.kind == "intent":
+                    began = entry.time
+                elif entry.kind == "outcome":
+                    step, taken = (
+                        f"{entry.body['step']} {entry.body['name']}",
+                        datetime.fromisoformat(entry.time) - datetime.fromisoformat(began),
+                    )
+                    told[step] = told.get(step, 0.0) + taken.total_seconds()
+    return told
+
+
 def peak(case: Case) -> float:
     """Peak memory of the largest process of a command, in MB, measured by a process that does nothing else."""
     script = (
@@ -106,6 +130,9 @@ def main() -> None:
             f"{statistics.median(processor):.2f} s | {peak(case):.0f} MB | {case.aim} |",
             flush=True,
         )
+    print("\n| step, of all four sleeves together | seconds |\n|---|---:|")
+    for step, seconds in parts().items():
+        print(f"| {step} | {seconds:.2f} |")
 
 
 if __name__ == "__main__":
