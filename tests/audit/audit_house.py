@@ -26,7 +26,7 @@ from assay.runs.ledger import Ledger
 from assay.runs.registry import Registration
 from assay.runs.run import Run
 from assay.runs.seal import seal
-from assay.settings.model import RISK_PROFILES, Caps, Profile
+from assay.settings.model import RISK_PROFILES, Caps, Profile, WalkForward
 
 UTC = dt.UTC
 AS_OF = "2024-04-01T00:00:00Z"
@@ -46,12 +46,17 @@ GUARDED = {
 }
 UNGUARDED = {name: (w[0], 0.25, w[2], w[3]) for name, w in GUARDED.items()}
 SOUND = {"ruined": False, "cause": "none", "date": None, "lowest_nav": 1.0, "lowest_level": 9.0, "worst_level": 9.0}
+EMPTY = {"assets": [], "cash": 1.0, "gross": 0.0, "net": 0.0, "nav": 1.0, "liquidated": False}
+"""The book of an account in cash, on nobody's day."""
 CAPS = Caps(atom=0.375, atom_short=0.375, cluster=0.5, cluster_short=0.5)
 WALKED = [
     "returns.parquet",
     "unguarded_returns.parquet",
     "weights.parquet",
     "unguarded_weights.parquet",
+    "phase_returns.parquet",
+    "phase_weights.parquet",
+    "holdings.json",
     "decisions.parquet",
     "trades.parquet",
     "cancelled.parquet",
@@ -128,7 +133,8 @@ def streams(table: pl.DataFrame, direction: str) -> pl.DataFrame:
 def profile(direction: str, **changes: Any) -> dict[str, Any]:
     name = f"p_{direction.lower()}"
     scanner = f"s_{direction.lower()}"
-    made = Profile(name=name, direction=direction, logics=("rating_all", "rating_ma"), scanners=(scanner,), caps=CAPS)
+    logics, walk = ("rating_all", "rating_ma"), WalkForward(step=11, tranches=1)
+    made = Profile(name=name, direction=direction, logics=logics, scanners=(scanner,), caps=CAPS, walk_forward=walk)
     return {**made.model_dump(mode="json"), **changes}
 
 
@@ -384,9 +390,20 @@ def walk_forward(direction: str) -> Draft:
         layout.WALK_YARDSTICKS: pl.DataFrame({"date": days, "benchmark": [0.01] * 30}),
         **{f"data/walk_forward/{name}": {} for name in WALKED if name.endswith(".json")},
         layout.WORTH: worth(days),
-        layout.WALK_DECISIONS: pl.DataFrame({"as_of": at, "fill_date": [days[0], days[10]], "held": [1, 1]}),
+        layout.WALK_PHASE: earned,
+        layout.WALK_PHASE_WEIGHTS: held,
+        layout.HOLDINGS: {"as_of": AS_OF, "tranches": 1, "due": None, "profiles": dict.fromkeys(RISK_PROFILES, EMPTY)},
+        layout.WALK_DECISIONS: pl.DataFrame(
+            {"as_of": at, "fill_date": [days[0], days[10]], "held": [1, 1], "tranche": [0, 0]}
+        ),
         layout.WALK_TRADES: pl.DataFrame(
-            {"date": [days[0]], "risk_profile": ["hrp"], "symbol": [COINS[0]], "reason": ["rebalance"]}
+            {
+                "date": [days[0]],
+                "risk_profile": ["hrp"],
+                "symbol": [COINS[0]],
+                "reason": ["rebalance"],
+                "quantity": [0.0],
+            }
         ),
     }
 

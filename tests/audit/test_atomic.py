@@ -34,6 +34,7 @@ CLEAN = {
     "RETURNS_PARSE",
     "EMPTY_RETURNS",
     "CALENDAR",
+    "BOOK",
     "RUIN",
     "FUNNEL",
     "SIGN_TEST_PRE_PASS",
@@ -367,7 +368,7 @@ MUTANTS: list[tuple[Mutant, set[str]]] = [
     (forget_cash, {"WEIGHT_SUM"}),
     (wrong_totals, {"WEIGHT_SUM"}),
     (wrong_net, {"WEIGHT_SUM"}),
-    (drop_a_risk_profile, {"PROFILE_MISSING"} | POST),
+    (drop_a_risk_profile, {"PROFILE_MISSING", "BOOK"} | POST),
     (drop_an_unguarded_profile, {"PROFILE_MISSING"}),
     (move_weight_beyond_the_atom_cap, {"CAP_BREACH"}),
     (move_weight_beyond_the_cluster_cap, {"CAP_BREACH"}),
@@ -396,7 +397,7 @@ MUTANTS: list[tuple[Mutant, set[str]]] = [
     (trade_tomorrow, {"CALENDAR"}),
     (decide_tomorrow, {"CALENDAR"}),
     (decide_in_local_time, {"CALENDAR"}),
-    (walk_without_keys, {"CALENDAR", "RUIN"}),
+    (walk_without_keys, {"CALENDAR", "RUIN", "BOOK"}),
     (redate_a_document, {"CALENDAR"}),
     (unbalance_a_stage, {"FUNNEL"}),
     (unbalance_all_stages, {"FUNNEL"}),
@@ -972,7 +973,7 @@ def test_a_check_that_compared_nothing_has_failed(open_run: Path) -> None:
 def test_the_verdict_in_words(open_run: Path) -> None:
     text = to_markdown(validate(Run(open_run)))
     assert text.startswith("# Atomic validation of r\n")
-    assert "**VALID**, 21 of 21 checks ok" in text
+    assert "**VALID**, 22 of 22 checks ok" in text
     (open_run / layout.RISK).unlink()
     text = to_markdown(validate(Run(open_run)))
     assert "**INVALID**" in text

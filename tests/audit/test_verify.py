@@ -150,7 +150,7 @@ def test_a_sealed_run_holds(run: Path) -> None:
     verdict = verify.verify(run)
     assert verdict.ok
     assert verdict.sealed
-    assert verdict.checked["files"] == 31
+    assert verdict.checked["files"] == 35
     assert verdict.checked["outcomes"] == 15
     assert verdict.checked["registry_lines"] == 1
     assert all(verdict.checked.values())
@@ -573,7 +573,7 @@ def test_the_file_runs_alone(run: Path, home: Path, tmp_path: Path) -> None:
     verdict = json.loads(done.stdout)
     assert done.returncode == 0
     assert verdict["ok"]
-    assert verdict["checked"]["files"] == 31
+    assert verdict["checked"]["files"] == 35
     (run / layout.REPORT).write_bytes(b"all is well\n")
     done = call(run)
     assert done.returncode == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MUTANTS: dict[str, tuple[str, ...]] = {
+    "ATOMIC_BOOK": ("audit/test_atomic.py::test_what_was_decided_wrongly_is_found",),
     "ATOMIC_CALENDAR": (
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
         "audit/test_atomic.py::test_a_fault_is_named_in_words",

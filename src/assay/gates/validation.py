@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
 from assay.base.errors import AssayError
 from assay.gates import portfolio, sleeve
 from assay.gates.checks import Family, Tally
@@ -46,6 +48,8 @@ def _check(run: Run, family: Family) -> Check:
         code = check(run, tally)
     except AssayError as error:
         tally.faults.append(f"cannot be checked: {error.what} [{Path(error.where).name}]")
+    except pl.exceptions.PolarsError as error:
+        tally.faults.append(f"cannot be checked: a table lacks what is looked for ({type(error).__name__})")
     except Refused as refused:
         tally.faults.append(refused.reason)
         code = refused.code

@@ -33,6 +33,11 @@ ADDED: dict[str, Any] = {
     "margin": Margin().model_dump(mode="json"),
     "drawdown_limit": DRAWDOWN_LIMIT,
     "walk_forward.tranches": None,
+    "walk_forward.seed": 0,
+    "caps.atom_short": 0.10,
+    "caps.cluster_short": 0.25,
+    "caps.cluster_short_turbulent": 0.20,
+    "caps.cluster_short_crisis": 0.15,
 }
 """Settings that format 1 did not have, by their dotted names, with their defaults."""
 
