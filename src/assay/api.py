@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from assay.base.errors import RunFailed, UsageError
 from assay.runs import artifacts as layout
 from assay.runs.home import Home, Status
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 
 if TYPE_CHECKING:
     import polars as pl
@@ -262,7 +262,8 @@ class FinishedRun:
         Returns
         -------
         polars.DataFrame or pandas.DataFrame
-            Simple returns, one column for each risk profile in the order of the settings.
+            Simple returns of the days that statistics count, those on which every tranche is filled; one column for
+            each risk profile in the order of the settings.
 
         Raises
         ------
@@ -271,7 +272,7 @@ class FinishedRun:
         """
         run = self._run if guarded else self._sleeves_own("guard")
         frame = run[layout.WALK_RETURNS if guarded else layout.WALK_UNGUARDED]
-        frame = frame.select("date", "risk_profile", "ret")
+        frame = counted_days(frame).select("date", "risk_profile", "ret")
         wide = frame.pivot(on="risk_profile", index="date", values="ret").sort("date")
         profile = self.manifest["profile"]
         wide = wide.select("date", *(profile.get("risk_profiles") or profile["risk"]["risk_profiles"]))

@@ -56,11 +56,16 @@ def manifest_of(home, name):
     return json.loads((home / "runs" / name / "config/resolved_manifest.json").read_text())
 
 
+def _counted(home, name):
+    """Return the days on which every tranche is filled, which are those that figures are of."""
+    return pl.read_parquet(home / "runs" / name / "data/walk_forward/returns.parquet").filter("counted")
+
+
 def returns(home, *runs):
     """Daily returns of every risk profile of some runs, side by side on the days that all have."""
     wide = None
     for name in runs:
-        frame = pl.read_parquet(home / "runs" / name / "data/walk_forward/returns.parquet")
+        frame = _counted(home, name)
         frame = frame.pivot(on="risk_profile", index="date", values="ret")
         frame = frame.rename({column: f"{name} {column}" for column in frame.columns if column != "date"})
         wide = frame if wide is None else wide.join(frame, on="date")
@@ -139,10 +144,8 @@ def test_a_month_of_daily_runs_is_one_trial_and_settings_are_others(home):
 
 def test_the_spread_is_of_the_days_that_a_record_shares_with_the_run(home):
     told = json.loads((home / "runs/changed/reports/trials.json").read_text())
-    own = pl.read_parquet(home / "runs/changed/data/walk_forward/returns.parquet").select("date", "risk_profile")
-    theirs = pl.read_parquet(home / "runs/earlier/data/walk_forward/returns.parquet").join(
-        own, on=["date", "risk_profile"]
-    )
+    own = _counted(home, "changed").select("date", "risk_profile")
+    theirs = _counted(home, "earlier").join(own, on=["date", "risk_profile"])
     assert theirs["date"].n_unique() < own["date"].n_unique()
     ratios = [
         part["ret"].mean() / part["ret"].std() * np.sqrt(365)
