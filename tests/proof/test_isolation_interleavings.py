@@ -30,6 +30,7 @@ from assay.pipeline.tables import STEPS
 from assay.runs import artifacts as layout
 from assay.runs import registry
 from assay.runs.artifacts import Artifact
+from assay.runs.documents import BookRuin, CapitalPreservation
 from assay.runs.home import Home, Status, claim
 from assay.runs.ledger import LOCKED, SEALED, check_chain
 from assay.runs.verify import verify
@@ -42,6 +43,18 @@ NOW = dt.datetime(2024, 1, 21, tzinfo=UTC)
 
 HIGHS: Artifact[pl.DataFrame] = Artifact("data/highs.parquet")
 SHARES: Artifact[dict] = Artifact("data/shares.json")
+SURVIVED = CapitalPreservation(
+    guard_enabled=True,
+    guard_days=60,
+    rebalances=1,
+    rebalances_in_cash=0,
+    mean_loss_makers=0.0,
+    no_loss_maker_held=True,
+    standing={},
+    profiles={},
+    ruin={"hrp": BookRuin(ruined=False, cause="none", date=None, lowest_nav=1.0)},
+)
+"""The seal says of every sleeve whether its book was ruined, and reads it here."""
 
 
 def preflight(given):
@@ -61,14 +74,15 @@ def derive(given):
 
 def report(given):
     assert given.run[SHARES]
-    yield {layout.WALK_STATISTICS: {"as_run": {"hrp": {"sharpe": 1.0}}}, layout.REPORT: "what was found\n"}
+    yield {layout.WALK_STATISTICS: {"as_run": {"hrp": {"sharpe": 1.0}}}, layout.PRESERVATION: SURVIVED}
+    yield {layout.REPORT: "what was found\n"}
 
 
 SMALL_STEPS = (
     Step(1, "preflight", preflight, (), (layout.MANIFEST,)),
     Step(2, "look", look, (layout.MANIFEST,), (HIGHS,)),
     Step(3, "derive", derive, (HIGHS,), (SHARES,)),
-    Step(4, "report", report, (SHARES,), (layout.WALK_STATISTICS, layout.REPORT), seals=True),
+    Step(4, "report", report, (SHARES,), (layout.WALK_STATISTICS, layout.PRESERVATION, layout.REPORT), seals=True),
 )
 
 
