@@ -19,8 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "foundation"))
 from made_files import FIRST, made
 
 TABLE = made(560)
-BOOKS = ("decisions", "weights", "trades", "returns", "unguarded_returns", "yardsticks")
-WHEN = {"decisions": "as_of", "weights": "as_of"}
+PHASE = ("phase_returns", "unguarded_returns")
+"""Books of one phase: the whole account, which decides every ten days and may have a hole between two decisions."""
+BOOKS = ("decisions", "weights", "phase_weights", "trades", "returns", *PHASE, "yardsticks")
+WHEN = {"decisions": "as_of", "weights": "as_of", "phase_weights": "as_of"}
 
 
 def walked(table: pl.DataFrame, folder: Path) -> dict[str, pl.DataFrame]:
@@ -39,9 +41,9 @@ def base(tmp_path_factory):
     return walked(TABLE, tmp_path_factory.mktemp("base"))
 
 
-def turns(base: dict[str, pl.DataFrame]) -> list[dt.date]:
-    """Days on which decisions are filled."""
-    return base["decisions"]["fill_date"].sort().to_list()
+def turns(tables: dict[str, pl.DataFrame]) -> list[dt.date]:
+    """Days on which decisions of the one phase are filled."""
+    return tables["decisions"].filter("phase")["fill_date"].sort().to_list()
 
 
 def before(table: pl.DataFrame, name: str, day: dt.date) -> pl.DataFrame:
@@ -56,11 +58,14 @@ def test_a_hole_of_the_whole_market_changes_nothing_until_a_decision_sees_it(bas
     assert last < following - DAY
     inside = pl.col("timestamp").cast(pl.Date).is_between(first, last)
     holed = walked(TABLE.filter(~inside), tmp_path)
-    # Before the hole nothing may differ, and after it nothing until the next decision but the days of the hole.
+    # Before the hole nothing may differ but what a tranche's last holding earned by the time that it could next trade.
     for name in BOOKS:
-        assert before(holed[name], name, first).equals(before(base[name], name, first)), name
-        assert not before(base[name], name, first).is_empty()
-    for name in ("returns", "unguarded_returns"):
+        there, here = before(base[name], name, first), before(holed[name], name, first)
+        lasting = [column for column in there.columns if (name, column) != ("weights", "pnl")]
+        assert here.select(lasting).equals(there.select(lasting)), name
+        assert not there.is_empty()
+    # After it nothing differs until the next decision of a phase but the days of the hole.
+    for name in PHASE:
         between = pl.col("date").is_between(last + DAY, following - DAY)
         there, here = base[name].filter(between), holed[name].filter(between)
         assert not there.is_empty()
@@ -70,14 +75,24 @@ def test_a_hole_of_the_whole_market_changes_nothing_until_a_decision_sees_it(bas
         assert holed[name].filter(later)["ret"].to_numpy() == pytest.approx(
             base[name].filter(later)["ret"].to_numpy(), rel=1e-9, abs=1e-15
         )
+    for name in ("returns", *PHASE):
         gap = holed[name].filter(pl.col("date").is_between(first, last))
         assert gap["ret"].abs().max() == 0.0  # marked at the last close
+        assert base[name].filter(pl.col("date").is_between(first, last))["ret"].abs().max() > 0.0
     # What a day earns after the hole does not depend on it, nor does any coin leave or begin anew.
     behind = pl.col("date") > last + DAY
     assert holed["yardsticks"].filter(behind).equals(base["yardsticks"].filter(behind))
     assert holed["trades"].filter(pl.col("reason").is_in(list(FORCED))).is_empty()
-    assert holed["decisions"]["reason"].to_list() == base["decisions"]["reason"].to_list()
     assert turns(holed) == fills
+    # The tranches whose turn came in the hole decide nothing; all others decide for the same reason as without it.
+    elsewhere = ~pl.col("fill_date").is_between(first + DAY, last + DAY)
+    assert holed["decisions"].height == base["decisions"].height - days
+    told = ("fill_date", "tranche", "phase", "reason")
+    assert holed["decisions"].select(told).equals(base["decisions"].filter(elsewhere).select(told))
+    # Nobody trades in the hole: what was decided on its eve is cancelled, and waits for the tranche's next turn.
+    in_hole = pl.col("date").is_between(first, last)
+    assert holed["trades"].filter(in_hole).is_empty()
+    assert not base["trades"].filter(in_hole).is_empty()
 
 
 def forming(table: pl.DataFrame) -> pl.DataFrame:
