@@ -25,7 +25,7 @@ NO_STEPS = (a.LEDGER, a.STATUS, a.LOGS)
 SIGNED = (a.RETURNS, a.WINNERS, a.ENRICHED, a.SYNTHETIC)
 """What a sign test of a sleeve compares."""
 NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
-    "run": (a.RETURNS, a.WALK_CANCELLED),
+    "run": (a.RETURNS, a.WALK_CANCELLED, a.WALK_PHASE),
     "meta": (a.META_RETURNS, a.WALK_WEIGHTS),
 }
 """Evidence that validation reads, and no report."""
