@@ -48,6 +48,7 @@ def _breaches(decision: Decision, market: Market, profile: Profile, scanners: Ma
     if decision.selection is None:
         if decision.discovery.candidates:
             yield "candidates were found, and nothing was selected from them"
+        yield from _nobody(decision, market, scanners)
         return
     yield from _funnel(decision)
     yield from _winners(decision, market, profile)
@@ -92,6 +93,31 @@ def _seen(symbol: str, market: Market, scanner: Scanner, name: str) -> Iterator[
         yield f"{name} found {symbol}, which did not move"
     if symbol.partition(":")[0] != scanner.universe.exchange or not symbol.endswith(scanner.universe.quotes):
         yield f"{name} found {symbol}, which is not of its universe"
+
+
+def _nobody(decision: Decision, market: Market, scanners: Mapping[str, Scanner]) -> Iterator[str]:
+    """Check who could be asked where nobody was found: none at all, or some whose ratings were of no side."""
+    asked = [scanners[count.scanner] for count in decision.discovery.scanners]
+    could = {symbol for scanner in asked for symbol in market.symbols if _askable(symbol, market, scanner)}
+    if decision.reason == "NO_CANDIDATES" and not could:
+        yield "nobody is a candidate, and no coin could be asked"
+    if decision.reason == "NO_UNIVERSE" and could and market.instruments is None:
+        yield f"no coin could be asked, and {sorted(could)} could"
+
+
+def _askable(symbol: str, market: Market, scanner: Scanner) -> bool:
+    """Whether a coin trades and moves enough, is old enough and has a rating, whatever that says."""
+    column = market.symbols.index(symbol)
+    last = {name: market[name][-1, column] for name in ("open", "high", "low", "close", "volume", "value_traded")}
+    rating = market[scanner.logic.replace("rating_", "recommend_")][-1, column]
+    listing = market.listing[:, column]
+    if listing[-1] < 0 or not np.isfinite([*last.values(), rating]).all() or last["low"] <= 0.0:
+        return False
+    if symbol.partition(":")[0] != scanner.universe.exchange or not symbol.endswith(scanner.universe.quotes):
+        return False
+    moves = 100.0 * (last["high"] - last["low"]) / last["low"] > scanner.min_volatility
+    old = (listing == listing[-1]).sum() >= scanner.universe.min_bars
+    return bool(moves and old and last["value_traded"] >= scanner.min_value_traded)
 
 
 def _funnel(decision: Decision) -> Iterator[str]:

@@ -27,6 +27,7 @@ QUICK, SLOW, SHARD = 40, 10_000, 500
 NAMED = {
     "PORTFOLIO",
     "ALL_CASH",
+    "NO_UNIVERSE",
     "NO_CANDIDATES",
     "NO_WINNERS",
     "DATA",
@@ -90,11 +91,16 @@ def test_a_trait_alone_does_what_it_says_and_is_survived(trait):
     assert not ending.faults
 
 
+def of_size(coins, days):
+    return Universe(3, frozenset(), coins, days, settings={"lenient": True, "free": True})
+
+
 def test_degenerate_sizes():
     for coins, days in ((1, 60), (60, 30), (1, 21), (5, 2), (5, 1), (3, 20)):
-        ending = attempt(Universe(3, frozenset(), coins, days, settings={"lenient": True, "free": True}))
+        ending = attempt(of_size(coins, days))
         assert ending.outcome in NAMED, (coins, days)
         assert not ending.faults
+    assert attempt(of_size(5, 2)).outcome == "NO_UNIVERSE"  # nobody has the 20 bars that a scanner asks for
 
 
 # ---- the checker itself ------------------------------------------------------------------------------------------
@@ -133,6 +139,14 @@ def moved(decision, share):
     return weights
 
 
+def unfound(decision, **dropped):
+    """Forget everybody who was found, and let every scanner say that it dropped these."""
+    counts = [one.model_copy(update={"matched": 0, "dropped": dropped}) for one in decision.discovery.scanners]
+    return replace(
+        decision, discovery=replace(decision.discovery, candidates=[], scanners=counts), selection=None, state=None
+    )
+
+
 RAISED = (Event(code="CAP_RELAXED", what="an atom's cap, which nothing raises", values={"cap": "atom"}),)
 FORGED = {
     "cash is": lambda d: with_book(d, weights=d.guarded_on_atoms["hrp"].weights * 1.01),
@@ -168,6 +182,7 @@ FORGED = {
     ),
     "nothing was selected": lambda d: replace(d, selection=None),
     "no risk was measured": lambda d: replace(d, state=None),
+    "no coin could be asked, and": lambda d: unfound(d, history=9),
 }
 
 
@@ -177,6 +192,15 @@ def test_the_checker_has_teeth(decided, fault):
     assert breaches(decision, market, profile, scanners) == []
     found = breaches(FORGED[fault](decision), market, profile, scanners)
     assert any(fault in one for one in found), found
+
+
+def test_the_checker_tells_nobody_wanted_from_nobody_asked():
+    universe = of_size(5, 2)
+    asked = market_of(raw_bars(universe), universe), profile_of(universe), scanners_of(universe)
+    decision = decide(*asked)
+    assert decision.reason == "NO_UNIVERSE"
+    assert breaches(decision, *asked) == []
+    assert any("no coin could be asked" in one for one in breaches(unfound(decision, rating=5), *asked))
 
 
 # ---- the whole run -----------------------------------------------------------------------------------------------
