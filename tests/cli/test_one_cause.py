@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import resources
 from pathlib import Path
 
 import polars as pl
@@ -227,3 +228,19 @@ def test_why_refuses_a_coin_of_which_the_lake_has_nothing(spoilt):
     done = assay("why", "one", "BINANCE:NOBODYUSDT", "--home", spoilt)
     assert done.exit_code == Exit.USAGE
     assert "no bar and no refused row" in done.output
+
+
+def newest(days: int) -> pl.DataFrame:
+    """Return the last days of the embedded sample."""
+    bars = pl.read_parquet(next(resources.files("assay.sources").joinpath("sample").glob("*.parquet")))
+    return bars.filter(pl.col("timestamp") > pl.col("timestamp").max() - pl.duration(days=days))
+
+
+def test_the_least_bars_that_the_readme_names_are_enough_and_one_less_is_refused_by_number(call):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert "263 daily bars of Bitcoin, and 253 of a coin, are the least" in readme
+    done, told = call(newest(262), "run", LONG)
+    assert (done.exit_code, told["runs"][0]["error"]["code"]) == (Exit.FAILED, "DATA")
+    assert "needs 263 days of bars, and there are 262" in told["runs"][0]["error"]["what"]
+    done, told = call(newest(263), "run", LONG)
+    assert (done.exit_code, told["runs"][0]["verdict"]) == (0, "VALID"), told

@@ -264,15 +264,14 @@ def ranked(drawn: Drawn, counted: int, decisions: int, forced: int, per_side: fl
     """
     scores = [sharpe(series) for series in drawn.returns[:, counted:]]
     own, others = scores[0], np.array([0.0 if score is None else score for score in scores[1:]])
-    below, ties = np.count_nonzero(others < own), np.count_nonzero(others == own)
-    chose = own is not None and 2 * forced <= decisions
+    rank = None if own is None else np.count_nonzero(others < own) + np.count_nonzero(others == own) / 2.0
     cost = drawn.turnover[:, counted:].mean(axis=1) * DAYS_PER_YEAR * per_side
     return Lots(
         draws=len(others),
         seed=seed,
         decisions=decisions,
         without_choice=forced,
-        percentile=100.0 * float(below + ties / 2) / len(others) if chose else None,
+        percentile=None if rank is None or 2 * forced > decisions else 100.0 * float(rank) / len(others),
         sharpe=own,
         drawn_low=float(others.min()),
         drawn_median=float(np.median(others)),
