@@ -23,7 +23,7 @@ from assay.backtest.walk_forward import walk_forward as walk
 from assay.backtest.worth import worth
 from assay.base.domain import DAY, UTC, format_instant
 from assay.base.environment import environment
-from assay.base.errors import GateError, IntegrityError, NoCandidates, RunFailed
+from assay.base.errors import ContractError, GateError, IntegrityError, NoCandidates, RunFailed
 from assay.base.files import as_json, sha256_file
 from assay.gates.portfolio_signs import EMPTY
 from assay.gates.returns import check_l0, check_l3
@@ -368,6 +368,10 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
 def _today(given: GivenSleeve) -> dict[str, dict[str, float]]:
     """Return today's decision on coins, by risk profile."""
     profiles = given.run[layout.FLATTENED].profiles
+    for name in given.profile.risk.risk_profiles:
+        if name not in profiles:
+            what = f"{name} is missing from today's decision"
+            raise ContractError(what, where=layout.FLATTENED, hint="report this", code="L4_PROFILE")
     return {name: {asset.Symbol: asset.Net_Weight for asset in one.assets} for name, one in profiles.items()}
 
 

@@ -206,7 +206,10 @@ STEP_MUTANTS: dict[str, StepMutant] = {
         "optimization", _document(layout.OPTIMIZED, _drop_a_profile), "L4_PROFILE"
     ),
     "drop a profile after flattening": _mutant(
-        "sign_test_post_opt", _document(layout.FLATTENED, _drop_a_profile), "ATOMIC_PROFILE_MISSING"
+        "sign_test_post_opt", _document(layout.FLATTENED, _drop_a_profile), "L4_PROFILE"
+    ),
+    "drop a profile after the walk-forward": _mutant(
+        "walk_forward", _document(layout.FLATTENED, _drop_a_profile), "ATOMIC_PROFILE_MISSING"
     ),
     "lose a winner": _mutant("sign_test_post_opt", _document(layout.WINNERS, _lose_a_winner), "ATOMIC_CROSS_ARTIFACT"),
     "turn a winner": _mutant(
