@@ -112,6 +112,7 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path, finished):
 
 def test_a_flow_and_its_portfolio_survive_a_day_on_which_nobody_is_wanted(tmp_path):
     day = ("--as-of", "2023-11-15", "--set", "walk_forward.days=150", "--json")
+    sooner = ("--set", "meta.min_days=20", "--set", "meta.train=20")  # few days are counted by then
     done = subprocess.run(
         command("flow", "binance-spot-ratings", *day, home=tmp_path), capture_output=True, text=True, check=False
     )
@@ -121,7 +122,7 @@ def test_a_flow_and_its_portfolio_survive_a_day_on_which_nobody_is_wanted(tmp_pa
     short = next(run for run in told["runs"] if run["profile"] == SHORT)
     assert "STAND_ASIDE" in Path(short["report"]).read_text()
     done = subprocess.run(
-        command("meta", "run", "meta_binance_spot_ratings", *day[:2], "--json", home=tmp_path),
+        command("meta", "run", "meta_binance_spot_ratings", *day[:2], *sooner, "--json", home=tmp_path),
         capture_output=True,
         text=True,
         check=False,
