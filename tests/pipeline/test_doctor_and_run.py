@@ -15,6 +15,7 @@ from assay.lake import delta
 from assay.lake.lake import Lake, TableChange
 from assay.lake.storage import HEADS
 from assay.market.schema import INSTRUMENTS
+from assay.runs.run import STAND_ASIDE, Run
 from assay.sources.files import SAMPLE
 
 from .conftest import LONG
@@ -33,6 +34,10 @@ def sample():
     )
     names = whole.sort("value", descending=True)["symbol"].head(COINS).to_list()
     return bars.filter(pl.col("symbol").is_in([BENCHMARK, *names]))
+
+
+ASIDE = frozenset({"no coin has rules", "every coin but the benchmark is stale"})
+"""After which nobody can be wanted: a run stands aside, and the doctor says that every run would."""
 
 
 class Place:
@@ -59,9 +64,13 @@ class Place:
         return code, told["verdict"], {one["code"] for one in told["findings"] if one["severity"] != "NOTE"}
 
     def run(self):
+        """Return the exit code, and why the run ended or, where it went on, stood aside."""
         code, told = self.assay("run", LONG, "--source", self.source)
         error = told["error"] if "error" in told else told["runs"][0]["error"]
-        return code, error and error["code"]
+        if error is not None:
+            return code, error["code"]
+        events = [entry.body for entry in Run(self.home / "runs" / told["runs"][0]["run_id"]).current]
+        return code, next((one["values"]["reason"] for one in events if one.get("code") == STAND_ASIDE), None)
 
     def parquet(self, table):
         return Path(delta.content(self.lake.storage.table(table), self.lake.latest().versions[table]).files[0])
@@ -163,7 +172,8 @@ def test_a_damaged_home_is_named_before_a_run_trips_on_it(place, name):
     damage(place)
     code, verdict, found = place.doctor()
     ended, cause = place.run()
-    assert ended != 0, "this damage ends no run: it tries nothing"
+    assert cause is not None, "this damage neither ends nor empties a run: it tries nothing"
+    assert (ended == 0) == (name in ASIDE)
     assert (code != 0, verdict != "HEALTHY") == (True, True)
     assert (alias or cause) in found, (cause, found)
 
@@ -207,9 +217,10 @@ def test_bars_that_cannot_be_run_on_are_named_before_a_run_trips_on_them(tmp_pat
     refused, told = place.assay("ingest", "--source", place.source)
     code, verdict, found = place.doctor()
     ended, cause = place.run()
-    if ended:
+    assert (ended == 0) == (name in HARMLESS | ASIDE)
+    if cause is not None:
         assert (code != 0, verdict != "HEALTHY") == (True, True), cause
         # What ingestion refuses leaves no lake that could be looked at, and says itself what is wrong.
         assert cause in found or (refused and cause == told["error"]["code"]), (cause, found)
     else:
-        assert name in HARMLESS, "this ends no run: it tries nothing"
+        assert name in HARMLESS, "this neither ends nor empties a run: it tries nothing"

@@ -1,4 +1,4 @@
-"""What would end a run on a lake as it lies there: its own steps, up to the weights, in a folder that is thrown away.
+"""What would end or empty a run on a lake as it lies there: its own steps, up to the weights, in a scratch folder.
 
 So the doctor cannot call a lake healthy that a run then trips on, and names the cause by the run's own words.
 """
@@ -21,6 +21,7 @@ from assay.pipeline.tables import STEPS
 from assay.report.doctor import Issue, LakeCheckup, Severity
 from assay.runs.artifacts import FLATTENED
 from assay.runs.home import Home
+from assay.runs.run import STAND_ASIDE, Run
 from assay.screening.recorded_scans import PROVIDER, recorded, scan_recorded
 from assay.screening.superset import ScanProvider, ensure_superset, superset_key, superset_path
 from assay.settings import Catalog
@@ -29,7 +30,7 @@ from assay.sources import is_live, open_source
 from assay.sources.base import Source
 
 OF_THE_MARKET = frozenset({"NO_CANDIDATES", "NO_WINNERS"})
-"""How a run ends on a day on which nobody is wanted: a fault only where it is so for every profile."""
+"""Why a run ends or stands aside on a day on which nobody is wanted: a fault only where it is so for every profile."""
 LAST = FLATTENED.step("run")
 
 
@@ -81,7 +82,7 @@ def _foundation(catalog: Catalog, lake: LakeCheckup, source: Source, scratch: Pa
 def _ends(
     catalog: Catalog, foundation: Foundation, profiles: Sequence[Profile], scratch: Path
 ) -> Iterator[tuple[str, dict[str, object], int]]:
-    """Yield each profile whose run would end, with the error and the exit code."""
+    """Yield each profile whose run would end or hold nothing, with the error and the exit code."""
     steps = [step for step in STEPS if LAST is not None and step.number <= LAST]
     for profile in profiles:
         folder = scratch / "runs" / profile.name
@@ -95,6 +96,15 @@ def _ends(
             rebalance_rows(market_of(request).days, profile.walk_forward)
         except AssayError as error:
             yield profile.name, error.as_dict(), int(error.exit_code)
+            continue
+        for entry in Run(folder).current:
+            if entry.kind == "event" and entry.body["code"] == STAND_ASIDE:
+                told = {
+                    "code": entry.body["values"]["reason"],
+                    "what": entry.body["what"],
+                    "hint": "choose another date",
+                }
+                yield profile.name, told, int(Exit.OK)
 
 
 def _told(lake: LakeCheckup, ends: Sequence[tuple[str, dict[str, object], int]], tried: int) -> Iterator[Issue]:
@@ -106,11 +116,14 @@ def _told(lake: LakeCheckup, ends: Sequence[tuple[str, dict[str, object], int]],
         _, error, code = found[0]
         issue = _issue(lake, error, code, [name for name, _, _ in found])
         quiet = error["code"] in OF_THE_MARKET and len(ends) < tried
-        yield replace(issue, severity="NOTE", command="") if quiet else issue
+        if not quiet:
+            yield issue
+        elif code != Exit.OK:  # to stand aside where others do not is an answer, and no finding
+            yield replace(issue, severity="NOTE", command="")
 
 
 def _issue(lake: LakeCheckup, error: dict[str, object], code: int, names: Sequence[str]) -> Issue:
     severity: Severity = "INTEGRITY" if code == Exit.INTEGRITY else "ACTION"
     where = f" [{error['where']}]" if error.get("where") else ""
-    what = f"a run would end: {error['what']}{where}"
+    what = f"a run would {'hold nothing' if code == Exit.OK else 'end'}: {error['what']}{where}"
     return lake.issue(severity, str(error["code"]), what, str(error.get("hint") or ""), names)
