@@ -221,7 +221,7 @@ class FinishedRun:
     @property
     def holdings(self) -> HeldBooks:
         """The book: what each tranche holds of each coin, after today's decision."""
-        return self._sleeves_own("holdings")[layout.HOLDINGS]
+        return self._run[layout.HOLDINGS]
 
     @property
     def winners(self) -> list[Winner]:

@@ -132,7 +132,56 @@ def raise_the_limit(run):
     }
 
 
+def hold_another_coin(run):
+    """Move a weight of one day from a coin to another: only who multiplies the sleeves' coins again can tell."""
+    rows = run[layout.WALK_WEIGHTS].sort("as_of", "risk_profile", "symbol")
+    sizes = rows["net_weight"].to_list()
+    sizes[0], sizes[1] = sizes[0] + 0.01, sizes[1] - 0.01
+    return {layout.WALK_WEIGHTS: rows.with_columns(pl.Series("net_weight", sizes))}
+
+
+def weigh_a_sleeve_more(run):
+    column = f"weight {SLEEVES[0]}"
+    return {layout.WALK_DECISIONS: run[layout.WALK_DECISIONS].with_columns(pl.col(column) + 0.01)}
+
+
+def forget_a_day(run):
+    rows = run[layout.WALK_DECISIONS]
+    return {layout.WALK_DECISIONS: rows.filter(pl.col("as_of") != rows["as_of"].max())}
+
+
+def another_tranche(run):
+    return {layout.WALK_DECISIONS: run[layout.WALK_DECISIONS].with_columns((pl.col("tranche") + 1) % 10)}
+
+
+def hold_what_was_not_traded(value):
+    value["profiles"]["hrp"]["assets"][0]["Held"] *= 1.5
+
+
+def fall_below_a_quarter(run):
+    """Let the table tell a fall of which the verdict knows nothing."""
+    first = pl.col("date") == pl.col("date").min()
+    nav = pl.when(first).then(0.2).otherwise(pl.col("nav"))
+    return {layout.WALK_RETURNS: run[layout.WALK_RETURNS].with_columns(nav.alias("nav"))}
+
+
+def deny_ruin(value):
+    value["ruin"]["hrp"]["lowest_level"] = None
+    value["ruin"]["hrp"]["lowest_nav"] += 0.1
+
+
 MUTANTS = {
+    "a coin of a day that no sleeve holds so": ("walk_forward", hold_another_coin, {"META_WALK"}),
+    "a sleeve that weighs more than its day allows": ("walk_forward", weigh_a_sleeve_more, {"META_WALK"}),
+    "a day without a decision": ("walk_forward", forget_a_day, {"META_WALK"}),
+    "the turn of another tranche": ("walk_forward", another_tranche, {"META_WALK"}),
+    "units that nobody traded": (
+        "walk_forward",
+        document(layout.HOLDINGS, hold_what_was_not_traded),
+        {"META_BOOK"},
+    ),
+    "a fall of which nothing is said": ("analysis", fall_below_a_quarter, {"META_RUIN"}),
+    "another lowest NAV": ("analysis", document(layout.META_ANALYSIS, deny_ruin), {"META_RUIN"}),
     "a sleeve with flipped signs": ("meta_returns", flip_a_sleeve, {"META_SIGN_FLIPPED"}),
     "no returns": ("meta_returns", empty_returns, {"META_EMPTY"}),
     "another sleeve's returns": ("meta_returns", another_sleeves_returns, {"META_RETURNS_MISMATCH"}),
@@ -191,6 +240,9 @@ MUTANTS = {
 
 
 QUICK = {
+    "a coin of a day that no sleeve holds so",
+    "units that nobody traded",
+    "a fall of which nothing is said",
     "a sleeve with flipped signs",
     "a scaled weight",
     "a weight beyond its bounds",

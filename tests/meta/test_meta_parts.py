@@ -1,4 +1,4 @@
-"""Alignment, weights, netting and the walk-forward of sleeves, on sleeves whose answers are known."""
+"""Alignment, weights and netting of sleeves, on sleeves whose answers are known."""
 
 import datetime as dt
 
@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from assay.base.errors import DataError
 from assay.gates.portfolio import bounds, faults, identities
 from assay.gates.returns import check_books
-from assay.meta.alignment import Aligned, SleeveRecord, align, alignment
+from assay.meta.alignment import SleeveRecord, align, alignment
 from assay.meta.allocate import decide, document
 from assay.meta.analysis import effective_bets, herfindahl, risk_shares
 from assay.meta.flatten import SleeveBook, flatten, flattened_profile
-from assay.meta.walk import limit, walk
 from assay.runs.documents import Contributor, MetaProfileWeights, SleeveWeight, SolverRecord
 from assay.settings.model import RISK_PROFILES, Costs, MetaProfile
 
@@ -27,15 +26,14 @@ def settings(n, **values):
     return MetaProfile(name="m", sleeves=tuple(f"s{i}" for i in range(n)), **values)
 
 
-def record(returns, first="2024-01-01", coins=()):
+def record(returns, first="2024-01-01"):
     days = np.datetime64(first) + np.arange(len(returns))
-    moment = days[0].astype("datetime64[us]")
-    return SleeveRecord(days, np.asarray(returns, dtype=float), np.ones(len(returns)), ((moment, dict(coins)),))
+    return SleeveRecord(days, np.asarray(returns, dtype=float), np.ones(len(returns)), {}, {})
 
 
 def world(n, n_days, seed=7):
     rows = np.random.default_rng(seed).normal(0.001, 0.02, (n_days, n))
-    return align({f"s{i}": record(rows[:, i], coins={f"X:C{i}": 1.0}.items()) for i in range(n)}, 20, "hrp")
+    return align({f"s{i}": record(rows[:, i]) for i in range(n)}, 20, "hrp")
 
 
 def normal(_instant):
@@ -57,7 +55,7 @@ def test_alignment_keeps_shared_days_and_names_what_is_lost():
 def test_a_gap_in_the_shared_days_is_no_calendar():
     whole = record(np.ones(100))
     keep = np.arange(100) != 50
-    torn = SleeveRecord(whole.days[keep], whole.returns[keep], whole.gross[keep], whole.holdings)
+    torn = SleeveRecord(whole.days[keep], whole.returns[keep], whole.gross[keep], {}, {})
     with pytest.raises(DataError) as refused:
         align({"a": whole, "b": torn}, 60, "hrp")
     assert refused.value.code == "META_CALENDAR"
@@ -250,71 +248,6 @@ def test_mass_is_an_identity(one, other, share, max_coin):
         assert left == pytest.approx(right, abs=1e-12), what
     assert all(coin.Gross <= max_coin + 1e-12 for coin in book.coins)
     assert all(coin.Netted >= -1e-15 for coin in book.coins)
-
-
-# --- walk-forward -----------------------------------------------------------------------------------------------------
-
-
-def test_equal_weights_without_costs_have_a_closed_form():
-    aligned = world(3, 95)
-    found = walk(aligned, "equal_weight", settings(3, costs=FREE, max_coin=1.0), normal)
-    wealth, rows = 1.0, aligned.returns[60:]
-    for begin in range(0, 35, 10):
-        wealth *= np.prod(1.0 + rows[begin : begin + 10], axis=0).mean()
-    assert found.nav[-1] == pytest.approx(wealth, rel=1e-12)
-    assert [period.row for period in found.periods] == [60, 70, 80, 90]
-
-
-def test_costs_are_those_of_what_is_moved():
-    aligned = world(2, 65)
-    found = walk(aligned, "equal_weight", settings(2, max_coin=1.0), normal)
-    assert found.turnover[0] == pytest.approx(1.0)
-    assert found.cost[0] == pytest.approx(0.0015)
-    assert found.returns[0] == pytest.approx(aligned.returns[60].mean() - 0.0015, abs=1e-12)
-
-
-def test_the_limit_per_coin_scales_a_sleeve_of_one_coin_exactly():
-    aligned = world(4, 65)
-    whole = walk(aligned, "equal_weight", settings(4, costs=FREE, max_coin=1.0), normal)
-    cut = walk(aligned, "equal_weight", settings(4, costs=FREE, max_coin=0.10), normal)
-    assert cut.returns[0] == pytest.approx(0.4 * whole.returns[0])
-    assert cut.periods[0].to_cash == pytest.approx(0.6)
-    kept, coins, to_cash = limit(np.array([0.5, 0.5]), [{"A": 1.0}, {"A": -1.0}], 0.15)
-    assert coins == {"A": pytest.approx(0.0)}
-    assert to_cash == pytest.approx(0.85)
-    assert kept == pytest.approx([0.15, 0.15])
-
-
-@pytest.mark.parametrize("name", RISK_PROFILES)
-def test_what_comes_later_changes_no_earlier_decision(name):
-    aligned = world(3, 100)
-    noise = aligned.returns.copy()
-    noise[80:] = np.random.default_rng(3).normal(0, 0.5, noise[80:].shape)
-    other = Aligned(aligned.sleeves, aligned.days, noise, aligned.gross, aligned.records)
-    one, two = (walk(world_, name, settings(3), normal) for world_ in (aligned, other))
-    for before, after in zip(one.periods[:3], two.periods[:3], strict=True):
-        assert before.weights.tolist() == after.weights.tolist()
-    assert one.returns[:20].tolist() == two.returns[:20].tolist()
-    assert one.periods[3].weights.tolist() != two.periods[3].weights.tolist() or name == "equal_weight"
-    assert one.returns[20:].tolist() != two.returns[20:].tolist()
-
-
-def test_a_period_with_too_few_sleeves_is_cash_with_its_reason():
-    aligned = world(2, 75)
-    rows = aligned.returns.copy()
-    rows[:60, 0] = 0.0
-    calm = Aligned(aligned.sleeves, aligned.days, rows, aligned.gross, aligned.records)
-    found = walk(calm, "hrp", settings(2), normal)
-    assert found.periods[0].reason == "META_TOO_FEW_SLEEVES"
-    assert found.returns[:10].tolist() == [0.0] * 10
-    assert found.periods[1].reason is None
-    exact = walk(
-        Aligned(aligned.sleeves, aligned.days[:60], rows[:60], aligned.gross[:60], aligned.records),
-        "hrp",
-        settings(2),
-        normal,
-    )
-    assert len(exact.days) == 0
 
 
 # --- analysis ---------------------------------------------------------------------------------------------------------

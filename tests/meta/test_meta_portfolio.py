@@ -161,7 +161,7 @@ def test_the_walk_forward_trades_what_comes_after_the_training_days(portfolio):
         nav = days.sort("date")["nav"].to_numpy()
         assert nav == pytest.approx(np.cumprod(1.0 + days.sort("date")["ret"].to_numpy()), rel=1e-12)
     decisions = pl.read_parquet(portfolio / layout.WALK_DECISIONS)
-    assert decisions.filter(pl.col("risk_profile") == "hrp").height == 7
+    assert decisions.filter(pl.col("risk_profile") == "hrp").height == 64  # one a day
 
 
 def test_shares_of_risk_sum_to_one_and_drawdowns_are_told_with_and_without_shorts(portfolio):
@@ -197,7 +197,7 @@ def test_a_portfolio_of_portfolios_is_flattened_to_the_same_atoms(assembly):
     inner = MetaProfile(name="inner", sleeves=SLEEVES[:2])
     folder, outcome = assembly.run(assembly.request(inner))
     assert outcome.state == "VALID", outcome.error
-    outer = MetaProfile(name="outer", sleeves=("inner", SLEEVES[2]))
+    outer = MetaProfile(name="outer", sleeves=("inner", SLEEVES[2]), min_days=50, train=50)  # 55 count in the inner one
     request = assembly.request(outer, {"inner": assembly.pin_of(folder, "inner")})
     top, outcome = assembly.run(request)
     assert outcome.state == "VALID", outcome.error

@@ -201,6 +201,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "L4_TOTAL": ("contracts/test_contract_weights.py::test_every_fault_of_weights_is_fatal",),
     "L4_UNEXPLAINED": ("contracts/test_contract_weights.py::test_every_fault_of_weights_is_fatal",),
     "META_ALL_CASH": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
+    "META_BOOK": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_BOUNDS_BREACH": (
         "meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",
         "meta/test_meta_parts.py::test_a_scaled_or_moved_weight_is_a_fault",
@@ -215,6 +216,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "META_CYCLE": ("meta/test_meta_portfolio.py::test_a_cycle_is_refused_in_settings_and_in_runs",),
     "META_DIRECTION_MISMATCH": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_EMPTY": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
+    "META_GRID": ("meta/test_portfolio_book.py::test_sleeves_in_other_tranches_are_refused_by_name",),
     "META_HASH_MISMATCH": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
     "META_LAKE_MISMATCH": ("meta/test_meta_mutants.py::test_a_run_of_another_profile_or_lake_is_refused",),
     "META_CONTRACT_FAILED": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
@@ -224,6 +226,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "META_NOT_REPLAYABLE": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
     "META_PROFILE_MISSING": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_RETURNS_MISMATCH": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
+    "META_RUIN": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_SIGN_FLIPPED": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_SIGN_TEST_POST": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
     "META_SIGN_TEST_PRE": ("meta/test_meta_mutants.py::test_a_changed_paper_of_a_portfolio_is_named",),
@@ -251,8 +254,9 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "META_TOO_FEW_DAYS": ("meta/test_meta_parts.py::test_alignment_keeps_shared_days_and_names_what_is_lost",),
     "META_TOO_FEW_SLEEVES": (
         "meta/test_meta_mutants.py::test_one_sleeve_alone_is_refused_unless_the_profile_says_so",
-        "meta/test_meta_parts.py::test_a_period_with_too_few_sleeves_is_cash_with_its_reason",
+        "meta/test_portfolio_book.py::test_a_day_with_too_few_sleeves_is_cash_with_its_reason",
     ),
+    "META_WALK": ("meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",),
     "META_WEIGHT_SUM": (
         "meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",
         "meta/test_meta_parts.py::test_a_scaled_or_moved_weight_is_a_fault",

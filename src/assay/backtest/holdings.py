@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from assay.backtest.book import BookResult
-from assay.backtest.walk_forward import WalkForwardResult, due
+from assay.backtest.walk_forward import HeldWalk, due
 from assay.base.domain import format_instant
 from assay.market.panel import Market
 from assay.runs.documents import HeldAsset, HeldBook, HeldBooks, HeldPart
@@ -18,7 +18,7 @@ Today = Mapping[str, Mapping[str, float]]
 """Risk profile to symbol to net weight, as decided for the whole account."""
 
 
-def holdings(market: Market, profile: Profile, result: WalkForwardResult, today: Today) -> HeldBooks:
+def holdings(market: Market, profile: Profile, result: HeldWalk, today: Today) -> HeldBooks:
     """Return what each tranche holds at the last close, where today's decision has taken its tranche's place.
 
     Parameters
@@ -26,7 +26,7 @@ def holdings(market: Market, profile: Profile, result: WalkForwardResult, today:
     market : Market
         What the walk-forward was made on; ends at the decision.
     profile : Profile
-    result : WalkForwardResult
+    result : HeldWalk
     today : mapping of str to mapping of str to float
         Today's decision.
     """
@@ -39,9 +39,7 @@ def holdings(market: Market, profile: Profile, result: WalkForwardResult, today:
     )
 
 
-def _book(
-    market: Market, result: WalkForwardResult, book: BookResult, turn: int | None, today: Mapping[str, float]
-) -> HeldBook:
+def _book(market: Market, result: HeldWalk, book: BookResult, turn: int | None, today: Mapping[str, float]) -> HeldBook:
     nav = float(book.nav[-1])
     if book.liquidated is not None:
         return HeldBook(assets=[], cash=1.0, gross=0.0, net=0.0, nav=nav, liquidated=True)
@@ -55,10 +53,12 @@ def _book(
             now, age = format_instant(market.as_of), 0
             wanted = {symbol: share / n_tranches for symbol, share in today.items() if share != 0.0}
             found = {symbol: (share * nav / price[symbol], share) for symbol, share in wanted.items()}
-        else:
+        elif tranche in last:
             now, age = format_instant(last[tranche].as_of), (market.as_of - last[tranche].as_of).days
             units = dict(zip(held, book.by_tranche[tranche].tolist(), strict=True))
             found = {symbol: (own, own * price[symbol] / nav) for symbol, own in units.items() if own != 0.0}
+        else:
+            continue  # its first turn is still to come
         for symbol, (own, share) in found.items():
             part = HeldPart(tranche=tranche, as_of=now, age=age, units=own, weight=share)
             parts.setdefault(symbol, []).append(part)

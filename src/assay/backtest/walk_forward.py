@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -143,12 +143,8 @@ class HeldDecisions:
 
 
 @dataclass(frozen=True)
-class WalkForwardResult:
-    """Everything that was decided and what became of it.
-
-    The series of a walk-forward is that of its tranche book, ``held``. One phase, the whole account on the grid of the
-    first decision, is held with the guard on and off, so that these two can be set against each other.
-    """
+class HeldWalk:
+    """What was decided and what became of it: the series of a walk-forward is that of its tranche book, ``held``."""
 
     days: Days
     """(n_days,): from the first fill to the last bar."""
@@ -158,8 +154,6 @@ class WalkForwardResult:
     """All decisions, by their rows, ascending."""
     grid: Grid
     held: HeldDecisions
-    phase: HeldDecisions
-    unguarded: HeldDecisions
     benchmark: Floats
     """(n_days,): close-to-close returns of the benchmark, NaN where there is none."""
 
@@ -175,14 +169,132 @@ class WalkForwardResult:
 
     @property
     def counted(self) -> int:
-        """Index in ``days`` of the first day on which every tranche was filled: statistics begin here."""
-        return _counted(self.held) - self.held.first
+        """Index in ``days`` of the first day on which every tranche was filled: statistics begin here.
+
+        The number of days, where they are too few for that.
+        """
+        row = next(iter(self.books.values())).counted
+        return len(self.days) if row is None else row - self.held.first
 
     @property
     def began(self) -> np.datetime64:
         """Day of the first decision."""
         day: np.datetime64 = self.days[0] - 1
         return day
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return ``returns``, ``weights``, ``trades`` and ``cancelled`` as :meth:`WalkForwardResult.frames` does."""
+        return {
+            "returns": self._returns_table(self.held),
+            "weights": self._weights_table(self.held, guarded=True),
+            "trades": _moments_table(self, lambda book: book.trades, TRADE_COLUMNS),
+            "cancelled": _moments_table(self, lambda book: book.cancelled, CANCELLED_COLUMNS),
+        }
+
+    def _returns_table(self, held: HeldDecisions) -> pl.DataFrame:
+        days = self.days[held.first - self.held.first :]
+        counted = np.arange(len(self.days))[held.first - self.held.first :] >= self.counted
+        parts = [
+            pl.DataFrame(
+                {"date": days, "risk_profile": [name] * len(days)}
+                | {column: getattr(book, figure) for column, figure in RETURN_COLUMNS.items()}
+                | {"counted": counted}
+            ).with_columns(pl.when(pl.col(level).is_finite()).then(level).alias(level) for level in LEVELS)
+            for name, book in held.books.items()
+        ]
+        return pl.concat(parts).sort("risk_profile", "date")
+
+    def _weights_table(self, held: HeldDecisions, *, guarded: bool) -> pl.DataFrame:
+        rows: list[tuple[object, ...]] = []
+        for name, book in held.books.items():
+            pnl = np.zeros((len(held.rebalances), len(self.symbols)))
+            np.add.at(pnl, (held.of_target[:, None], book.columns), book.holding_pnl)
+            for index, rebalance in enumerate(held.rebalances):
+                targets = rebalance.targets
+                decided = (targets.net if guarded else targets.unguarded).get(name, {})
+                losers = set(targets.loss_makers)
+                earned = {self.symbols[at]: float(pnl[index, at]) for at in np.flatnonzero(pnl[index]).tolist()}
+                coins = {symbol for symbol, weight in decided.items() if weight != 0.0} | earned.keys()
+                rows.extend(
+                    (rebalance.as_of, name, symbol, decided.get(symbol, 0.0), symbol in losers, earned.get(symbol, 0.0))
+                    for symbol in sorted(coins)
+                )
+        return pl.DataFrame(rows, schema=WEIGHT_COLUMNS, orient="row").sort("as_of", "risk_profile", "symbol")
+
+    def statistics(self, phases: Mapping[str, Sequence[BookResult]] | None = None, seed: int = 0) -> dict[str, Any]:
+        """Metrics of each risk profile over the counted days, as run, and their spread over the phases.
+
+        Parameters
+        ----------
+        phases : mapping of str to sequence of BookResult, optional
+            Of :func:`phases`.
+        seed : int
+            Of the bootstrap.
+
+        Returns
+        -------
+        dict
+            ``as_run``: risk profile to the metrics of :func:`assay.backtest.statistics.summary`, the
+            ``average_gross``, 95 % intervals (``sharpe_low``, ``sharpe_high`` and so on), and ``pbo``, the probability
+            that choosing the best of the risk profiles is overfitting. ``phases``: risk profile to ``count``,
+            ``ruined`` and the ``median``, ``low`` and ``high`` of some metrics.
+        """
+        since = self.counted + self.held.first
+        returns = {name: _since(book.returns, book, since) for name, book in self.books.items()}
+        pbo = probability_of_overfitting(returns) if self.counted < len(self.days) else None
+        return {
+            "as_run": {name: self._metrics(book, seed) | {"pbo": pbo} for name, book in self.books.items()},
+            "phases": {name: _spread(books, since) for name, books in (phases or {}).items()},
+        }
+
+    def _metrics(self, book: BookResult, seed: int) -> Summary:
+        since = self.counted + self.held.first
+        returns, gross = (_since(values, book, since) for values in (book.returns, book.gross))
+        figures = summary(
+            returns,
+            self.benchmark[self.counted :],
+            turnover=_since(book.turnover, book, since),
+            cost=_since(book.cost_share, book, since),
+            borrow=_since(book.borrow_share, book, since),
+        )
+        for name in DEFLATED:
+            del figures[name]
+        figures["average_gross"] = float(gross.mean()) if len(gross) else None
+        for name, interval in (intervals(returns, seed) if len(returns) else {}).items():
+            figures[f"{name}_low"], figures[f"{name}_high"] = (None, None) if interval is None else interval
+        return figures
+
+    def by_year(self) -> dict[str, Mapping[str, Summary]]:
+        """Metrics of each risk profile in each calendar year of the counted days, as run."""
+        return self._by(self.days[self.counted :].astype("datetime64[Y]").astype(str).tolist())
+
+    def by_regime(self) -> dict[str, Mapping[str, Summary]]:
+        """Metrics of each risk profile in each regime, as the last decision before each day named it, as run."""
+        return self._by(self.regimes[self.counted :])
+
+    def _by(self, groups: Sequence[str]) -> dict[str, Mapping[str, Summary]]:
+        benchmark = self.benchmark[self.counted :]
+        return {name: summary_by(groups, book.returns[self.counted :], benchmark) for name, book in self.books.items()}
+
+    @property
+    def regimes(self) -> list[str]:
+        """Regime of the last decision before each day, (n_days,); ``UNKNOWN`` where it told none."""
+        named = [str(rebalance.targets.summary.get("regime") or "UNKNOWN") for rebalance in self.rebalances]
+        began = np.array([rebalance.row + 1 - self.held.first for rebalance in self.rebalances])
+        at = np.searchsorted(began, np.arange(len(self.days)), side="right") - 1
+        return [named[index] for index in at]
+
+
+@dataclass(frozen=True)
+class WalkForwardResult(HeldWalk):
+    """Everything that a sleeve decided and what became of it.
+
+    One phase, the whole account on the grid of the first decision, is held with the guard on and off, so that these two
+    can be set against each other.
+    """
+
+    phase: HeldDecisions
+    unguarded: HeldDecisions
 
     def one_phase(self) -> WalkForwardResult:
         """Return the walk-forward of the one phase, as it is with a single tranche."""
@@ -223,127 +335,24 @@ class WalkForwardResult:
             ``cancelled``
                 date, risk_profile, symbol, net_weight, quantity: orders that met no bar, and what stayed.
         """
-        return {
-            "returns": self._returns_table(self.held),
+        return super().frames() | {
             "phase_returns": self._returns_table(self.phase),
             "unguarded_returns": self._returns_table(self.unguarded),
-            "weights": self._weights_table(self.held, guarded=True),
             "phase_weights": self._weights_table(self.phase, guarded=True),
             "unguarded_weights": self._weights_table(self.unguarded, guarded=False),
             "decisions": _decisions_table(self),
-            "trades": _moments_table(self, lambda book: book.trades, TRADE_COLUMNS),
-            "cancelled": _moments_table(self, lambda book: book.cancelled, CANCELLED_COLUMNS),
         }
-
-    def _returns_table(self, held: HeldDecisions) -> pl.DataFrame:
-        days = self.days[held.first - self.held.first :]
-        counted = days >= self.days[self.counted]
-        parts = [
-            pl.DataFrame(
-                {"date": days, "risk_profile": [name] * len(days)}
-                | {column: getattr(book, figure) for column, figure in RETURN_COLUMNS.items()}
-                | {"counted": counted}
-            ).with_columns(pl.when(pl.col(level).is_finite()).then(level).alias(level) for level in LEVELS)
-            for name, book in held.books.items()
-        ]
-        return pl.concat(parts).sort("risk_profile", "date")
-
-    def _weights_table(self, held: HeldDecisions, *, guarded: bool) -> pl.DataFrame:
-        rows: list[tuple[object, ...]] = []
-        for name, book in held.books.items():
-            pnl = np.zeros((len(held.rebalances), len(self.symbols)))
-            np.add.at(pnl, (held.of_target[:, None], book.columns), book.holding_pnl)
-            for index, rebalance in enumerate(held.rebalances):
-                targets = rebalance.targets
-                decided = (targets.net if guarded else targets.unguarded).get(name, {})
-                losers = set(targets.loss_makers)
-                earned = {self.symbols[at]: float(pnl[index, at]) for at in np.flatnonzero(pnl[index]).tolist()}
-                coins = {symbol for symbol, weight in decided.items() if weight != 0.0} | earned.keys()
-                rows.extend(
-                    (rebalance.as_of, name, symbol, decided.get(symbol, 0.0), symbol in losers, earned.get(symbol, 0.0))
-                    for symbol in sorted(coins)
-                )
-        return pl.DataFrame(rows, schema=WEIGHT_COLUMNS, orient="row").sort("as_of", "risk_profile", "symbol")
 
     def statistics(self, phases: Mapping[str, Sequence[BookResult]] | None = None, seed: int = 0) -> dict[str, Any]:
-        """Metrics of each risk profile over the counted days: as run, unguarded, and their spread over the phases.
-
-        Parameters
-        ----------
-        phases : mapping of str to sequence of BookResult, optional
-            Of :func:`phases`.
-        seed : int
-            Of the bootstrap.
-
-        Returns
-        -------
-        dict
-            ``as_run`` and ``unguarded``: risk profile to the metrics of :func:`assay.backtest.statistics.summary`, the
-            ``average_gross``, 95 % intervals (``sharpe_low``, ``sharpe_high`` and so on), and for those as run ``pbo``,
-            the probability that choosing the best of the risk profiles is overfitting. ``unguarded`` is of one phase.
-            ``phases``: risk profile to ``count``, ``ruined`` and the ``median``, ``low`` and ``high`` of some metrics.
-        """
-        since = self.counted + self.held.first
-        pbo = probability_of_overfitting({name: _since(book.returns, book, since) for name, book in self.books.items()})
-
-        def metrics(book: BookResult) -> Summary:
-            returns = _since(book.returns, book, since)
-            figures = summary(
-                returns,
-                self.benchmark[self.counted :],
-                turnover=_since(book.turnover, book, since),
-                cost=_since(book.cost_share, book, since),
-                borrow=_since(book.borrow_share, book, since),
-            )
-            for name in DEFLATED:
-                del figures[name]
-            figures["average_gross"] = float(_since(book.gross, book, since).mean())
-            for name, interval in intervals(returns, seed).items():
-                figures[f"{name}_low"], figures[f"{name}_high"] = (None, None) if interval is None else interval
-            return figures
-
-        return {
-            "as_run": {name: metrics(book) | {"pbo": pbo} for name, book in self.books.items()},
-            "unguarded": {name: metrics(book) for name, book in self.unguarded.books.items()},
-            "phases": {name: _spread(books, since) for name, books in (phases or {}).items()},
-        }
-
-    def by_year(self) -> dict[str, Mapping[str, Summary]]:
-        """Metrics of each risk profile in each calendar year of the counted days, as run."""
-        return self._by(self.days[self.counted :].astype("datetime64[Y]").astype(str).tolist())
-
-    def by_regime(self) -> dict[str, Mapping[str, Summary]]:
-        """Metrics of each risk profile in each regime, as the last decision before each day named it, as run."""
-        return self._by(self.regimes[self.counted :])
-
-    def _by(self, groups: Sequence[str]) -> dict[str, Mapping[str, Summary]]:
-        benchmark = self.benchmark[self.counted :]
-        return {name: summary_by(groups, book.returns[self.counted :], benchmark) for name, book in self.books.items()}
-
-    @property
-    def regimes(self) -> list[str]:
-        """Regime of the last decision before each day, (n_days,); ``UNKNOWN`` where it told none."""
-        named = [str(rebalance.targets.summary.get("regime") or "UNKNOWN") for rebalance in self.rebalances]
-        began = np.array([rebalance.row + 1 - self.held.first for rebalance in self.rebalances])
-        at = np.searchsorted(began, np.arange(len(self.days)), side="right") - 1
-        return [named[index] for index in at]
+        """Return also ``unguarded``, the metrics of the one phase with the guard off."""
+        off = {name: self._metrics(book, seed) for name, book in self.unguarded.books.items()}
+        return super().statistics(phases, seed) | {"unguarded": off}
 
 
 def anchored(profile: Profile, first: np.datetime64, tranches: int | None) -> Profile:
     """Return the profile of a walk-forward that begins on a day, in so many tranches, whatever bars come later."""
     walk = profile.walk_forward.model_copy(update={"start": first.astype("datetime64[D]").item(), "tranches": tranches})
     return profile.model_copy(update={"walk_forward": walk})
-
-
-def _counted(held: HeldDecisions) -> int:
-    counted = next(iter(held.books.values())).counted
-    if counted is None:
-        raise DataError(
-            "the market has so long a hole that a tranche was never filled",
-            where="walk_forward.tranches",
-            hint="load more bars, or set walk_forward.start later",
-        )
-    return counted
 
 
 def _since(values: Floats, book: BookResult, row: int) -> Floats:
@@ -553,29 +562,41 @@ def walk_forward(
 def hold(market: Market, profile: Profile, rebalances: Sequence[DatedTargets]) -> WalkForwardResult:
     """Hold decisions that were taken already: the tranche book, and one phase with the guard on and off."""
     rows, decided = grid(market, profile), {rebalance.row: rebalance for rebalance in rebalances}
-    prices, parts = prices_of(market, profile.costs), profile.walk_forward.parts
-    held = _hold(market, prices, profile, [decided[row] for row in rows.rows], rows.tranches, parts)
-    phase = [decided[row] for row in rows.phase]
-    single = held if parts == 1 else _hold(market, prices, profile, phase)
+    prices, phase = prices_of(market, profile.costs), [decided[row] for row in rows.phase]
+    walked = hold_book(market, prices, profile, decided, rows)
+    if walked.counted == len(walked.days):
+        raise DataError(
+            "the market has so long a hole that a tranche was never filled",
+            where="walk_forward.tranches",
+            hint="load more bars, or set walk_forward.start later",
+        )
+    single = walked.held if profile.walk_forward.parts == 1 else _hold(market, prices, profile, phase)
     return WalkForwardResult(
-        days=market.days[held.first :],
-        symbols=market.symbols,
-        decided=decided,
-        grid=rows,
-        held=held,
+        **{one.name: getattr(walked, one.name) for one in fields(walked)},
         phase=single,
         unguarded=_hold(market, prices, profile, phase, guarded=False),
-        benchmark=market.returns()[held.first :, market.column(profile.benchmark)],
     )
 
 
-def phases(market: Market, profile: Profile, result: WalkForwardResult) -> dict[str, list[BookResult]]:
+def hold_book(
+    market: Market, prices: Prices, profile: Profile, decided: Mapping[int, DatedTargets], rows: Grid
+) -> HeldWalk:
+    """Hold decisions in the tranches of a grid, in one account."""
+    rebalances = [decided[row] for row in rows.rows]
+    held = _hold(market, prices, profile, rebalances, rows.tranches, profile.walk_forward.parts)
+    benchmark = market.returns()[held.first :, market.column(profile.benchmark)]
+    return HeldWalk(market.days[held.first :], market.symbols, decided, rows, held, benchmark)
+
+
+def phases(market: Market, profile: Profile, result: HeldWalk) -> dict[str, list[BookResult]]:
     """Hold each phase of a walk-forward: the whole account on the days of one tranche, by risk profile."""
     prices = prices_of(market, profile.costs)
     found: dict[str, list[BookResult]] = {name: [] for name in result.books}
     for rows in result.grid.phases:
-        same = rows == result.grid.phase
-        held = result.phase if same else _hold(market, prices, profile, [result.decided[row] for row in rows])
+        if isinstance(result, WalkForwardResult) and rows == result.grid.phase:
+            held = result.phase
+        else:
+            held = _hold(market, prices, profile, [result.decided[row] for row in rows])
         for name, book in held.books.items():
             found[name].append(book)
     return found
@@ -672,7 +693,7 @@ def _column(name: str, values: Sequence[Scalar]) -> pl.Series:
 
 
 def _moments_table(
-    result: WalkForwardResult, moments: Callable[[BookResult], Trades | Cancelled], columns: Mapping[str, str]
+    result: HeldWalk, moments: Callable[[BookResult], Trades | Cancelled], columns: Mapping[str, str]
 ) -> pl.DataFrame:
     """Tell what happened to coins at single moments; ``columns`` maps names of the table to fields."""
     parts = []

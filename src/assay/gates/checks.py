@@ -13,6 +13,7 @@ from assay.base.files import sha256
 from assay.runs.artifacts import (
     FLATTENED,
     LEDGER,
+    META_ANALYSIS,
     PRESERVATION,
     RAW,
     RUIN,
@@ -131,7 +132,8 @@ def _last(run: Run) -> int:
 def _check_teeth(entry: Entry, run: Run, tally: Tally) -> None:
     what = f"{entry.kind} {entry.body.get('schema', entry.body.get('gate'))} of step {entry.body.get('step')}"
     tally.expect(bool(entry.body.get("checked")) or run.stands_aside, f"{what} checked nothing")
-    verdict = (entry.body.get("step"), entry.body.get("gate")) == (PRESERVATION.step("run"), RUIN)
+    judged = META_ANALYSIS if run.kind == "meta" else PRESERVATION
+    verdict = (entry.body.get("step"), entry.body.get("gate")) == (judged.step(run.kind), RUIN)
     tally.expect(verdict or entry.body.get("ok", True) is True, f"{what} did not pass")
 
 

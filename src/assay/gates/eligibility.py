@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.base.domain import DAY, format_instant, parse_as_of
 from assay.base.errors import AssayError, RunFailed
-from assay.runs.artifacts import LEDGER, MANIFEST, PRESERVATION, STATUS
+from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.documents import AtomicValidation, Pin, Refusal, SleeveDirection, SleeveFacts, as_plain
 from assay.runs.request import pin
 from assay.runs.run import Run
@@ -185,9 +185,7 @@ def _check_terms(terms: Terms, one: Pin, manifest: dict[str, Any]) -> None:
 
 def _check_ruin(terms: Terms, run: Run) -> list[str]:
     """Refuse a sleeve whose headline was ruined, unless it is accepted; return risk profiles barred by their own."""
-    if run.kind == "meta":
-        return []
-    document, headline = run[PRESERVATION], run.of_sleeve.profile.headline
+    document, headline = run.books, run.manifest.profile.headline
     barred = document.barred(headline)
     wanted: list[str] = [name for name in terms.profile.risk_profiles if name in barred]
     if not wanted:
@@ -204,7 +202,7 @@ def _check_ruin(terms: Terms, run: Run) -> list[str]:
 
 def ruin_of(run: Run) -> str:
     """Return the digest by which a sleeve's ruin is accepted."""
-    return ruin_state(run.folder.name, as_plain(run[PRESERVATION])["ruin"])
+    return ruin_state(run.folder.name, as_plain(run.books)["ruin"])
 
 
 def leaves(run: Run, one: Pin, above: tuple[str, ...]) -> Iterator[tuple[Pin, Run]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import polars as pl
 
 from assay.base.constants import TOLERANCE
+from assay.base.domain import UTC
 from assay.base.errors import GateError
 from assay.gates import eligibility
+from assay.gates.book import check_book, check_ruin
 from assay.gates.checks import (
     CheckFunction,
     Family,
@@ -39,11 +42,13 @@ from assay.runs.artifacts import (
     META_SLEEVES,
     SIGN_POST,
     SIGN_PRE,
+    WALK_DECISIONS,
     WALK_RETURNS,
+    WALK_WEIGHTS,
     Artifact,
 )
 from assay.runs.documents import ContributorBook, FlattenedProfile, MetaProfileWeights, Refusal, SignTest
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 from assay.settings.model import MetaProfile
 from assay.sources.acceptance import Acceptance
 
@@ -93,12 +98,13 @@ def _calendar(run: Run, tally: Tally) -> None:
     for table in (META_RETURNS, WALK_RETURNS):
         for (name,), rows in run[table].group_by("risk_profile", maintain_order=True):
             check_daily(f"{table} {name}", days(rows.sort("date")["date"], table), last, tally)
+    began = run[WALK_DECISIONS]["fill_date"].min()
     for name in profile.risk_profiles:
-        n_days, walked = (
-            run[table].filter(pl.col("risk_profile") == name).height for table in (META_RETURNS, WALK_RETURNS)
-        )
-        what = f"{name}: {walked} days walked forward of {n_days}, of which the first {profile.train} only train"
-        tally.expect(walked == max(0, n_days - profile.train), what)
+        mine = pl.col("risk_profile") == name
+        shared = run[META_RETURNS].filter(mine)["date"].dt.date()
+        walked = run[WALK_RETURNS].filter(mine)["date"].cast(pl.Date).sort().to_list()
+        due = shared.filter(shared >= began).sort().to_list() if isinstance(began, dt.date) else []
+        tally.expect(walked == due, f"{name}: {len(walked)} days walked forward, and {len(due)} follow the first order")
 
 
 def _sign(stage: StageName, artifact: Artifact[SignTest]) -> CheckFunction:
@@ -285,6 +291,89 @@ def _cuts(run: Run) -> list[Any]:
     return [entry for entry in events if entry.body.get("code") == CONCENTRATION]
 
 
+def _walk(run: Run, tally: Tally) -> None:
+    """Work out every day's decision again: who takes part, within what bounds, and what that makes of the coins."""
+    profile, accepted = run.of_portfolio.profile, run[META_SLEEVES].accepted
+    sleeves = {one.sleeve: run.beside(one.run_id) for one in run.accepted}
+    ruined = {facts.sleeve: facts.ruined for facts in accepted}
+    turns = [
+        dict(one[WALK_DECISIONS].drop_nulls("tranche").select("as_of", "tranche").iter_rows())
+        for one in sleeves.values()
+    ]
+    held = {sleeve: _coins(one) for sleeve, one in sleeves.items()}
+    made, told = _coins(run), {(at, name): rest for at, name, *rest in _blends(run, list(sleeves))}
+    for name in profile.risk_profiles:
+        days = {sleeve: _days(one, name) for sleeve, one in sleeves.items()}
+        shared = sorted(set.intersection(*(set(own) for own in days.values())))
+        for known, after in enumerate(shared[profile.train :], start=profile.train):
+            at = dt.datetime(after.year, after.month, after.day, tzinfo=UTC)
+            where = f"{name} {after}"
+            tranches = {own.get(at) for own in turns}
+            found = told.pop((at, name), None)
+            if None in tranches or found is None:
+                tally.expect(None in tranches and found is None, f"{where}: decided is not what sleeves decided")
+                continue
+            tranche, *weights = found
+            tally.expect(tranches == {tranche}, f"{where}: it is the turn of tranche {tranches}")
+            given = dict(zip(sleeves, weights, strict=True))
+            window = shared[known - profile.train : known]
+            on = {
+                sleeve
+                for sleeve, own in days.items()
+                if name not in ruined[sleeve] and _takes_part([own[day] for day in window], profile.min_gross)
+            }
+            on = on if eligibility.enough(profile, len(on)) else set()
+            low, high = bounds(len(on), profile) if on else (0.0, 0.0)
+            good = all(
+                low - TOLERANCE <= weight <= high + TOLERANCE if sleeve in on else weight == 0.0
+                for sleeve, weight in given.items()
+            )
+            good = good and math.fsum(weights) <= 1.0 + TOLERANCE
+            tally.expect(good, f"{where}: the weights of sleeves are {given!r}, in use are {sorted(on)}")
+            wanted = _netted(given, {sleeve: held[sleeve].get((at, name), {}) for sleeve in on}, profile.max_coin)
+            have = made.pop((at, name), {})
+            same = all(near(have.get(coin, 0.0), wanted.get(coin, 0.0)) for coin in wanted.keys() | have.keys())
+            tally.expect(same, f"{where}: coins are not the sleeves' coins, times weights, cut and netted")
+    left = {key for key, coins in made.items() if any(coins.values())} | told.keys()
+    tally.expect(not left, f"{len(left)} decisions are of days on which not all sleeves decided")
+
+
+Key = tuple[dt.datetime, str]
+
+
+def _coins(run: Run) -> dict[Key, dict[str, float]]:
+    found: dict[Key, dict[str, float]] = {}
+    for at, name, symbol, weight in (
+        run[WALK_WEIGHTS].select("as_of", "risk_profile", "symbol", "net_weight").iter_rows()
+    ):
+        found.setdefault((at, name), {})[symbol] = weight
+    return found
+
+
+def _blends(run: Run, sleeves: list[str]) -> Iterator[tuple[Any, ...]]:
+    wanted = ["as_of", "risk_profile", "tranche", *(f"weight {sleeve}" for sleeve in sleeves)]
+    return iter(run[WALK_DECISIONS].select(wanted).rows())
+
+
+def _days(run: Run, name: str) -> dict[dt.date, tuple[float, float]]:
+    own = counted_days(run[WALK_RETURNS]).filter(pl.col("risk_profile") == name)
+    return {day: (ret, gross) for day, ret, gross in own.select("date", "ret", "gross").iter_rows()}
+
+
+def _takes_part(days: list[tuple[float, float]], least: float) -> bool:
+    mean = math.fsum(gross for _, gross in days) / len(days)
+    return len({ret for ret, _ in days}) > 1 and mean > 0.0 and mean >= least * (1.0 - TOLERANCE)
+
+
+def _netted(given: Mapping[str, float], held: Mapping[str, Mapping[str, float]], limit: float) -> dict[str, float]:
+    parts: dict[str, list[float]] = {}
+    for sleeve, coins in held.items():
+        for coin, weight in coins.items():
+            parts.setdefault(coin, []).append(given[sleeve] * weight)
+    size = {coin: math.fsum(map(abs, own)) for coin, own in parts.items()}
+    return {coin: math.fsum(own) * (limit / size[coin] if size[coin] > limit else 1.0) for coin, own in parts.items()}
+
+
 CHECKS: tuple[Family, ...] = (
     same("META_MISSING_ARTIFACTS", check_artifacts),
     same("META_LEDGER_BROKEN", check_ledger),
@@ -302,5 +391,8 @@ CHECKS: tuple[Family, ...] = (
     same("META_MASS", _mass),
     same(CONCENTRATION, _concentration),
     same("META_SIGN_TEST_POST", _sign("post_opt", SIGN_POST)),
+    same("META_WALK", _walk),
+    same("META_RUIN", check_ruin),
+    same("META_BOOK", check_book),
 )
 """Code and check, in order."""

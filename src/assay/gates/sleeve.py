@@ -15,7 +15,7 @@ import polars as pl
 from assay.base.constants import TOLERANCE
 from assay.base.errors import AssayError, IntegrityError
 from assay.base.files import sha256_file
-from assay.gates.book import check_book
+from assay.gates.book import check_book, check_ruin
 from assay.gates.checks import (
     CheckFunction,
     Family,
@@ -39,11 +39,9 @@ from assay.runs.artifacts import (
     FLATTENED,
     MANIFEST,
     OPTIMIZED,
-    PRESERVATION,
     RAW,
     RETURNS,
     RISK,
-    RUIN,
     SELECTION,
     SIGN_POST,
     SIGN_PRE,
@@ -51,7 +49,6 @@ from assay.runs.artifacts import (
     TABLE,
     WALK,
     WALK_RETURNS,
-    WALK_TRADES,
     WINNERS,
     Artifact,
 )
@@ -442,42 +439,6 @@ def _check_coin(where: str, coin: FlattenedAsset, tally: Tally) -> None:
     tally.expect(within, f"{where}: net {coin.Net_Weight!r} is beyond gross {coin.Gross_Weight!r}")
 
 
-def _ruin(run: Run, tally: Tally) -> None:
-    """Check what is said of ruin, and that the gate said it, by code that shares nothing with the step that judged."""
-    lost = {"risk_profile", "date", "nav", "level", "worst_level"} - set(run[WALK_RETURNS].columns)
-    if lost:
-        tally.expect(False, f"{WALK_RETURNS} has no {', '.join(sorted(lost))}")
-        return
-    told, found = run[PRESERVATION].ruin, dict(_ruins(run))
-    tally.expect(
-        bool(found) and told.keys() == found.keys(), f"ruin is told of {sorted(told)}, held were {sorted(found)}"
-    )
-    for name in told.keys() & found.keys():
-        one = told[name]
-        said = (one.ruined, one.cause, one.date, one.lowest_nav, one.lowest_level, one.worst_level)
-        tally.expect(said == found[name], f"{name}: of ruin is said {said}, days and trades say {found[name]}")
-    ruined = sorted(name for name, one in found.items() if one[0])
-    gates = [entry.body for entry in run.current if entry.kind == "gate" and entry.body.get("gate") == RUIN]
-    tally.expect(len(gates) == 1, f"{len(gates)} gates of ruin")
-    for body in gates:
-        same = (body.get("ok"), sorted(body.get("violations") or ())) == (not ruined, ruined)
-        tally.expect(same, f"the gate of ruin names {body.get('violations')}, days and trades {ruined}")
-
-
-def _ruins(run: Run) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Yield each risk profile with what its days and trades say of ruin, in the order of the document's fields."""
-    days = sorted(run[WALK_RETURNS].select("risk_profile", "date", "nav", "level", "worst_level").iter_rows())
-    sold = sorted(run[WALK_TRADES].select("risk_profile", "date", "reason").iter_rows())
-    for name in dict.fromkeys([row[0] for row in (*days, *sold)]):
-        mine = [row for row in days if row[0] == name]
-        closed = [date for who, date, why in sold if who == name and why == "liquidation"]
-        below = [date for _, date, nav, *_ in mine if not nav >= 0.25]
-        first = str((closed or below)[0]) if closed or below else None
-        cause = "liquidated" if closed else "below_quarter" if below else "none"
-        lowest = [min((row[at] for row in mine if row[at] is not None), default=None) for at in (2, 3, 4)]
-        yield name, (first is not None, cause, first, *lowest)
-
-
 def _same_atoms(tally: Tally, expected: set[str], found: list[str], where: str) -> None:
     missing, extra = sorted(expected - set(found)), sorted(set(found) - expected)
     tally.checked += len(expected | set(found))
@@ -527,7 +488,7 @@ CHECKS: tuple[Family, ...] = (
     same("ATOMIC_CAP_BREACH", _within_caps),
     same("ATOMIC_DIRECTION_MISMATCH", _directions),
     same("ATOMIC_CROSS_ARTIFACT", _identity),
-    same("ATOMIC_RUIN", _ruin),
+    same("ATOMIC_RUIN", check_ruin),
     same("ATOMIC_BOOK", check_book),
 )
 """Code where a check finds a fault, code where it finds none, and the check, in order."""

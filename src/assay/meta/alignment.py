@@ -32,19 +32,17 @@ class SleeveRecord:
         Ascending.
     returns, gross : (n_days,) arrays
         Simple daily returns of its NAV, and exposure over NAV at each close.
-    holdings : list of (instant, dict)
-        Net weight of each coin as decided, by the decision's instant, ascending; empty for a period in cash.
+    decided : dict of instant to dict
+        Net weight of each coin as its tranche book decided, by the decision's instant; empty for cash.
+    tranches : dict of instant to int
+        Tranche of each of these decisions.
     """
 
     days: Days
     returns: Floats
     gross: Floats
-    holdings: tuple[tuple[np.datetime64, Mapping[str, float]], ...]
-
-    def held(self, instant: np.datetime64) -> Mapping[str, float]:
-        """Return what the last decision by ``instant`` held."""
-        known = [coins for moment, coins in self.holdings if moment <= instant]
-        return known[-1] if known else {}
+    decided: Mapping[np.datetime64, Mapping[str, float]]
+    tranches: Mapping[np.datetime64, int]
 
 
 @dataclass(frozen=True)
@@ -84,23 +82,23 @@ def read_sleeve(run: Run, risk_profiles: Sequence[str]) -> dict[str, SleeveRecor
         If a table is missing or unreadable.
     """
     returns = counted_days(run[layout.WALK_RETURNS])
-    weights = run[layout.WALK_WEIGHTS]
-    moments = run[layout.WALK_DECISIONS]["as_of"].unique().sort()
-    return {name: _record(name, returns, weights, moments) for name in risk_profiles}
+    turns = run[layout.WALK_DECISIONS].drop_nulls("tranche").select("as_of", "tranche").unique().sort("as_of")
+    return {name: _record(name, returns, run[layout.WALK_WEIGHTS], turns) for name in risk_profiles}
 
 
-def _record(name: str, returns: pl.DataFrame, weights: pl.DataFrame, moments: pl.Series) -> SleeveRecord:
+def _record(name: str, returns: pl.DataFrame, weights: pl.DataFrame, turns: pl.DataFrame) -> SleeveRecord:
     own = returns.filter(pl.col("risk_profile") == name).sort("date")
-    held: dict[object, dict[str, float]] = {moment: {} for moment in moments}
+    held: dict[object, dict[str, float]] = {moment: {} for moment in turns["as_of"]}
     rows = weights.filter((pl.col("risk_profile") == name) & (pl.col("net_weight") != 0.0))
     for moment, symbol, weight in rows.select("as_of", "symbol", "net_weight").sort("as_of", "symbol").iter_rows():
         held[moment][symbol] = weight
-    stamps = moments.dt.replace_time_zone(None).to_numpy()
+    stamps = list(turns["as_of"].dt.replace_time_zone(None).to_numpy())
     return SleeveRecord(
         days=own["date"].to_numpy().astype("datetime64[D]"),
         returns=own["ret"].to_numpy().astype(np.float64),
         gross=own["gross"].to_numpy().astype(np.float64),
-        holdings=tuple(zip(stamps, held.values(), strict=True)),
+        decided=dict(zip(stamps, held.values(), strict=True)),
+        tranches=dict(zip(stamps, turns["tranche"].to_list(), strict=True)),
     )
 
 

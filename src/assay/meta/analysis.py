@@ -11,7 +11,7 @@ from assay.backtest.statistics import cagr, correlation, max_drawdown, sharpe, v
 from assay.base.constants import DAYS_PER_YEAR, Floats
 from assay.meta.alignment import Aligned
 from assay.meta.allocate import SleeveDecision
-from assay.meta.walk import RegimeOf, Walk, walk
+from assay.meta.walk import Footing, RegimeOf, Walk, walk
 from assay.runs.documents import AnalysedProfile, ContributorBook, LeaveOneOut, SleeveShare
 from assay.settings.model import MetaProfile
 
@@ -76,6 +76,7 @@ def analyse(
     profile: MetaProfile,
     decided: tuple[SleeveDecision, ContributorBook],
     whole: Walk,
+    footing: Footing,
     regime: RegimeOf,
     shorts: Sequence[str],
 ) -> AnalysedProfile:
@@ -91,22 +92,27 @@ def analyse(
         The live decision, on sleeves and on coins.
     whole : Walk
         Walk-forward of the portfolio.
+    footing : Footing
+        For the walk-forwards without a sleeve: one phase of each, set against the same phase of the whole.
     regime : callable
-        For the walk-forwards without a sleeve.
     shorts : sequence of str
         Sleeves that are short.
     """
     decision, book = decided
     nets = [coin.Net for coin in book.coins]
     hhi = herfindahl(nets)
-    figures = track(whole.returns)
+    figures = track(whole.returns(name))
+    several = len(aligned.sleeves) > 1
+
+    def one_phase(own: Aligned) -> dict[str, float | None]:
+        return track(walk({name: own}, profile, footing, regime, single=True, phase=True).returns(name))
+
+    all_of_it = one_phase(aligned) if several else {}
 
     def without(names: Sequence[str]) -> LeaveOneOut:
-        rest = walk(aligned.without(names), name, profile, regime, single=True)
-        left = track(rest.returns)
-        return LeaveOneOut(without=list(names), figures=left, added=_added(figures, left))
+        left = one_phase(aligned.without(names))
+        return LeaveOneOut(without=list(names), figures=left, whole=all_of_it, added=_added(all_of_it, left))
 
-    several = len(aligned.sleeves) > 1
     some_shorts = 0 < len(shorts) < len(aligned.sleeves)
     return AnalysedProfile(
         coins=sum(net != 0.0 for net in nets),
@@ -116,7 +122,7 @@ def analyse(
         sleeve_hhi=herfindahl(decision.weights.tolist()),
         effective_bets=effective_bets(decision.weights, covariance(aligned, profile)),
         correlation=correlations(aligned),
-        sleeves=_sleeves(aligned, profile, decision, whole),
+        sleeves=_sleeves(aligned, profile, decision, whole.earned(name) if whole.blends else None),
         whole=figures,
         leave_one_out=[without([sleeve]) for sleeve in aligned.sleeves] if several else [],
         without_shorts=without(shorts) if some_shorts else None,
@@ -149,7 +155,9 @@ def correlations(aligned: Aligned) -> dict[str, dict[str, float | None]]:
     return {one: {other: correlation(a, b) for other, b in columns.items()} for one, a in columns.items()}
 
 
-def _sleeves(aligned: Aligned, profile: MetaProfile, decision: SleeveDecision, whole: Walk) -> dict[str, SleeveShare]:
+def _sleeves(
+    aligned: Aligned, profile: MetaProfile, decision: SleeveDecision, earned: Floats | None
+) -> dict[str, SleeveShare]:
     known = aligned.returns[-profile.train :]
     shares = risk_shares(decision.weights, covariance(aligned, profile))
     means = DAYS_PER_YEAR * known.mean(axis=0)
@@ -159,7 +167,7 @@ def _sleeves(aligned: Aligned, profile: MetaProfile, decision: SleeveDecision, w
             volatility=volatility(known[:, i]) or 0.0,
             risk_share=None if shares is None else float(shares[i]),
             return_share=float(decision.weights[i] * means[i]),
-            realised=float(whole.earned[i]) if len(whole.days) else None,
+            realised=None if earned is None else float(earned[i]),
         )
         for i, sleeve in enumerate(aligned.sleeves)
     }

@@ -1,186 +1,243 @@
-"""The walk-forward of a meta-portfolio: out of sample at both levels.
+"""The walk-forward of a portfolio: a tranche book of coins in the sleeves' engine, out of sample at both levels.
 
-A sleeve's daily return was earned by decisions that knew nothing of that day; the weights of the sleeves on a day come
-from earlier days only. What exceeds the limit per coin at a decision is cash until the next one: a sleeve's return
-then counts by the share of its holdings that is kept, which is exact where the cut coin is all that it holds.
+On each day the sleeves' decisions of that day, times weights of the sleeves from the days before, are the target of the
+day's tranche. What the sleeves' own books earned decides these weights; it is not what the portfolio earned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from assay.backtest.bootstrap import intervals
-from assay.backtest.statistics import summary
-from assay.base.constants import Days, Floats
+from assay.backtest.book import Prices
+from assay.backtest.choice import NOTHING, Choice
+from assay.backtest.walk_forward import Cash, DatedTargets, Grid, HeldWalk, close_of, hold_book, phases, prices_of
+from assay.base.constants import Floats, Scalar
+from assay.base.errors import GateError
 from assay.gates.eligibility import TOO_FEW_SLEEVES
+from assay.market.panel import Market
 from assay.meta.alignment import Aligned
 from assay.meta.allocate import decide
 from assay.risk.regime import RegimeName
-from assay.settings.model import MetaProfile
+from assay.settings.model import Costs, Margin, MetaProfile, Profile
 
 RegimeOf = Callable[[np.datetime64], RegimeName]
 """Regime that was known at an instant."""
-
-DEFLATED = ("dsr", "expected_max_sharpe")
-"""Depend on what else was tried."""
+GRID = "META_GRID"
+"""Sleeves that decide on other days cannot share tranches."""
 
 
 @dataclass(frozen=True)
-class Period:
-    """One decision and what it held.
+class Blend:
+    """What one risk profile decided on one day.
 
     Attributes
     ----------
-    row : int
-        First day that it holds, among the shared days.
     weights : (n_sleeves,) array
-        As decided; zeros for a period in cash.
-    kept : (n_sleeves,) array
-        Share of each sleeve's holdings that the limit per coin left.
-    coins : dict of str to float
-        Net weight of each coin, after the limit.
+        Zeros where all is cash.
+    coins : dict of str to (n_sleeves,) array
+        What each sleeve brings to the net weight of a coin, after the limit.
     to_cash : float
         Gross weight that the limit took.
     reason : str or None
-        Why it is a period in cash.
+        Why all is cash.
     regime : str
     """
 
-    row: int
     weights: Floats
-    kept: Floats
-    coins: Mapping[str, float]
+    coins: Mapping[str, Floats]
     to_cash: float
     reason: str | None
     regime: str
 
+    @property
+    def net(self) -> dict[str, float]:
+        """Net weight of each coin."""
+        return {symbol: float(parts.sum()) for symbol, parts in self.coins.items()}
+
+
+@dataclass(frozen=True)
+class Blends:
+    """What all risk profiles decided on one day, as the engine takes it; a portfolio has no guard of its own."""
+
+    profiles: Mapping[str, Blend]
+    net: Mapping[str, Mapping[str, float]]
+    loss_makers: Collection[str] = ()
+    summary: Mapping[str, Scalar] = field(default_factory=dict)
+    choice: Choice = NOTHING
+
+    @property
+    def unguarded(self) -> Mapping[str, Mapping[str, float]]:
+        """The same: the sleeves' guards were on."""
+        return self.net
+
+
+@dataclass(frozen=True)
+class Footing:
+    """What the book stands on."""
+
+    market: Market
+    """Bars up to the last shared day."""
+    account: Profile
+    """Costs, margin, tranches and risk profiles of the account, in a sleeve's terms."""
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What books need to know of the market."""
+        return prices_of(self.market, self.account.costs)
+
 
 @dataclass(frozen=True)
 class Walk:
-    """The walk-forward of one risk profile.
+    """The walk-forward of a portfolio."""
 
-    Attributes
-    ----------
-    days : (n_days,) datetime64[D] array
-        Out-of-sample days; none where the shared days only suffice for a decision.
-    returns, nav, gross, net, turnover, cost : (n_days,) arrays
-        As in a sleeve's walk-forward; ``gross`` and ``net`` are exposures at the close.
-    earned : (n_sleeves,) array
-        Sum over the days of weight x kept x return.
-    periods : tuple of Period
-    """
+    sleeves: tuple[str, ...]
+    account: Profile
+    market: Market
+    held: HeldWalk
+    blends: Mapping[int, Blends]
+    """By the rows of the market that they were decided after; none where the shared days suffice for one decision."""
 
-    days: Days
-    returns: Floats
-    nav: Floats
-    gross: Floats
-    net: Floats
-    turnover: Floats
-    cost: Floats
-    earned: Floats
-    periods: tuple[Period, ...]
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return the tables of a sleeve's tranche book; ``decisions`` has a row per decision and risk profile."""
+        made = self.held.frames() | {"decisions": self._decisions()}
+        return made if self.blends else {name: frame.clear() for name, frame in made.items()}
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what a sleeve's statistics are, without a guard."""
+        found = phases(self.market, self.account, self.held) if self.blends else None
+        return self.held.statistics(found, self.account.walk_forward.seed)
+
+    def returns(self, name: str) -> Floats:
+        """Return daily returns of a risk profile on the counted days."""
+        return self.held.books[name].returns[self.held.counted :]
+
+    def earned(self, name: str) -> Floats:
+        """Return what each sleeve brought in units of the initial account, (n_sleeves,): its share of every coin."""
+        book, total = self.held.books[name], np.zeros(len(self.sleeves))
+        places = dict(zip((self.held.symbols[at] for at in book.columns.tolist()), book.holding_pnl.T, strict=True))
+        source = self.held.held.of_target
+        for index, rebalance in enumerate(self.held.rebalances):
+            for symbol, parts in self.blends[rebalance.row].profiles[name].coins.items() if self.blends else ():
+                net = float(parts.sum())
+                if net and symbol in places:
+                    total += parts / net * places[symbol][source == index].sum()
+        return total
+
+    def _decisions(self) -> pl.DataFrame:
+        tranches = dict(zip(self.held.grid.rows, self.held.grid.tranches, strict=True))
+        rows = [
+            (
+                at := close_of(self.market.days[row]),
+                name,
+                at.date(),
+                tranches[row],
+                len(blend.coins),
+                blend.to_cash,
+                blend.reason,
+                blend.regime,
+                *blend.weights.tolist(),
+            )
+            for row, blends in self.blends.items()
+            for name, blend in blends.profiles.items()
+        ]
+        schema = {
+            "as_of": pl.Datetime("us", "UTC"),
+            "risk_profile": pl.String(),
+            "fill_date": pl.Date(),
+            "tranche": pl.Int64(),
+            "held": pl.Int64(),
+            "to_cash": pl.Float64(),
+            "reason": pl.String(),
+            "regime": pl.String(),
+            **{f"weight {sleeve}": pl.Float64() for sleeve in self.sleeves},
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row").sort("as_of", "risk_profile")
 
 
-def walk(aligned: Aligned, name: str, profile: MetaProfile, regime: RegimeOf, *, single: bool = False) -> Walk:
-    """Decide every ``hold`` days from the ``train`` days before, and hold.
+def walk(
+    aligned: Mapping[str, Aligned],
+    profile: MetaProfile,
+    footing: Footing,
+    regime: RegimeOf,
+    *,
+    single: bool = False,
+    phase: bool = False,
+) -> Walk:
+    """Decide on every day on which all sleeves did, from the ``train`` days before, and hold it in the day's tranche.
 
     Parameters
     ----------
-    aligned : Aligned
-        Shared days of the sleeves.
-    name : str
-        Risk profile.
+    aligned : mapping of str to Aligned
+        Shared days of the sleeves by risk profile; the same days for all.
     profile : MetaProfile
+    footing : Footing
     regime : callable
         Takes the instant of a decision.
     single : bool
-        A single sleeve that varies is held; else such a period is in cash, unless the profile allows one.
+        A single sleeve that varies is held; else such a day is cash, unless the profile allows one.
+    phase : bool
+        Hold the whole account on the days of the first tranche alone: cheaper, where two books are compared.
     """
-    n_days = len(aligned.days)
-    periods = tuple(
-        _period(aligned, row, name, profile, regime, single) for row in range(profile.train, n_days, profile.hold)
-    )
-    first = profile.train
-    size = max(0, n_days - first)
-    book = _Rows(np.zeros((6, size)), np.zeros(len(aligned.sleeves)))
-    wealth, amounts = 1.0, np.zeros(len(aligned.sleeves))
-    for period in periods:
-        until = min(period.row + profile.hold, n_days)
-        wealth, amounts = _hold(aligned, period, until, profile, (wealth, amounts), book)
-    returns, nav, gross, net, turnover, cost = book.rows
-    return Walk(aligned.days[first:], returns, nav, gross, net, turnover, cost, book.earned, periods)
+    one, market, account = next(iter(aligned.values())), footing.market, footing.account
+    turns = _turns(one, profile.train)
+    if phase:
+        turns = [turn for turn in turns if turn[2] == turns[0][2]]
+    risk = account.risk.model_copy(update={"risk_profiles": tuple(aligned)})
+    parts = {"tranches": 1} if phase else {}
+    grid = account.walk_forward.model_copy(update=parts)
+    account = account.model_copy(update={"risk": risk, "walk_forward": grid})
+    blends: dict[int, Blends] = {}
+    for row, instant, _ in turns:
+        mood = regime(instant)
+        made = {name: _blend(own, row, instant, name, profile, mood, single) for name, own in aligned.items()}
+        at = int(np.searchsorted(market.days, one.days[row - 1]))
+        blends[at] = Blends(made, {name: blend.net for name, blend in made.items()})
+    tranches = tuple(0 if phase else tranche for *_, tranche in turns)
+    decided = {row: DatedTargets(row, close_of(market.days[row]), made) for row, made in blends.items()}
+    if not decided:  # an account in cash on the last day, of which nothing is told
+        row = len(market.days) - 2
+        decided, tranches = {row: DatedTargets(row, close_of(market.days[row]), Cash())}, (0,)
+    rows = tuple(decided)
+    each = dict.fromkeys(tranches)
+    same = tuple(tuple(row for row, own in zip(rows, tranches, strict=True) if own == tranche) for tranche in each)
+    held = hold_book(market, footing.prices, account, decided, Grid(rows, tranches, same))
+    return Walk(one.sleeves, account, market, held, blends)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows returns, nav, gross, net, turnover, cost, filled day by day."""
-
-    rows: Floats
-    earned: Floats
-
-
-def _hold(
-    aligned: Aligned, period: Period, until: int, profile: MetaProfile, account: tuple[float, Floats], book: _Rows
-) -> tuple[float, Floats]:
-    """Move capital at the close before the period's first day, then let it drift; return wealth and amounts."""
-    wealth, amounts = account
-    wanted = wealth * period.weights * period.kept
-    exposure = aligned.gross[period.row - 1]
-    traded = float(np.abs(wanted - amounts) @ exposure)
-    fee = traded * profile.costs.per_side
-    amounts, cash = wanted, wealth - float(wanted.sum()) - fee
-    signs = np.array([_sign(record.held(_instant(aligned, period.row))) for record in aligned.records])
-    for row in range(period.row, until):
-        before = wealth
-        change = amounts * aligned.returns[row]
-        book.earned[:] += change / before
-        amounts = amounts + change
-        wealth = cash + float(amounts.sum())
-        gross = float(amounts @ aligned.gross[row]) / wealth if wealth else 0.0
-        net = float(amounts @ (signs * aligned.gross[row])) / wealth if wealth else 0.0
-        began = row == period.row
-        book.rows[:, row - profile.train] = (
-            wealth / before - 1.0,
-            wealth,
-            gross,
-            net,
-            traded / before if began else 0.0,
-            fee / before if began else 0.0,
-        )
-    return wealth, amounts
+def _turns(aligned: Aligned, train: int) -> list[tuple[int, np.datetime64, int]]:
+    """Return the days on which all sleeves decided: first row that the decision can earn, its instant, its tranche."""
+    found = []
+    for row in range(train, len(aligned.days)):
+        instant = np.datetime64(aligned.days[row], "us")  # the close of the day before
+        if all(instant in record.decided for record in aligned.records):
+            found.append((row, instant, aligned.records[0].tranches[instant]))
+    return found
 
 
-def _sign(coins: Mapping[str, float]) -> float:
-    """Net over gross of a sleeve's holdings."""
-    gross = sum(abs(weight) for weight in coins.values())
-    return sum(coins.values()) / gross if gross else 0.0
-
-
-def _instant(aligned: Aligned, row: int) -> np.datetime64:
-    """Close of the day before a row: what is known when the row's weights are decided."""
-    return np.datetime64(aligned.days[row], "us")
-
-
-def _period(aligned: Aligned, row: int, name: str, profile: MetaProfile, regime: RegimeOf, single: bool) -> Period:
-    instant = _instant(aligned, row)
-    mood = regime(instant)
-    known = aligned.returns[:row], aligned.gross[:row]
-    made = decide(*known, aligned.sleeves, name, profile, mood, single=single)
+def _blend(
+    aligned: Aligned,
+    row: int,
+    instant: np.datetime64,
+    name: str,
+    profile: MetaProfile,
+    mood: RegimeName,
+    single: bool,
+) -> Blend:
+    made = decide(aligned.returns[:row], aligned.gross[:row], aligned.sleeves, name, profile, mood, single=single)
     if made.allocation is None:
-        return Period(row, made.weights, np.ones(len(made.weights)), {}, 0.0, TOO_FEW_SLEEVES, mood)
-    kept, coins, to_cash = limit(made.weights, [record.held(instant) for record in aligned.records], profile.max_coin)
-    return Period(row, made.weights, kept, coins, to_cash, None, mood)
+        return Blend(made.weights, {}, 0.0, TOO_FEW_SLEEVES, mood)
+    coins, to_cash = limit(made.weights, [record.decided[instant] for record in aligned.records], profile.max_coin)
+    return Blend(made.weights, coins, to_cash, None, mood)
 
 
-def limit(
-    weights: Floats, holdings: list[Mapping[str, float]], max_coin: float
-) -> tuple[Floats, dict[str, float], float]:
-    """Cut what exceeds the limit per coin.
+def limit(weights: Floats, holdings: Sequence[Mapping[str, float]], max_coin: float) -> tuple[dict[str, Floats], float]:
+    """Multiply coins by their sleeves' weights, and cut what exceeds the limit per coin, on gross before netting.
 
     Parameters
     ----------
@@ -188,137 +245,57 @@ def limit(
     holdings : list of mappings
         Net weight of each coin in each sleeve.
     max_coin : float
-        Limit on the gross weight of a coin.
 
     Returns
     -------
-    kept : (n_sleeves,) array
-        Share of each sleeve's gross weight that is left; 1 for a sleeve that holds nothing.
-    coins : dict of str to float
-        Net weight of each coin, after the cut.
+    coins : dict of str to (n_sleeves,) array
+        What each sleeve brings to the coin's net weight, after the cut.
     to_cash : float
         Gross weight that was cut.
 
     Examples
     --------
-    >>> kept, coins, to_cash = limit(np.array([0.5, 0.5]), [{"A": -1.0}, {"A": 0.1, "B": 0.1}], 0.11)
-    >>> kept.round(9).tolist(), {name: round(net, 9) for name, net in coins.items()}, round(to_cash, 9)
-    ([0.2, 0.6], {'A': -0.09, 'B': 0.05}, 0.44)
+    >>> coins, to_cash = limit(np.array([0.5, 0.5]), [{"A": -1.0}, {"A": 0.1, "B": 0.1}], 0.11)
+    >>> {name: parts.round(9).tolist() for name, parts in coins.items()}, round(to_cash, 9)
+    ({'A': [-0.1, 0.01], 'B': [0.0, 0.05]}, 0.44)
     """
-    pairs = list(zip(weights.tolist(), holdings, strict=True))
-    symbols = sorted({symbol for coins in holdings for symbol in coins})
-    gross = {symbol: sum(weight * abs(coins.get(symbol, 0.0)) for weight, coins in pairs) for symbol in symbols}
-    factor = {symbol: max_coin / size if size > max_coin else 1.0 for symbol, size in gross.items()}
-    net = {
-        symbol: factor[symbol] * sum(weight * coins.get(symbol, 0.0) for weight, coins in pairs) for symbol in symbols
-    }
-    return (
-        np.array([_share(coins, factor) for coins in holdings]),
-        {symbol: weight for symbol, weight in net.items() if gross[symbol] > 0.0},
-        float(sum(size * (1.0 - factor[symbol]) for symbol, size in gross.items())),
-    )
+    found: dict[str, Floats] = {}
+    to_cash = 0.0
+    for symbol in sorted({symbol for coins in holdings for symbol in coins}):
+        parts = weights * np.array([coins.get(symbol, 0.0) for coins in holdings])
+        gross = float(np.abs(parts).sum())
+        if gross > max_coin:
+            parts, to_cash = parts * (max_coin / gross), to_cash + gross - max_coin
+        if gross > 0.0:
+            found[symbol] = parts
+    return found, to_cash
 
 
-def _share(coins: Mapping[str, float], factor: Mapping[str, float]) -> float:
-    gross = sum(abs(weight) for weight in coins.values())
-    return sum(abs(weight) * factor[symbol] for symbol, weight in coins.items()) / gross if gross else 1.0
+def account_of(sleeves: Mapping[str, Profile], profile: MetaProfile) -> Profile:
+    """Return the settings of a portfolio's account: the sleeves' tranches, never less costs or margin than theirs.
 
-
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def frames(walks: Mapping[str, Walk], sleeves: tuple[str, ...]) -> dict[str, pl.DataFrame]:
-    """Return ``returns``, ``weights`` (coins) and ``decisions`` of all risk profiles, as a sleeve's walk-forward does.
-
-    ``decisions`` has a row per decision and risk profile, with the weight of each sleeve and the share kept of it.
+    Raises
+    ------
+    GateError
+        ``META_GRID``: sleeves in other tranches than the first one's, or than ``hold`` says.
     """
-    return {
-        "returns": pl.concat([_returns(name, one) for name, one in walks.items()]).sort("risk_profile", "date"),
-        "weights": _weights(walks),
-        "decisions": _decisions(walks, sleeves),
-    }
-
-
-def _returns(name: str, one: Walk) -> pl.DataFrame:
-    zeros = np.zeros(len(one.days))
-    return pl.DataFrame(
-        {
-            "date": one.days,
-            "risk_profile": [name] * len(one.days),
-            "nav": one.nav,
-            "ret": one.returns,
-            "gross": one.gross,
-            "net": one.net,
-            "cash": one.nav * (1.0 - one.gross),
-            "turnover": one.turnover,
-            "cost": one.cost,
-            "borrow": zeros,  # the sleeves' own returns hold it
-        },
-        schema_overrides={"risk_profile": pl.String()},
+    name, first = next(iter(sleeves.items()))
+    grid = first.walk_forward
+    for other, one in sleeves.items():
+        own = one.walk_forward
+        if (own.step, own.parts, own.hold) != (grid.step, grid.parts, grid.hold):
+            what = f"{other} decides in {own.parts} tranches of {own.step} days, {name} in {grid.parts} of {grid.step}"
+            hint = "run both with the same walk_forward.step, hold and tranches"
+            raise GateError(what, where=other, hint=hint, code=GRID)
+    if profile.hold != grid.step:
+        what = f"the sleeves decide in steps of {grid.step} days, and meta.{profile.name}.hold is {profile.hold}"
+        raise GateError(what, where=f"meta.{profile.name}.hold", hint=f"set it to {grid.step}", code=GRID)
+    costs = [profile.costs, *(one.costs for one in sleeves.values())]
+    margins = [one.margin for one in sleeves.values()]
+    return first.model_copy(
+        update={
+            "costs": Costs(**{key: max(getattr(one, key) for one in costs) for key in Costs.model_fields}),
+            "margin": Margin(**{key: max(getattr(one, key) for one in margins) for key in Margin.model_fields}),
+            "risk": first.risk.model_copy(update={"risk_profiles": profile.risk_profiles}),
+        }
     )
-
-
-def _moment(one: Walk, period: Period) -> Any:
-    return one.days[period.row - one.periods[0].row].astype("datetime64[us]").item()
-
-
-def _weights(walks: Mapping[str, Walk]) -> pl.DataFrame:
-    rows = [
-        (_moment(one, period), name, symbol, weight)
-        for name, one in walks.items()
-        for period in one.periods
-        for symbol, weight in sorted(period.coins.items())
-    ]
-    schema = {
-        "as_of": pl.Datetime("us"),
-        "risk_profile": pl.String(),
-        "symbol": pl.String(),
-        "net_weight": pl.Float64(),
-    }
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(pl.col("as_of").dt.replace_time_zone("UTC")).sort("as_of", "risk_profile", "symbol")
-
-
-def _decisions(walks: Mapping[str, Walk], sleeves: tuple[str, ...]) -> pl.DataFrame:
-    rows = [
-        (
-            _moment(one, period),
-            name,
-            _moment(one, period).date(),
-            len(period.coins),
-            period.to_cash,
-            period.reason,
-            period.regime,
-            *period.weights.tolist(),
-            *period.kept.tolist(),
-        )
-        for name, one in walks.items()
-        for period in one.periods
-    ]
-    schema = {
-        "as_of": pl.Datetime("us"),
-        "risk_profile": pl.String(),
-        "fill_date": pl.Date(),
-        "held": pl.Int64(),
-        "to_cash": pl.Float64(),
-        "reason": pl.String(),
-        "regime": pl.String(),
-        **{f"weight {sleeve}": pl.Float64() for sleeve in sleeves},
-        **{f"kept {sleeve}": pl.Float64() for sleeve in sleeves},
-    }
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(pl.col("as_of").dt.replace_time_zone("UTC")).sort("as_of", "risk_profile")
-
-
-def statistics(walks: Mapping[str, Walk], seed: int = 0) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Return ``as_run``: risk profile to the metrics that a sleeve's walk-forward has."""
-    made = {}
-    for name, one in walks.items():
-        figures = summary(one.returns, turnover=one.turnover, cost=one.cost)
-        for key in DEFLATED:
-            del figures[key]
-        figures["average_gross"] = float(one.gross.mean()) if len(one.gross) else None
-        for key, interval in (intervals(one.returns, seed) if len(one.returns) else {}).items():
-            figures[f"{key}_low"], figures[f"{key}_high"] = (None, None) if interval is None else interval
-        made[name] = figures
-    return {"as_run": made}

@@ -23,7 +23,7 @@ from assay.orders.inputs import canonical, net_asset_value, read_holdings, read_
 from assay.orders.rebalance import REASONS, rebalance
 from assay.orders.records import OrderList, Task, dust_fields, line_fields, order_fields, to_csv
 from assay.risk.covariance import estimate_covariance
-from assay.runs.artifacts import FLATTENED, HOLDINGS, LEDGER, PRESERVATION, RETURNS
+from assay.runs.artifacts import FLATTENED, HOLDINGS, LEDGER, RETURNS
 from assay.runs.documents import (
     Finding,
     FlattenedAsset,
@@ -146,10 +146,8 @@ def _valid(home: Home, name: str) -> Path:
 
 
 def _ruined(run: Run, asked: OrdersRequest) -> Iterator[Finding]:
-    """Refuse a ruined book unless it is accepted by name, and say so where it is; a portfolio's sleeves were judged."""
-    if run.kind == "meta":
-        return
-    document, headline = run[PRESERVATION], run.of_sleeve.profile.headline
+    """Refuse a ruined book unless it is accepted by name, and say so where it is."""
+    document, headline = run.books, run.manifest.profile.headline
     if asked.risk_profile not in document.barred(headline):
         return
     whose = asked.risk_profile if asked.risk_profile in document.ruined else headline

@@ -7,7 +7,7 @@ The runner saves the one and writes the other into the ledger; a step itself wri
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -209,6 +209,17 @@ class GivenPortfolio(Given[MetaRequest]):
     def sleeves(self) -> dict[str, Run]:
         """The accepted sleeves' runs, which are sealed: they cannot change while this one goes on."""
         return {pin.sleeve: self.memory.setdefault(pin, self.run.beside(pin.run_id)) for pin in self.run.accepted}
+
+    def market(self, leaves: Iterable[Run]) -> Market:
+        """Return the bars that the sleeves of coins read: of the newest state of the lake that one of them pinned."""
+        from assay.backtest.decision import history_days
+        from assay.lake.snapshot import pinned
+
+        asked = [leaf.of_sleeve for leaf in leaves]
+        newest = max(asked, key=lambda one: (one.as_of, one.head))
+        pinned(newest)
+        days = max(history_days(one.profile, newest.as_of) for one in asked)
+        return load_market(newest.lake_folder, newest.head, newest.as_of, days)
 
 
 def given_for(request: Job, executor: Executor | None = None) -> Given[Any]:

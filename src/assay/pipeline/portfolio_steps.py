@@ -5,14 +5,19 @@ What it opens of a sleeve needs no hash of its own in the ledger: the manifest p
 
 from __future__ import annotations
 
+import datetime as dt
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import polars as pl
 
-from assay.base.domain import format_instant
+from assay.backtest.holdings import holdings
+from assay.backtest.preservation import ruin
+from assay.base.domain import DAY, format_instant
 from assay.base.environment import environment
 from assay.base.errors import GateError
 from assay.base.files import as_json
@@ -25,7 +30,7 @@ from assay.gates.weights import check_l4
 from assay.meta import alignment, allocate, flatten, walk
 from assay.meta.analysis import analyse
 from assay.pipeline.context import ContractCheck, Gate, GivenPortfolio, Said, event
-from assay.pipeline.sleeve_steps import deflated_by_trials, signs, solved, validated
+from assay.pipeline.sleeve_steps import deflated_by_trials, signs, solved, today, validated
 from assay.report.html import page_of_portfolio
 from assay.report.index import render_index
 from assay.report.meta import compose_meta
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from assay.risk.regime import RegimeName
 
 NO_WALK_FORWARD = "META_NO_WALK_FORWARD"
+ANALYSED = (layout.META_SLEEVES, layout.META_RETURNS, layout.META_OPTIMIZED, layout.META_CONTRIBUTORS)
 
 
 # --- 1 to 4: what goes in ---------------------------------------------------------------------------------------------
@@ -165,46 +171,60 @@ def sign_test_post_opt(given: GivenPortfolio) -> Iterator[Said]:
 
 
 def walk_forward(given: GivenPortfolio) -> Iterator[Said]:
-    """Decide again every few days from the days before, and hold what was decided."""
-    walks = _walks(given)
-    yield {f"{layout.WALK}{name}.parquet": frame for name, frame in walk.frames(walks, tuple(given.sleeves)).items()}
-    yield {layout.WALK_STATISTICS: as_json(walk.statistics(walks))}
-    short = [name for name, one in walks.items() if not len(one.days)]
-    if short:
-        what = f"the shared days suffice for the decision only: no day is left to walk forward for {', '.join(short)}"
+    """Weigh the sleeves on every day by the days before, and hold what they decided that day in its tranche."""
+    whole = _walk(given)
+    yield {f"{layout.WALK}{name}.parquet": frame for name, frame in whole.frames().items()}
+    book = holdings(whole.market, whole.account, whole.held, today(given, given.profile.risk_profiles))
+    yield {layout.WALK_STATISTICS: as_json(whole.statistics()), layout.HOLDINGS: book}
+    if not whole.blends:
+        what = "the shared days suffice for the decision only: no day is left to walk forward"
         yield event(NO_WALK_FORWARD, what, {"train": given.profile.train})
 
 
 def analysis(given: GivenPortfolio) -> Iterator[Said]:
-    """Measure concentration, bets, correlation, and what each sleeve adds."""
+    """Say which books were ruined; measure concentration, bets, correlation, and what each sleeve adds."""
     profile, run = given.profile, given.run
     shorts = [one.sleeve for one in run[layout.META_SLEEVES].accepted if one.direction == "SHORT"]
-    walks, regime = _walks(given), _regime_of(given)
+    whole, regime = _walk(given), _regime_of(given)
     profiles = {}
     for name, one in _aligned(given).items():
         made = _decide(given, one, name, cast("RegimeName", run[layout.META_OPTIMIZED].profiles[name].regime))
         decided = (made, run[layout.META_CONTRIBUTORS].profiles[name])
-        profiles[name] = analyse(one, name, profile, decided, walks[name], regime, shorts)
-    yield {layout.META_ANALYSIS: doc.Analysis(as_of=format_instant(given.as_of), profiles=profiles)}
+        profiles[name] = analyse(one, name, profile, decided, whole, _footing(given), regime, shorts)
+    found = {}
+    for (name,), days in run[layout.WALK_RETURNS].group_by("risk_profile", maintain_order=True):
+        found[str(name)] = ruin(days.sort("date"), run[layout.WALK_TRADES].filter(pl.col("risk_profile") == name))
+    document = doc.Analysis(as_of=format_instant(given.as_of), profiles=profiles, ruin=found)
+    yield {layout.META_ANALYSIS: document}
+    if found:
+        yield Gate(layout.RUIN, not document.ruined, run[layout.WALK_RETURNS].height, document.ruined, None)
 
 
-def _walks(given: GivenPortfolio) -> dict[str, walk.Walk]:
+def _walk(given: GivenPortfolio) -> walk.Walk:
     aligned = _aligned(given)
-    key = "walks", given.run.read[layout.META_RETURNS]
+    key = "walk", given.run.read[layout.META_RETURNS]
     if key not in given.memory:
-        regime = _regime_of(given)
-        given.memory[key] = {name: walk.walk(one, name, given.profile, regime) for name, one in aligned.items()}
-    walks: dict[str, walk.Walk] = given.memory[key]
-    return walks
+        given.memory[key] = walk.walk(aligned, given.profile, _footing(given), _regime_of(given))
+    whole: walk.Walk = given.memory[key]
+    return whole
+
+
+def _footing(given: GivenPortfolio) -> walk.Footing:
+    """Return the sleeves' bars up to the last day that all share, and the account of the book."""
+    leaves = dict(_leaf_runs(given))
+    account = walk.account_of({name: run.of_sleeve.profile for name, run in leaves.items()}, given.profile)
+    last = given.run[layout.META_RETURNS]["date"].max()
+    assert isinstance(last, dt.datetime)
+    return walk.Footing(given.market(leaves.values()).until(last + DAY), account)
 
 
 def _regime_of(given: GivenPortfolio) -> walk.RegimeOf:
     """Return a function that tells the gravest regime that the sleeves' last decisions had found."""
-    told = [alignment.regimes(run) for run in given.sleeves.values()]
+    told = [tuple(zip(*alignment.regimes(run), strict=True)) for run in given.sleeves.values()]
 
     def at(instant: np.datetime64) -> RegimeName:
-        last = [[name for moment, name in one if moment <= instant][-1:] for one in told]
-        return cast("RegimeName", alignment.gravest([name for names in last for name in names]))
+        known = [(names, bisect_right(moments, instant)) for moments, names in filter(None, told)]
+        return cast("RegimeName", alignment.gravest([names[count - 1] for names, count in known if count]))
 
     return at
 
@@ -244,8 +264,7 @@ def _aligned(given: GivenPortfolio) -> dict[str, alignment.Aligned]:
 
 def _ruined(given: GivenPortfolio, name: str) -> set[str]:
     """Return the sleeves whose book was ruined: left out by name, or accepted by name."""
-    plain = {sleeve: run for sleeve, run in given.sleeves.items() if run.kind == "run"}
-    return {sleeve for sleeve, run in plain.items() if name in run[layout.PRESERVATION].ruined}
+    return {sleeve for sleeve, run in given.sleeves.items() if name in run.books.ruined}
 
 
 def _leaf_runs(given: GivenPortfolio) -> list[tuple[str, Run]]:

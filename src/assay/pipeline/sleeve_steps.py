@@ -351,7 +351,7 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     alive = survivorship(market, profile, decide, result, each=each_of(given, survivors=True))
     yield {
         layout.WALK_YARDSTICKS: benchmark_returns(result, market, scanners[profile.scanners[0]].universe),
-        layout.HOLDINGS: holdings(market, profile, result, _today(given)),
+        layout.HOLDINGS: holdings(market, profile, result, today(given, profile.risk.risk_profiles)),
         layout.WALK_STATISTICS: as_json(result.statistics(phases(market, profile, result), profile.walk_forward.seed)),
         layout.WALK_SURVIVORSHIP: as_json(asdict(alive)),
         layout.WALK_BY_YEAR: as_json(result.by_year()),
@@ -363,16 +363,6 @@ def walk_forward(given: GivenSleeve) -> Iterator[Said]:
     what = verdict.violations[0] if verdict.violations else ""
     refusal = GateError(what, where="walk_forward", hint=hint, code="CAUSALITY")
     yield Gate("causality", verdict.ok, verdict.rows, verdict.violations, refusal)
-
-
-def _today(given: GivenSleeve) -> dict[str, dict[str, float]]:
-    """Return today's decision on coins, by risk profile."""
-    profiles = given.run[layout.FLATTENED].profiles
-    for name in given.profile.risk.risk_profiles:
-        if name not in profiles:
-            what = f"{name} is missing from today's decision"
-            raise ContractError(what, where=layout.FLATTENED, hint="report this", code="L4_PROFILE")
-    return {name: {asset.Symbol: asset.Net_Weight for asset in one.assets} for name, one in profiles.items()}
 
 
 def capital_preservation(given: GivenSleeve) -> Iterator[Said]:
@@ -408,6 +398,16 @@ def reporting(given: GivenSleeve) -> Iterator[Said]:
 
 
 # --- what both kinds of run say ---------------------------------------------------------------------------------------
+
+
+def today(given: Given[Any], names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return today's decision on coins, by risk profile."""
+    profiles = given.run[layout.FLATTENED].profiles
+    for name in names:
+        if name not in profiles:
+            what = f"{name} is missing from today's decision"
+            raise ContractError(what, where=layout.FLATTENED, hint="report this", code="L4_PROFILE")
+    return {name: {asset.Symbol: asset.Net_Weight for asset in one.assets} for name, one in profiles.items()}
 
 
 def signs(result: doc.SignTest) -> Iterator[Said]:
@@ -468,9 +468,7 @@ def deflated_by_trials(given: Given[Any], names: Sequence[RiskProfile]) -> dict[
 
 def verdict_of(run: Run) -> str:
     """Return the verdict of a run whose steps have all ended well, as its seal says it."""
-    if run.kind == "meta":
-        return "VALID"
-    return "VALID" + behind(ruin_told(run[layout.PRESERVATION].ruined, run.of_sleeve.profile.headline))
+    return "VALID" + behind(ruin_told(run.books.ruined, run.manifest.profile.headline))
 
 
 def performance(run: Run) -> dict[str, float | None]:

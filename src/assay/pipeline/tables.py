@@ -26,7 +26,7 @@ SIGNED = (a.RETURNS, a.WINNERS, a.ENRICHED, a.SYNTHETIC)
 """What a sign test of a sleeve compares."""
 NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
     "run": (a.RETURNS, a.WALK_CANCELLED, a.WALK_PHASE),
-    "meta": (a.META_RETURNS, a.WALK_WEIGHTS),
+    "meta": (a.META_RETURNS, a.WALK_WEIGHTS, a.WALK_CANCELLED),
 }
 """Evidence that validation reads, and no report."""
 
@@ -78,8 +78,8 @@ META_STEPS = _steps(
     (5, portfolio.optimization, (a.META_SLEEVES, a.META_RETURNS)),
     (6, portfolio.weight_flattening, (a.META_SLEEVES, a.META_OPTIMIZED)),
     (7, portfolio.sign_test_post_opt, (a.META_SLEEVES, a.META_CONTRIBUTORS, a.FLATTENED)),
-    (8, portfolio.walk_forward, (a.META_SLEEVES, a.META_RETURNS)),
-    (9, portfolio.analysis, (a.META_SLEEVES, a.META_RETURNS, a.META_OPTIMIZED, a.META_CONTRIBUTORS)),
+    (8, portfolio.walk_forward, (a.META_SLEEVES, a.META_RETURNS, a.FLATTENED)),
+    (9, portfolio.analysis, (*portfolio.ANALYSED, a.WALK_RETURNS, a.WALK_TRADES)),
     (10, portfolio.meta_validation, evidence("meta")),
     (11, portfolio.reporting, _reported("meta")),
 )

@@ -20,6 +20,8 @@ import polars as pl
 
 from assay.base.constants import DAYS_PER_YEAR, TOLERANCE, Floats, Scalar
 from assay.base.domain import DAY, format_instant
+from assay.gates.eligibility import leaves
+from assay.lake.snapshot import Snapshot, pinned
 from assay.prove.links import Link, Pair
 from assay.prove.sealed import Sealed
 from assay.runs import artifacts as layout
@@ -46,8 +48,8 @@ class WalkLinks:
             for name in sorted({*figures, *tables}):
                 days = tables.get(name, self.sealed[artifact].clear())
                 yield self._returns_link(artifact, name, days)
-                since = days.filter("counted") if is_sleeve else days
-                if is_sleeve and label == "as_run":
+                since = days.filter("counted")
+                if label == "as_run":
                     yield self._trades_link(name, days)
                     yield self._book_link(name, days)
                 yield self._statistics_link(f"{label} {name}", since, figures.get(name) or {})
@@ -68,10 +70,23 @@ class WalkLinks:
         )
 
     @cached_property
+    def _lake(self) -> Snapshot:
+        """The lake as it was pinned; of a portfolio the newest state that a sleeve pinned."""
+        if self.sealed.kind == "run":
+            return self.sealed.snapshot
+        below = [
+            run.of_sleeve
+            for one in self.sealed.accepted
+            for _, run in leaves(self.sealed, one, ())
+            if run.kind == "run"
+        ]
+        return pinned(max(below, key=lambda one: (one.as_of, one.head)))
+
+    @cached_property
     def _closes(self) -> pl.DataFrame:
         """Closes of what was traded, in the pinned lake."""
-        request, traded = self.sealed.request, self.sealed[layout.WALK_TRADES]["symbol"].unique().to_list()
-        bars = self.sealed.snapshot.bars(until=request.as_of, symbols=traded)
+        traded = self.sealed[layout.WALK_TRADES]["symbol"].unique().to_list()
+        bars = self._lake.bars(until=self.sealed.manifest.as_of, symbols=traded)
         return bars.select("symbol", pl.col("open_time").dt.date().alias("date"), "close").sort("date")
 
     def _trades_link(self, name: str, days: pl.DataFrame) -> Link:
@@ -145,8 +160,7 @@ class WalkLinks:
         if "beta" in told and self.sealed.kind == "run":
             made |= _beside(days.select("date", "ret").join(self.sealed[layout.WALK_YARDSTICKS], on="date", how="left"))
         for column in ("turnover", "cost", "borrow"):
-            if self.sealed.kind == "run" or column != "borrow":
-                made[column] = fmean(days[column].to_list()) * DAYS_PER_YEAR if days.height else None
+            made[column] = fmean(days[column].to_list()) * DAYS_PER_YEAR if days.height else None
         made["average_gross"] = fmean(days["gross"].to_list()) if days.height else None
         return self.sealed.link(
             f"walk-forward statistics, {name}",

@@ -342,7 +342,7 @@ def _end(wealth: float) -> str:
 
 
 def _ruin(view: RunView) -> Iterator[AuditFinding]:
-    found = view.preservation.ruin if view.preservation else {}
+    found = view.books.ruin if view.books else {}
     groups: dict[str, list[tuple[str, BookRuin]]] = {}
     for name, one in found.items():
         if one.ruined:

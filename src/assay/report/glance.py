@@ -199,7 +199,7 @@ def glance(view: RunView) -> Glance:
 
 def book_of(view: RunView, name: str) -> Holdings | None:
     """Return the tranche book after today's decision; of a run that has none, the decision itself."""
-    books = view.run.get(layout.HOLDINGS) if view.kind == "run" else None
+    books = view.run.get(layout.HOLDINGS)
     if books is None or name not in books.profiles:
         return holdings(view, name)
     book = books.profiles[name]
@@ -211,7 +211,7 @@ def facts_of(view: RunView, name: str, book: Holdings | None) -> LightFacts:
     """Return what the lights of a run depend on."""
     judged, told = verdict(view), view.statistics.get(name, {})
     low, high = told.get("sharpe_low"), told.get("sharpe_high")
-    ruin = view.preservation.ruin.get(name) if view.preservation and view.preservation.ruin else None
+    ruin = view.books.ruin.get(name) if view.books is not None else None
     ruined = ruin.told if ruin is not None and ruin.ruined else ""
     beside = view.worth.baselines if view.worth is not None and view.worth.risk_profile == name else {}
     benchmark_end, candidates_end = (

@@ -50,9 +50,9 @@ def barred(view: RunView) -> list[str]:
         view.run.check_format()
     except RunFailed as error:
         reasons.append(error.what)
-    ruined, name = view.preservation.ruined if view.preservation else [], headline(view)
-    if name in ruined and view.preservation:
-        reasons.append(f"RUIN: {name} {view.preservation.ruin[name].told}")
+    ruined, name = view.books.ruined if view.books else [], headline(view)
+    if name in ruined and view.books:
+        reasons.append(f"RUIN: {name} {view.books.ruin[name].told}")
     gross = invested(view, name)
     if len(gross) < READ_DAYS:
         reasons.append(f"{count(len(gross), 'day')} of walk-forward; a portfolio reads {READ_DAYS}")
@@ -72,7 +72,7 @@ def invested(view: RunView, name: str) -> Sequence[float]:
 
 def left_out(view: RunView) -> list[str]:
     """Return the other risk profiles in which a portfolio would leave a run out."""
-    ruined = view.preservation.ruined if view.preservation else []
+    ruined = view.books.ruined if view.books else []
     told = []
     for name in view.risk_profiles:
         gross = invested(view, name)

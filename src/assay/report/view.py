@@ -21,7 +21,7 @@ from assay.base.errors import IntegrityError, UsageError
 from assay.report.markdown import finite
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import STEP_NAMES, Artifact, Kind, describe, step_title
-from assay.runs.documents import AtomicValidation, Enriched, FlattenedProfile, SleeveFacts
+from assay.runs.documents import AtomicValidation, Enriched, FlattenedProfile, Ruins, SleeveFacts
 from assay.runs.home import ruin_told
 from assay.runs.run import STAND_ASIDE, Run
 from assay.runs.verify import LEDGER_KINDS, Body, Entry, read_chain
@@ -254,6 +254,7 @@ class RunView:
         self.by_regime = _split(run.get(layout.WALK_BY_REGIME))
         self.worth = run.get(layout.WORTH)
         self.preservation = run.get(layout.PRESERVATION)
+        self.books: Ruins | None = self.preservation if run.kind == "run" else run.get(layout.META_ANALYSIS)
         self.atomic = self._validation()
 
     def _validation(self) -> AtomicValidation | None:
@@ -336,7 +337,7 @@ class RunView:
     @cached_property
     def ruin(self) -> str:
         """What stands behind a verdict for ruined books; empty where there is none."""
-        ruined = self.preservation.ruined if self.preservation else []
+        ruined = self.books.ruined if self.books else []
         return ruin_told(ruined, str(self.setting("profile.headline")))
 
     @cached_property

@@ -158,16 +158,18 @@ WALK_UNGUARDED_WEIGHTS: Artifact[pl.DataFrame] = Artifact(
 WALK_PHASE_WEIGHTS: Artifact[pl.DataFrame] = Artifact(
     WALK + "phase_weights.parquet", "walk-forward of that phase: net weights decided, as run", sleeve=12, keys=_HELD)
 WALK_TRADES: Artifact[pl.DataFrame] = Artifact(
-    WALK + "trades.parquet", "walk-forward: every trade", sleeve=12, keys=("date", "risk_profile", "symbol", "reason"))
+    WALK + "trades.parquet", "walk-forward: every trade",
+    sleeve=12, portfolio=8, keys=("date", "risk_profile", "symbol", "reason"))
 WALK_CANCELLED: Artifact[pl.DataFrame] = Artifact(
     WALK + "cancelled.parquet",
-    "walk-forward: orders that met no bar", sleeve=12, keys=("date", "risk_profile", "symbol"))
+    "walk-forward: orders that met no bar", sleeve=12, portfolio=8, keys=("date", "risk_profile", "symbol"))
 WALK_YARDSTICKS: Artifact[pl.DataFrame] = Artifact(
     WALK + "yardsticks.parquet",
     "walk-forward: daily returns of the benchmark and of all coins in equal weights", sleeve=12, keys=_DAYS)
 HOLDINGS: Artifact[doc.HeldBooks] = Artifact(
     WALK + "holdings.json",
-    "the book: what each tranche holds of each coin at the last close, after today's decision", sleeve=12)
+    "the book: what each tranche holds of each coin at the last close, after today's decision",
+    sleeve=12, portfolio=8)
 WALK_STATISTICS: Artifact[Plain] = Artifact(
     WALK + "statistics.json",
     "walk-forward: metrics for each risk profile; a sleeve's with the guard on and off", sleeve=12, portfolio=8)
@@ -182,7 +184,7 @@ WORTH: Artifact[doc.Worth] = Artifact(
     "what the decisions were worth: plain books on the same days, lots, capacity, where the result came from",
     sleeve=12)
 META_ANALYSIS: Artifact[doc.Analysis] = Artifact(
-    "data/meta_analysis.json", "concentration, bets, correlation, contributions, leave one out", portfolio=9)
+    "data/meta_analysis.json", "ruin, concentration, bets, correlation, contributions, leave one out", portfolio=9)
 PRESERVATION: Artifact[doc.CapitalPreservation] = Artifact(
     "data/capital_preservation.json", "capital preservation: loss makers and drawdown, guard on and off", sleeve=13)
 VALIDATION: Artifact[doc.AtomicValidation] = Artifact(
@@ -203,9 +205,9 @@ LOGS: Artifact[str] = Artifact("logs/", "the traceback of an internal fault", sl
 # fmt: on
 
 SINCE_FORMAT_2: tuple[str, ...] = (HOLDINGS, WORTH, WALK_PHASE, WALK_PHASE_WEIGHTS)
-"""Files that runs of format 1 do not have."""
+"""Files that runs of format 1 do not have; a portfolio of that format has no trades either."""
 RUIN = "ruin"
-"""Gate of step 13 whose refusal is a verdict on what was held and no fault of the run, which goes on to its seal."""
+"""Gate of step 13, or 9: its refusal is a verdict on what was held, no fault of the run, which goes on to its seal."""
 TRIED = "TRIALS"
 """Event of what had been tried when a run began its walk-forward; it is of the whole home, and so of no artifact."""
 TABLE: tuple[Artifact[Any], ...] = tuple(row for row in tuple(globals().values()) if isinstance(row, Artifact))

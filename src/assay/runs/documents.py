@@ -428,7 +428,7 @@ class HeldBook(Document):
 
 
 class HeldBooks(Document):
-    """Step 12, ``data/walk_forward/holdings.json``: the book, after today's decision."""
+    """``data/walk_forward/holdings.json``: the book, after today's decision."""
 
     as_of: str
     tranches: int
@@ -642,7 +642,23 @@ class Worth(Document):
     legs: Legs
 
 
-class CapitalPreservation(Document):
+class Ruins(Document):
+    """What became of the books of all risk profiles."""
+
+    ruin: dict[str, BookRuin] = Field(default_factory=dict)
+    """By risk profile; a document of format 1 has none."""
+
+    @property
+    def ruined(self) -> list[str]:
+        """Risk profiles whose books were ruined."""
+        return [name for name, found in self.ruin.items() if found.ruined]
+
+    def barred(self, headline: str) -> list[str]:
+        """Risk profiles that nobody may hold unless their ruin is accepted: all of them where the headline's is one."""
+        return list(self.ruin) if headline in self.ruined else self.ruined
+
+
+class CapitalPreservation(Ruins):
     """Step 13, ``data/capital_preservation.json``."""
 
     guard_enabled: bool
@@ -656,17 +672,6 @@ class CapitalPreservation(Document):
     """Over every risk profile and rebalance, as run."""
     standing: dict[str, StandingExposure]
     profiles: dict[str, PreservedProfile]
-    ruin: dict[str, BookRuin] = Field(default_factory=dict)
-    """By risk profile; a document of format 1 has none."""
-
-    @property
-    def ruined(self) -> list[str]:
-        """Risk profiles whose books were ruined."""
-        return [name for name, found in self.ruin.items() if found.ruined]
-
-    def barred(self, headline: str) -> list[str]:
-        """Risk profiles that nobody may hold unless their ruin is accepted: all of them where the headline's is one."""
-        return list(self.ruin) if headline in self.ruined else self.ruined
 
 
 # --- portfolios of sleeves --------------------------------------------------------------------------------------------
@@ -854,17 +859,19 @@ class SleeveShare(Document):
     return_share: float | None
     """Weight x mean return per year, of the days that the decision read."""
     realised: float | None
-    """Sum over the walk-forward of weight x return."""
+    """Its share of what the book's coins earned in the walk-forward, in units of the initial account."""
 
 
 class LeaveOneOut(Document):
-    """The walk-forward of the same portfolio without one sleeve, or without all short ones."""
+    """One phase of the portfolio without one sleeve, or without all short ones."""
 
     without: list[str]
     figures: dict[str, float | None]
     """Sharpe, CAGR, volatility, maximum drawdown; None where nothing is defined."""
+    whole: dict[str, float | None] = Field(default_factory=dict)
+    """The same of that phase of the whole portfolio; a document of format 1 has none."""
     added: dict[str, float | None]
-    """The whole portfolio's figure less this one."""
+    """The whole less this one."""
 
 
 class AnalysedProfile(Document):
@@ -888,7 +895,7 @@ class AnalysedProfile(Document):
     """None where no sleeve is short, or every one is."""
 
 
-class Analysis(Document):
+class Analysis(Ruins):
     """Step 9, ``data/meta_analysis.json``."""
 
     as_of: str

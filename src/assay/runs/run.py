@@ -13,7 +13,7 @@ from assay.base.files import LARGEST_JSON, parse_json, read, sha256
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import Artifact, Kind
-from assay.runs.documents import Document, Pin, Winner
+from assay.runs.documents import Document, Pin, Ruins, Winner
 from assay.runs.ledger import broken, read_ledger
 from assay.runs.request import MetaRequest, Request
 from assay.runs.verify import FORMAT, Entry, Story
@@ -146,6 +146,16 @@ class Run:
     def beside(self, run_id: str) -> Run:
         """Return another run of the same home."""
         return Run(self.runs / run_id, self.runs)
+
+    @property
+    def leaf(self) -> Run:
+        """The run itself, or the first sleeve of coins behind a portfolio."""
+        return self.beside(self.accepted[0].run_id).leaf if self.kind == "meta" else self
+
+    @property
+    def books(self) -> Ruins:
+        """What became of the books."""
+        return self[layout.META_ANALYSIS] if self.kind == "meta" else self[layout.PRESERVATION]
 
     @cached_property
     def ledger(self) -> list[Entry]:

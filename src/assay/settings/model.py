@@ -359,6 +359,7 @@ class MetaProfile(Settings):
     train: Annotated[int, Field(ge=20), LESS] = 60
     """Days that a decision looks back, live and in the walk-forward."""
     hold: Annotated[Count, MORE] = 10
+    """Days that a tranche of the walk-forward holds: the step of the sleeves, whose tranches it shares."""
     min_weight: Annotated[Share, LESS] = 0.05
     max_weight: Annotated[Share, MORE] = 0.5
     weight_slack: Annotated[float, Field(ge=1.0), MORE] = 1.9
@@ -375,5 +376,5 @@ class MetaProfile(Settings):
     """The risk profile that one would hold, chosen before its figures were seen."""
     risk: RiskSettings = RiskSettings()
     costs: Costs = Costs()
-    """What moving capital between sleeves costs in the walk-forward; the sleeves' own trading is in their returns."""
+    """What the book of coins pays in the walk-forward; never less than what a sleeve pays."""
     limits: Limits = Limits()
