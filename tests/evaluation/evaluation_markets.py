@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from assay.backtest.book import Prices
 from assay.base.domain import UTC
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
 from assay.settings.model import WalkForward
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision by hand."""
+
+    net: dict
+    unguarded: dict
+    loss_makers: tuple[str, ...] = ()
+    summary: dict = field(default_factory=dict)
 
 
 def make_market(close: np.ndarray, open_: np.ndarray | None = None, first: str = "2023-01-01") -> Market:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
-from evaluation_markets import make_market, single
+from evaluation_markets import Decided, make_market, single
 
 from assay.backtest.preservation import preservation
 from assay.backtest.walk_forward import walk_forward
@@ -17,14 +15,6 @@ from assay.settings.model import RISK_PROFILES, Costs, Guard, Margin, Profile
 ON = Guard()
 GOOD, LATER, LOSER = "BINANCE:AAUSDT", "BINANCE:ABUSDT", "BINANCE:ACUSDT"
 """Gains 50 %; was no loss maker and halves; was a loss maker and falls by a fifth."""
-
-
-@dataclass(frozen=True)
-class Decided:
-    net: dict
-    unguarded: dict
-    loss_makers: tuple[str, ...] = ()
-    summary: dict = field(default_factory=dict)
 
 
 def figures(last: dict[str, float], net=None, unguarded=None, *, guard=ON, margin=True) -> CapitalPreservation:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import numpy as np
 import pytest
-from evaluation_markets import make_market, single
+from evaluation_markets import Decided, make_market, single
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,14 +19,6 @@ from assay.settings.model import RISK_PROFILES, Costs, Profile, WalkForward
 BTC = "BINANCE:BTCUSDT"
 FREE = Costs(fee=0.0, slippage=0.0, borrow=0.0, delisting_haircut=0.10)
 ONCE = single(train=20, hold=100, step=100, days=500)
-
-
-@dataclass(frozen=True)
-class Decided:
-    net: dict
-    unguarded: dict
-    loss_makers: tuple[str, ...] = ()
-    summary: dict = field(default_factory=dict)
 
 
 def profile(walk: WalkForward = ONCE, costs: Costs = FREE) -> Profile:

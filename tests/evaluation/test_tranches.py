@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_markets import make_market
+from evaluation_markets import Decided, make_market
 
 from assay.backtest.statistics import cagr, max_drawdown, sharpe
 from assay.backtest.walk_forward import (
@@ -26,14 +25,6 @@ from assay.market.panel import Market
 from assay.settings.model import RISK_PROFILES, Costs, Profile, WalkForward
 
 DAYS = np.arange("2022-01-01", "2024-01-01", dtype="datetime64[D]")
-
-
-@dataclass(frozen=True)
-class Decided:
-    net: dict
-    unguarded: dict
-    loss_makers: tuple[str, ...] = ()
-    summary: dict = field(default_factory=dict)
 
 
 def momentum(known: Market) -> Decided:

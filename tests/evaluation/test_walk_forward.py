@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_markets import make_market, single
+from evaluation_markets import Decided, make_market, single
 
 from assay.backtest.book import Target, simulate
 from assay.backtest.overfitting import probability_of_overfitting
@@ -23,14 +23,6 @@ from assay.market.panel import Market
 from assay.settings.model import RISK_PROFILES, Costs, Guard, Profile
 
 SAMPLE = np.arange("2023-01-01", "2024-01-22", dtype="datetime64[D]")
-
-
-@dataclass(frozen=True)
-class Decided:
-    net: dict
-    unguarded: dict
-    loss_makers: tuple[str, ...] = ()
-    summary: dict = field(default_factory=dict)
 
 
 def profile(**settings) -> Profile:

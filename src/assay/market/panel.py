@@ -127,7 +127,7 @@ class Market:
         whole, begin = self._cut or (self, 0)
         if of not in whole._memory:
             whole._memory[of] = of(whole)
-        made: T = whole._memory[of]  # type: ignore[assignment]
+        made: T = whole._memory[of]  # type: ignore[assignment]  # kept by the function that made it
         return made, begin, begin + len(self.days)
 
     @property
