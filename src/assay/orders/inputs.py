@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,48 @@ def read_rows(path: Path, column: str) -> list[Row]:
         If the file is missing, malformed, or has a column beside the two: one that is passed over could have meant
         something, such as a side.
     """
+    text, where = read_text(path), str(path)
+    if text.lstrip()[:1] in ("[", "{"):
+        return list(_json_rows(text, column, where))
+    rows = csv_rows(text, where, partial(_check_columns, column=column), f"symbol,{column}")
+    return [(row["symbol"].strip(), row[column], place) for row, place in rows]
+
+
+def read_text(path: Path) -> str:
+    """Read what a user wrote.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or is not text.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read: {error.strerror or error}", where=str(path), hint="check the path") from error
     except UnicodeDecodeError as error:
         raise UsageError("the file is not UTF-8 text", where=str(path), hint="save it as CSV or JSON") from error
-    return list((_json_rows if text.lstrip()[:1] in ("[", "{") else _csv_rows)(text, column, str(path)))
 
 
-def _csv_rows(text: str, column: str, where: str) -> Iterator[Row]:
+def csv_rows(
+    text: str, where: str, check: Callable[[list[str], str], None], header: str
+) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield the rows of a CSV by the names of its columns, each with its place.
+
+    Parameters
+    ----------
+    text, where : str
+        Content and name of the file.
+    check : callable
+        Given the names of the columns and their place; raises where they are not what they should be.
+    header : str
+        What a header should be, for messages.
+
+    Raises
+    ------
+    UsageError
+        If the file is empty, or a line is not one of the table.
+    """
     reader = csv.reader(io.StringIO(text), strict=True)
     head: list[str] | None = None
     try:
@@ -89,23 +122,26 @@ def _csv_rows(text: str, column: str, where: str) -> Iterator[Row]:
             place = f"{where}:{reader.line_num}"
             if head is None:
                 head = [cell.strip() for cell in cells]
-                _check_columns(head, column, place)
+                check(head, place)
             elif len(cells) != len(head):
-                raise UsageError(
-                    f"{len(cells)} fields where the header has {len(head)}", where=place, hint=f"symbol,{column}"
-                )
+                raise UsageError(f"{len(cells)} fields where the header has {len(head)}", where=place, hint=header)
             else:
-                row = dict(zip(head, cells, strict=True))
-                yield row["symbol"].strip(), row[column], place
+                yield dict(zip(head, cells, strict=True)), place
     except csv.Error as error:
         raise UsageError(f"malformed CSV: {error}", where=f"{where}:{reader.line_num}", hint="mend the line") from error
     if head is None:
-        raise UsageError(
-            "the file is empty", where=where, hint=f"a table without rows still has a header: symbol,{column}"
-        )
+        raise UsageError("the file is empty", where=where, hint=f"a table without rows still has a header: {header}")
 
 
-def _json_rows(text: str, column: str, where: str) -> Iterator[Row]:
+def exact_json(text: str, where: str) -> Any:
+    """Read JSON with its numbers as they are written: none passes through a float.
+
+    Raises
+    ------
+    UsageError
+        If it is malformed, has a key twice in one object, or a number that is none.
+    """
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         for key in keys:
@@ -117,24 +153,26 @@ def _json_rows(text: str, column: str, where: str) -> Iterator[Row]:
         raise UsageError(f"{constant} is not a finite number", where=where, hint="write a decimal number")
 
     try:
-        content = json.loads(
-            text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse, object_pairs_hook=unique
-        )
+        return json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse, object_pairs_hook=unique)
     except (ValueError, RecursionError, InvalidOperation) as error:
         raise UsageError(f"malformed JSON: {error}", where=where, hint="mend the file") from error
+
+
+def _json_rows(text: str, column: str, where: str) -> Iterator[Row]:
+    content = exact_json(text, where)
     if isinstance(content, dict):
         content = [{"symbol": symbol, column: value} for symbol, value in content.items()]
     for i, row in enumerate(content):
         place = f"{where}[{i}]"
         if not isinstance(row, dict):
             raise UsageError("an entry is not an object", where=place, hint=f'write {{"symbol": ..., "{column}": ...}}')
-        _check_columns(list(row), column, place)
+        _check_columns(list(row), place, column)
         if not isinstance(row["symbol"], str):
             raise UsageError("a symbol is not text", where=place, hint=_NOTATIONS)
         yield row["symbol"], row[column], place
 
 
-def _check_columns(names: list[str], column: str, place: str) -> None:
+def _check_columns(names: list[str], place: str, column: str) -> None:
     wanted = ["symbol", column]
     unknown = [repr(name) for name in names if name not in wanted]
     missing = [name for name in wanted if name not in names]
