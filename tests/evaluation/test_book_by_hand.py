@@ -186,6 +186,13 @@ def test_only_the_coin_that_costs_most_stands_at_its_worst():
     assert book.liquidated is None
     assert book.level.tolist() == pytest.approx([2.0 / 1.45] * 2)
     assert book.worst_level.tolist() == pytest.approx([2.0 / 1.8] * 2)
+    assert book.largest.tolist() == pytest.approx([0.5] * 2)
+
+
+def test_the_largest_coin_is_told_after_its_weight_has_drifted():
+    """Half and a tenth are bought at 100; the half doubles while the tenth falls by half: 1 of 1.45."""
+    book = one_day([0.5, 0.1], [100.0, 100.0], [200.0, 100.0], [100.0, 50.0], [200.0, 50.0])
+    assert book.largest[-1] == pytest.approx(1.0 / 1.45)
 
 
 def test_what_costs_most_is_counted_in_money_against_the_close():

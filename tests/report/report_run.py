@@ -577,12 +577,12 @@ def walk_tables(days: int = 30, sign: float = -1.0) -> dict[str, pl.DataFrame]:
 def decided_weights(on_loss_makers: float) -> pl.DataFrame:
     """Two decisions; the second holds loss makers where it may."""
     rows = [
-        (dt.datetime(2023, 12, day, tzinfo=dt.UTC), name, symbol, -weight, loser)
+        (dt.datetime(2023, 12, day, tzinfo=dt.UTC), name, symbol, -weight, loser, 0.02 - weight / 10)
         for day in (1, 11)
         for name in RISK_PROFILES
         for symbol, weight, loser in ((COINS[0], 0.5, False), (COINS[6], on_loss_makers * (day > 1), True))
     ]
-    names = ["as_of", "risk_profile", "symbol", "net_weight", "loss_maker"]
+    names = ["as_of", "risk_profile", "symbol", "net_weight", "loss_maker", "pnl"]
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("as_of").cast(pl.Datetime("us", "UTC")))
 
 

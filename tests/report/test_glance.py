@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from assay.report.glance import LightFacts, changed, facts_of, glance, glance_lines, lights
-from assay.report.sections import survival, worst_falls
+from assay.report.sections import survival
+from assay.report.track import worst_falls
 from assay.report.view import open_run
 from assay.runs.artifacts import HOLDINGS
 
@@ -51,8 +52,10 @@ def test_process():
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"psr": 0.8999}, "PSR 0.90, below 0.90"),
-        ({"psr": None}, "PSR —, below 0.90"),
+        ({"psr": 0.7}, "PSR 0.70, below 0.90"),
+        ({"psr": 0.8999}, "PSR 0.8999, below 0.90"),
+        ({"psr": 0.8999999999999}, "PSR 0.8999999999999, below 0.90"),
+        ({"psr": None}, "no PSR can be told from 120 counted days"),
         ({"days": 119}, "119 counted days, fewer than 120"),
         ({"decisions": 11}, "11 decisions with holdings, fewer than 12"),
     ],
@@ -66,11 +69,14 @@ def test_no_evidence(changes, why):
     ("changes", "why"),
     [
         ({"dsr": 0.94}, "DSR 0.94, below 0.95"),
-        ({"dsr": None}, "DSR —, below 0.95"),
+        ({"dsr": 0.9496}, "DSR 0.9496, below 0.95"),
+        ({"dsr": None}, "no DSR can be told"),
         ({"interval": (0.0, 3.0)}, "the 95 % interval of the Sharpe ratio, 0.00 to 3.00, is not above 0"),
-        ({"interval": None}, "the 95 % interval of the Sharpe ratio, — to —, is not above 0"),
+        ({"interval": None}, "no 95 % interval of the Sharpe ratio can be told"),
         ({"pbo": 0.51}, "PBO 0.51, above 0.50"),
+        ({"pbo": 0.5004}, "PBO 0.5004, above 0.50"),
         ({"benchmark_end": 1.5}, "ends at 1.50, the benchmark at its gross at 1.50"),
+        ({"benchmark_end": 1.5001}, "ends at 1.5000, the benchmark at its gross at 1.5001"),
         ({"candidates_end": 1.6}, "ends at 1.50, equal weight of the candidates at 1.60"),
         ({"benchmark_end": None}, "what the benchmark at its gross became is not known"),
         ({"candidates_end": None}, "what equal weight of the candidates became is not known"),

@@ -23,7 +23,7 @@ FIGURES = {
     "Funnel": ["funnel"],
     "Winners": ["votes", "correlation"],
     "Optimization and flattening": ["weights-coins", "weights-atoms"],
-    "Performance": ["equity", "drawdown", "monthly", "turnover"],
+    "Performance": ["equity", "drawdown", "monthly", "months", "histogram", "contributions", "turnover"],
     "Capital preservation": ["loss-makers"],
 }
 HOSTILE = [

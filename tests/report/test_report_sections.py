@@ -346,7 +346,11 @@ def test_an_all_cash_sleeve_says_so(run):
 def test_performance_guard_on_beside_guard_off(parts):
     tables = parts["Performance"].tables
     states = ("on", "off, one phase")
-    assert [row[:2] for row in tables[0][1:]] == [[name, state] for name in RISK_PROFILES for state in states]
+    held_against = [["benchmark", "—"], ["all coins, equal", "—"]]
+    assert [row[:2] for row in tables[0][1:]] == [
+        *([name, state] for name in RISK_PROFILES for state in states),
+        *held_against,
+    ]
     hrp = dict(zip(tables[0][0], tables[0][3], strict=True))
     assert hrp == {
         "risk profile": "hrp",

@@ -215,6 +215,12 @@ class BookResult:
         """Net exposure at the close over NAV, (n_days,)."""
         return _divide(self.net_value, self.nav)
 
+    @property
+    def largest(self) -> Floats:
+        """Value of the largest coin at the close over NAV, long or short, (n_days,)."""
+        value = np.abs(self.quantities * self.marks)
+        return _divide(value.max(axis=1, initial=0.0), self.nav)
+
     def _per_nav(self, amount: Floats) -> Floats:
         return _divide(amount, self.previous_nav)
 

@@ -56,6 +56,7 @@ RETURN_COLUMNS = {
     "ret": "returns",
     "gross": "gross",
     "net": "net",
+    "largest": "largest",
     "cash": "cash",
     "turnover": "turnover",
     "cost": "cost_share",
@@ -316,9 +317,10 @@ class WalkForwardResult(HeldWalk):
         -------
         dict of str to DataFrame
             ``returns``, ``phase_returns``, ``unguarded_returns``
-                date, risk_profile, nav, ret, gross, net, cash, turnover, cost, borrow, level, worst_level, counted, one
-                row per day; of the tranche book, and of the one phase with the guard on and off. ``nav`` and ``cash``
-                are amounts of an account that began with 1; ``gross`` and ``net`` are exposures at the close over NAV;
+                date, risk_profile, nav, ret, gross, net, largest, cash, turnover, cost, borrow, level, worst_level,
+                counted, one row per day; of the tranche book, and of the one phase with the guard on and off.
+                ``nav`` and ``cash`` are amounts of an account that began with 1; ``gross``, ``net`` and ``largest``
+                (of any coin) are exposures at the close over NAV;
                 ``turnover``, ``cost`` and ``borrow`` are the day's amounts over the NAV at the close before; the levels
                 are those of the margin, null without liabilities. Days before all tranches were filled are not
                 ``counted``.

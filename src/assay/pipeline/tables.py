@@ -26,7 +26,7 @@ SIGNED = (a.RETURNS, a.WINNERS, a.ENRICHED, a.SYNTHETIC)
 """What a sign test of a sleeve compares."""
 NOT_REPORTED: dict[Kind, tuple[Artifact[Any], ...]] = {
     "run": (a.RETURNS, a.WALK_CANCELLED, a.WALK_PHASE),
-    "meta": (a.META_RETURNS, a.WALK_WEIGHTS, a.WALK_CANCELLED),
+    "meta": (a.META_RETURNS, a.WALK_CANCELLED),
 }
 """Evidence that validation reads, and no report."""
 

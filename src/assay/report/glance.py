@@ -29,6 +29,8 @@ DAYS_LEAST, DECISIONS_LEAST = 120, 12
 GROSS_LEAST, COIN_MOST, COINS_LEAST, COINS_GROSS = 0.01, 0.15, 5.0, 0.5
 HELD = 10
 """Holdings that are shown."""
+DIGITS = 17
+"""Decimal places that tell any two shares apart."""
 YARDSTICKS: Mapping[str, pl.DataType] = {"date": pl.Date(), "benchmark": pl.Float64(), "universe": pl.Float64()}
 
 Tone = Literal["good", "open", "bad"]
@@ -92,6 +94,16 @@ def lights(facts: LightFacts) -> tuple[Light, Light, Light]:
     return process, _evidence(facts), _book(facts)
 
 
+def apart(value: float, other: float, show: Callable[[float, int], str] = ratio, digits: int = 2) -> str:
+    """Return a number with as many digits as tell it from another; equal numbers need no more.
+
+    >>> apart(0.8999, 0.9), apart(0.42, 0.9), apart(1.5, 1.5)
+    ('0.8999', '0.42', '1.50')
+    """
+    shown = (show(value, more) for more in range(digits, DIGITS) if show(value, more) != show(other, more))
+    return show(value, digits) if value == other else next(shown, show(value, DIGITS))
+
+
 def _evidence(facts: LightFacts) -> Light:
     nothing = next(_nothing(facts), None)
     if nothing is not None:
@@ -99,14 +111,20 @@ def _evidence(facts: LightFacts) -> Light:
     doubt = next(_doubts(facts), None)
     if doubt is not None:
         return Light("EVIDENCE", "weak", doubt, "open")
-    why = f"DSR {ratio(facts.dsr)}, ends at {ratio(facts.end)}"
-    return Light("EVIDENCE", "holds", f"{why}, the benchmark at its gross at {ratio(facts.benchmark_end)}", "good")
+    assert facts.end is not None
+    assert facts.benchmark_end is not None
+    own, other = apart(facts.end, facts.benchmark_end), apart(facts.benchmark_end, facts.end)
+    return Light(
+        "EVIDENCE", "holds", f"DSR {ratio(facts.dsr)}, ends at {own}, the benchmark at its gross at {other}", "good"
+    )
 
 
 def _nothing(facts: LightFacts) -> Iterator[str]:
     """Say what leaves no evidence at all."""
-    if facts.psr is None or facts.psr < PSR_LEAST:
-        yield f"PSR {ratio(facts.psr)}, below {ratio(PSR_LEAST)}"
+    if facts.psr is None:
+        yield f"no PSR can be told from {count(facts.days, 'counted day')}"
+    elif facts.psr < PSR_LEAST:
+        yield f"PSR {apart(facts.psr, PSR_LEAST)}, below {ratio(PSR_LEAST)}"
     if facts.days < DAYS_LEAST:
         yield f"{count(facts.days, 'counted day')}, fewer than {DAYS_LEAST}"
     if facts.decisions < DECISIONS_LEAST:
@@ -115,13 +133,17 @@ def _nothing(facts: LightFacts) -> Iterator[str]:
 
 def _doubts(facts: LightFacts) -> Iterator[str]:
     """Say what keeps the evidence from holding."""
-    if facts.dsr is None or facts.dsr < DSR_HOLDS:
-        yield f"DSR {ratio(facts.dsr)}, below {ratio(DSR_HOLDS)}"
-    if facts.interval is None or facts.interval[0] <= 0.0:
-        low, high = facts.interval or (None, None)
+    if facts.dsr is None:
+        yield "no DSR can be told"
+    elif facts.dsr < DSR_HOLDS:
+        yield f"DSR {apart(facts.dsr, DSR_HOLDS)}, below {ratio(DSR_HOLDS)}"
+    if facts.interval is None:
+        yield "no 95 % interval of the Sharpe ratio can be told"
+    elif facts.interval[0] <= 0.0:
+        low, high = facts.interval
         yield f"the 95 % interval of the Sharpe ratio, {ratio(low)} to {ratio(high)}, is not above 0"
     if facts.pbo is not None and facts.pbo > PBO_MOST:
-        yield f"PBO {ratio(facts.pbo)}, above {ratio(PBO_MOST)}"
+        yield f"PBO {apart(facts.pbo, PBO_MOST)}, above {ratio(PBO_MOST)}"
     yardsticks = {
         "the benchmark at its gross": facts.benchmark_end,
         "equal weight of the candidates": facts.candidates_end,
@@ -130,7 +152,7 @@ def _doubts(facts: LightFacts) -> Iterator[str]:
         if other is None or facts.end is None:
             yield f"what {name} became is not known"
         elif facts.end <= other:
-            yield f"ends at {ratio(facts.end)}, {name} at {ratio(other)}"
+            yield f"ends at {apart(facts.end, other)}, {name} at {apart(other, facts.end)}"
 
 
 def _book(facts: LightFacts) -> Light:
@@ -138,13 +160,16 @@ def _book(facts: LightFacts) -> Light:
         return Light("BOOK", "ruinous", facts.ruin, "bad")
     gross = math.fsum(map(abs, facts.weights.values()))
     if gross < GROSS_LEAST:
-        return Light("BOOK", "empty", f"gross {percent(gross)}, below {percent(GROSS_LEAST, 0)}", "open")
+        said = apart(gross, GROSS_LEAST, percent, 1)
+        return Light("BOOK", "empty", f"gross {said}, below {percent(GROSS_LEAST, 0)}", "open")
     coin, largest = min(facts.weights.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
     if abs(largest) > COIN_MOST:
-        return Light("BOOK", "concentrated", f"{coin} {percent(largest)}, above {percent(COIN_MOST, 0)} of NAV", "open")
+        said = apart(largest, math.copysign(COIN_MOST, largest), percent, 1)
+        return Light("BOOK", "concentrated", f"{coin} {said}, above {percent(COIN_MOST, 0)} of NAV", "open")
     effective = gross**2 / math.fsum(weight**2 for weight in facts.weights.values())
     if gross > COINS_GROSS and effective < COINS_LEAST:
-        why = f"{ratio(effective, 1)} effective coins, fewer than {COINS_LEAST:.0f}, at gross {percent(gross)}"
+        said = apart(effective, COINS_LEAST, ratio, 1)
+        why = f"{said} effective coins, fewer than {COINS_LEAST:.0f}, at gross {percent(gross)}"
         return Light("BOOK", "concentrated", why, "open")
     why = f"{count(len(facts.weights), 'coin')}, {ratio(effective, 1)} effective, the largest {percent(largest)}"
     return Light("BOOK", "sound", why, "good")
@@ -190,9 +215,14 @@ SIX = (
 """Figures of the first screen: name, metric, form, and how it is measured of a yardstick."""
 
 
+def headline_of(view: RunView) -> str:
+    """Return the risk profile that stands for a run."""
+    return str(view.setting("profile.headline") or HEADLINE)
+
+
 def glance(view: RunView) -> Glance:
     """Return the first screen of a run, as far as the run came."""
-    name = str(view.setting("profile.headline") or HEADLINE)
+    name = headline_of(view)
     book = book_of(view, name)
     return Glance(name, lights(facts_of(view, name, book)), _six(view, name), book)
 
@@ -278,7 +308,7 @@ def changed(view: RunView, before: RunView | None) -> list[str]:
     """Say what the headline's book holds that it did not hold in the run before, and the other way round."""
     if before is None:
         return ["no earlier run of this profile"]
-    name = str(view.setting("profile.headline") or HEADLINE)
+    name = headline_of(view)
     books = [book.weights if (book := book_of(one, name)) else {} for one in (before, view)]
     moves = {coin: books[1].get(coin, 0.0) - books[0].get(coin, 0.0) for coin in books[0].keys() | books[1].keys()}
     traded = math.fsum(map(abs, moves.values())) / 2.0

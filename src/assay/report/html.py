@@ -21,7 +21,7 @@ from assay.report.figures.figure import Figure, colours
 from assay.report.figures.of_run import RunFigures
 from assay.report.figures.of_walk import Drawn, WalkFigures, growth_of, weights_by_size
 from assay.report.findings import verdict
-from assay.report.glance import changed, glance, measured_by, run_before
+from assay.report.glance import changed, glance, headline_of, measured_by, run_before
 from assay.report.markdown import count, integer, percent, ratio, visible
 from assay.report.meta import compose_meta, profiles_of, validation_of
 from assay.report.prose import Passage, passages
@@ -32,7 +32,6 @@ from assay.report.view import RunView, open_run, shared_returns
 from assay.runs import artifacts as layout
 from assay.runs.home import told, weakened_by
 from assay.runs.run import Run
-from assay.settings.model import HEADLINE
 
 Pictures = Mapping[str, Sequence[Drawn]]
 """Title of a section to its figures, or the reasons why there are none."""
@@ -113,14 +112,14 @@ def _run_pictures(figures: RunFigures) -> Pictures:
         "Funnel": [figures.funnel()],
         "Winners": [figures.votes(), figures.correlation()],
         "Optimization and flattening": [figures.weights("coins"), figures.weights("atoms")],
-        "Performance": figures.performance(),
+        "Performance": figures.performance(headline_of(figures.view)),
         "Capital preservation": [figures.loss_makers()],
     }
 
 
 def first_figure(view: RunView) -> Drawn:
     """Return the growth of the headline's book beside benchmark and all coins."""
-    name = str(view.setting("profile.headline") or HEADLINE)
+    name = headline_of(view)
     return WalkFigures(view.run, [name], measured_by(view.run)).equity("first")
 
 
@@ -167,7 +166,7 @@ def _meta_pictures(run: Run) -> Pictures:
         "Allocation by sleeve": [_sleeve_weights(run)],
         "Allocation by coin": [_coin_weights(run)],
         "Correlation of sleeves": [_meta_correlation(run)],
-        "Performance": figures.performance(),
+        "Performance": figures.performance(headline_of(RunView(run))),
     }
 
 

@@ -19,22 +19,18 @@ from assay.base import files
 from assay.base.constants import Floats
 from assay.base.errors import AssayError, RunFailed
 from assay.report.findings import verdict
+from assay.report.glance import headline_of
 from assay.report.markdown import ABSENT, count, finite, integer, names, percent, ratio
 from assay.report.sections import Labelled
 from assay.report.small_book import holdings
 from assay.report.view import RunView, in_order
 from assay.runs import artifacts as layout
 from assay.runs import documents as doc
-from assay.settings.model import DRAWDOWN_LIMIT, HEADLINE, MetaProfile
+from assay.settings.model import DRAWDOWN_LIMIT, MetaProfile
 
 LEAST_GROSS = float(MetaProfile.model_fields["min_gross"].default)
 READ_DAYS = int(MetaProfile.model_fields["train"].default)
 """What a portfolio asks of a sleeve unless its settings say otherwise, and the days over which."""
-
-
-def headline(view: RunView) -> str:
-    """Return the risk profile by which a run is judged; the canon's where the manifest names none."""
-    return str(view.setting("profile.headline") or HEADLINE)
 
 
 # --- conclusion -------------------------------------------------------------------------------------------------------
@@ -50,7 +46,7 @@ def barred(view: RunView) -> list[str]:
         view.run.check_format()
     except RunFailed as error:
         reasons.append(error.what)
-    ruined, name = view.books.ruined if view.books else [], headline(view)
+    ruined, name = view.books.ruined if view.books else [], headline_of(view)
     if name in ruined and view.books:
         reasons.append(f"RUIN: {name} {view.books.ruin[name].told}")
     gross = invested(view, name)
@@ -76,7 +72,7 @@ def left_out(view: RunView) -> list[str]:
     told = []
     for name in view.risk_profiles:
         gross = invested(view, name)
-        if name == headline(view):
+        if name == headline_of(view):
             continue
         if name in ruined:
             told.append(f"{name} (ruined)")
@@ -134,7 +130,7 @@ def funnel_rows(runs: Labelled) -> list[list[str]]:
     rows.append(["by relaxation", *(integer(view.selection.relaxed if view.selection else None) for view in views)])
     for place, words in ((0, "most lost in discovery to"), (3, "most lost in selection to")):
         rows.append([words, *(_most(view, place) for view in views)])
-    held = [holdings(view, headline(view)) for view in views]
+    held = [holdings(view, headline_of(view)) for view in views]
     return [*rows, ["coins held, headline", *(integer(book.coins) if book else ABSENT for book in held)]]
 
 

@@ -20,7 +20,7 @@ from jinja2.meta import find_referenced_templates
 from assay.backtest.book import FORCED
 from assay.backtest.statistics import correlation
 from assay.market.kinds import REASONS
-from assay.report import findings, small_book, templating, worth
+from assay.report import findings, small_book, templating, track, worth
 from assay.report import glance as first_screen
 from assay.report import view as views
 from assay.report.findings import AuditFinding, contract_status, gate_said, violations
@@ -46,7 +46,6 @@ from assay.runs import documents as doc
 from assay.runs.artifacts import STEP_NAMES, step_title
 from assay.runs.run import counted_days
 from assay.runs.verify import Entry
-from assay.settings.model import HEADLINE
 
 Labelled = Sequence[tuple[str, RunView]]
 """Runs with the names that tell them apart."""
@@ -474,38 +473,6 @@ def survival(view: RunView) -> dict[str, dict[str, Mapping[str, float | None]]]:
     }
 
 
-def worst_falls(view: RunView, most: int = 5) -> list[list[str]]:
-    """Return the deepest falls of the headline's book; one ends when NAV is back at its highest so far.
-
-    Place, depth, the day before it began, its lowest day, the day that made it good again, and its days.
-    """
-    name = str(view.setting("profile.headline") or HEADLINE)
-    own = None if view.returns is None else view.returns.filter(pl.col("risk_profile") == name).sort("date")
-    if own is None or own.is_empty():
-        return []
-    days, nav = own["date"].to_list(), own["nav"].fill_null(strategy="forward").to_list()
-    found: list[tuple[float, int, int, int | None]] = []
-    top, top_at, low_at = 1.0, -1, -1
-    for at, value in enumerate(nav):
-        if value < top:
-            low_at = at if low_at < 0 or value < nav[low_at] else low_at
-            continue
-        found += [(nav[low_at] / top - 1.0, top_at, low_at, at)] if low_at >= 0 else []
-        top, top_at, low_at = value, at, -1
-    found += [(nav[low_at] / top - 1.0, top_at, low_at, None)] if low_at >= 0 else []
-    return [
-        [
-            str(place),
-            percent(depth),
-            str(days[start]) if start >= 0 else "the beginning",
-            str(days[low]),
-            "not yet" if end is None else str(days[end]),
-            integer((len(days) - 1 if end is None else end) - start),
-        ]
-        for place, (depth, start, low, end) in enumerate(sorted(found)[:most], start=1)
-    ]
-
-
 def nav_rows(view: RunView) -> list[list[str]]:
     """Return a line of bars for each risk profile's NAV, guard on and off."""
     states = (("on" if view.guarded else "off (profile)", view.returns), ("off, one phase", view.unguarded_returns))
@@ -623,7 +590,7 @@ def correlated(runs: Labelled) -> list[tuple[str, str, str, int, float | None]]:
 
 # --- rendering --------------------------------------------------------------------------------------------------------
 
-KNOWN = (layout, views, small_book, findings, worth, first_screen, sys.modules[__name__])
+KNOWN = (layout, views, small_book, findings, worth, first_screen, track, sys.modules[__name__])
 """Modules whose own public functions and constants templates know by their names."""
 
 

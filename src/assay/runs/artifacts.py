@@ -139,7 +139,8 @@ SIGN_POST: Artifact[doc.SignTest] = Artifact(
     "sign test after flattening; a portfolio's over all sleeves and coins", sleeve=11, portfolio=7)
 WALK_RETURNS: Artifact[pl.DataFrame] = Artifact(
     WALK + "returns.parquet",
-    "walk-forward: daily NAV, return, gross, net, cash, turnover, cost and borrow", sleeve=12, portfolio=8, keys=_BOOK)
+    "walk-forward: daily NAV, return, gross, net, largest coin, cash, turnover, cost and borrow",
+    sleeve=12, portfolio=8, keys=_BOOK)
 WALK_UNGUARDED: Artifact[pl.DataFrame] = Artifact(
     WALK + "unguarded_returns.parquet",
     "walk-forward of one phase with the guard off: the same columns", sleeve=12, keys=_BOOK)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from assay.base.constants import Floats
+from assay.base.constants import Days, Floats
 from assay.report.figures.figure import CellMark, Figure
 from assay.report.figures.lines import label_of
 from assay.report.markdown import ABSENT, count, integer, percent, ratio, seconds
@@ -17,6 +18,10 @@ from assay.runs.documents import Stage
 
 CORRELATION_EDGES = (-0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7)
 MONTH_EDGES = (-0.2, -0.1, -0.05, -0.01, 0.01, 0.05, 0.1, 0.2)
+DAY_EDGES = (-0.10, -0.05, -0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03, 0.05, 0.10)
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+CONTRIBUTORS = 10
+"""Coins that are named at each end of the contributions."""
 VOTE_WORDS = {1: "buy", 0: "neutral", -1: "sell"}
 VOTE_TONES = {1: "up", 0: "muted", -1: "down"}
 _ABBREVIATIONS = frozenset({"sma", "ema", "vwma", "rsi", "cci", "adx", "macd", "ma", "k", "r"})
@@ -188,6 +193,94 @@ def monthly(months: Sequence[str], returns: Mapping[str, Floats], name: str = "m
     return Figure(
         name, "Monthly returns", told, ("month", *(f">{label_of(label)}" for label in returns)), rows, (), marks
     )
+
+
+def year_by_month(days: Days, returns: Floats, of: str, name: str = "months") -> Figure:
+    """Show the return of each month and year of one book: a row for each year.
+
+    Parameters
+    ----------
+    days : (n_days,) datetime64[D] array
+        In order.
+    returns : (n_days,) array
+    of : str
+        The book's name.
+    """
+    growth, months = 1.0 + np.nan_to_num(returns), days.astype("datetime64[M]").astype(int)
+    years = months // 12 + 1970
+    cells = [
+        [
+            *(_compound(growth[months == 12 * (year - 1970) + month]) for month in range(12)),
+            _compound(growth[years == year]),
+        ]
+        for year in np.unique(years).tolist()
+    ]
+    known = [value for row in cells for value in row[:12] if math.isfinite(value)]
+    told = f"{count(len(known), 'month')} of {count(len(cells), 'year')}; "
+    told += f"from {percent(min(known))} to {percent(max(known))}."
+    rows = tuple((str(year), *map(percent, row)) for year, row in zip(np.unique(years).tolist(), cells, strict=True))
+    marks = tuple((None, *(_heat(value, MONTH_EDGES) for value in row[:12]), None) for row in cells)
+    title = f"Returns of {of}, year by month"
+    return Figure(name, title, told, ("year", *(f">{month}" for month in MONTHS), ">whole"), rows, (), marks)
+
+
+def _compound(growth: Floats) -> float:
+    return float(np.prod(growth)) - 1.0 if growth.size else math.nan
+
+
+def histogram(returns: Mapping[str, Floats], of: str, name: str = "histogram") -> Figure:
+    """Show how many days had a return of each size, of a book and of what it is held against.
+
+    Parameters
+    ----------
+    returns : mapping of str to (n_days,) array
+        NaN where there is none.
+    of : str
+        The book's name, one of ``returns``.
+    """
+    counts = {
+        label: np.histogram(series[np.isfinite(series)], [-np.inf, *DAY_EDGES, np.inf])[0]
+        for label, series in returns.items()
+    }
+    most = max(int(n.max()) for n in counts.values()) or 1
+    steps = [f"{percent(low, 0)} to {percent(high, 0)}" for low, high in pairwise(DAY_EDGES)]
+    steps = [f"below {percent(DAY_EDGES[0], 0)}", *steps, f"{percent(DAY_EDGES[-1], 0)} and more"]
+    own = returns[of][np.isfinite(returns[of])]
+    told = f"{count(own.size, 'day')} of {of}: {count(int((own < 0.0).sum()), 'day')} below 0; "
+    told += f"worst {percent(float(own.min()))}, best {percent(float(own.max()))}." if own.size else "none."
+    rows = tuple((step, *(integer(int(n[at])) for n in counts.values())) for at, step in enumerate(steps))
+    marks = tuple((None, *(_bar(float(n[at]), 0.0, most) for n in counts.values())) for at in range(len(steps)))
+    columns = ("return of a day", *(f">{label_of(label)}" for label in returns))
+    return Figure(name, "Daily returns by size", told, columns, rows, (), marks)
+
+
+def contributions(
+    earned: Sequence[tuple[str, float, int]], of: str, name: str = "contributions", most: int = CONTRIBUTORS
+) -> Figure:
+    """Show what each coin earned, the best and the worst by name and the others together.
+
+    Parameters
+    ----------
+    earned : sequence of (str, float, int)
+        Coin, what it earned of the first account after costs, and how many decisions wanted it; the best first.
+    of : str
+        The book's name.
+    most : int
+        Coins that are named at each end.
+    """
+    between = earned[most:-most] if len(earned) > 2 * most + 1 else []
+    shown = [*earned[:most], *earned[-most:]] if between else list(earned)
+    if between:
+        rest = math.fsum(value for _, value, _ in between)
+        shown.insert(most, (f"{len(between)} others", rest, sum(n for _, _, n in between)))
+    whole = math.fsum(value for _, value, _ in earned)
+    told = f"{count(len(earned), 'coin')} earned {percent(whole)} of the first account in the book of {of}, after costs"
+    told += f"; the best {earned[0][0]}, the worst {earned[-1][0]}."
+    least, top = min(0.0, *(value for _, value, _ in shown)), max(0.0, *(value for _, value, _ in shown))
+    rows = tuple((coin, percent(value, 2), integer(n)) for coin, value, n in shown)
+    marks = tuple((None, _bar(value, least, top), None) for _, value, _ in shown)
+    columns = ("coin", ">earned, of the first account", ">decisions that wanted it")
+    return Figure(name, "Contribution by coin", told, columns, rows, (), marks)
 
 
 def votes_of(

@@ -22,6 +22,8 @@ ROWS = 40
 """Days in the table of a figure."""
 BETA_DAYS = 60
 """Window of the rolling beta."""
+SHARPE_DAYS = 60
+"""Window of the rolling Sharpe ratio."""
 LOG_SPAN = 8.0
 """From this ratio of the highest to the lowest value on, growth is drawn on a logarithmic scale."""
 LONGEST = 34
@@ -72,6 +74,12 @@ def rolling_beta(days: Days, betas: Lines, window: int = BETA_DAYS, name: str = 
     """Show the beta to the benchmark over the last ``window`` days."""
     description = f"Of the {window} days up to each day, from {span(days)}. At the end: {told(betas, ratio, last)}."
     return lines_over(name, f"Beta to Bitcoin over {window} days", description, days, {"": betas}, (ratio,))
+
+
+def rolling_sharpe(days: Days, ratios: Lines, window: int = SHARPE_DAYS, name: str = "rolling-sharpe") -> Figure:
+    """Show the annual Sharpe ratio over the last ``window`` days."""
+    description = f"Of the {window} days up to each day, from {span(days)}. At the end: {told(ratios, ratio, last)}."
+    return lines_over(name, f"Sharpe ratio over {window} days", description, days, {"": ratios}, (ratio,))
 
 
 def turnover(days: Days, traded: Lines, paid: Lines, name: str = "turnover") -> Figure:

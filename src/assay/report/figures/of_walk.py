@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 
 from assay.backtest.statistics import drawdowns
-from assay.base.constants import Days, Floats
+from assay.base.constants import DAYS_PER_YEAR, TOLERANCE, Days, Floats
 from assay.report.figures import grids, lines
 from assay.report.figures.figure import Figure
 from assay.report.small_book import by_size
 from assay.report.view import RETURN_COLUMNS, Columns, table_of
 from assay.runs import artifacts as layout
 from assay.runs.artifacts import Artifact
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 
 Drawn = Figure | str
 """A figure, or why there is none."""
@@ -26,6 +26,12 @@ COST_COLUMNS: Columns = {
     "turnover": pl.Float64(),
     "cost": pl.Float64(),
     "borrow": pl.Float64(),
+}
+CONTRIBUTION_COLUMNS: Columns = {
+    "risk_profile": pl.String(),
+    "symbol": pl.String(),
+    "net_weight": pl.Float64(),
+    "pnl": pl.Float64(),
 }
 YARDSTICK_COLUMNS: Columns = {
     "date": pl.Date(),
@@ -93,9 +99,11 @@ class WalkFigures:
         """Daily returns of risk profiles and yardsticks."""
         return {**self.column("ret"), **self.yardsticks}
 
-    def performance(self) -> list[Drawn]:
-        """Draw all figures of the walk-forward's daily rows."""
-        return [self.equity(), self.drawdown(), self.rolling_beta(), self.monthly(), self.turnover()]
+    def performance(self, headline: str) -> list[Drawn]:
+        """Draw all figures of the walk-forward's daily rows, some of them of the headline's book alone."""
+        series = [self.equity(), self.drawdown(), self.rolling_sharpe(), self.rolling_beta()]
+        own = [self.months(headline), self.histogram(headline), self.contributions(headline)]
+        return [*series, self.monthly(), *own, self.turnover()]
 
     def equity(self, name: str = "equity") -> Drawn:
         """Draw the growth of 1: risk profiles, Bitcoin, all coins in equal weights; ``name`` is the figure's id."""
@@ -127,6 +135,57 @@ class WalkFigures:
         benchmark = self.yardsticks["benchmark"]
         found = {name: rolling_beta(series, benchmark, window) for name, series in self.column("ret").items()}
         return lines.rolling_beta(self.days[window - 1 :], found, window)
+
+    def rolling_sharpe(self, window: int = lines.SHARPE_DAYS) -> Drawn:
+        """Draw the Sharpe ratio over the last days.
+
+        Parameters
+        ----------
+        window : int
+            Days of each ratio, at least 2.
+        """
+        if isinstance(self.walk, str):
+            return self.walk
+        if len(self.days) < window:
+            return f"the walk-forward has {len(self.days)} days, fewer than the {window} of the window"
+        found = {name: rolling_sharpe(series, window) for name, series in self.returns.items()}
+        return lines.rolling_sharpe(self.days[window - 1 :], found, window)
+
+    def _book(self, name: str) -> tuple[Days, dict[str, Floats]] | str:
+        """Return the counted days of one risk profile, its returns on them and those of the yardsticks."""
+        if isinstance(self.walk, str):
+            return self.walk
+        own = counted_days(self.walk.filter(pl.col("risk_profile") == name))
+        days: Days = own["date"].drop_nulls().sort().to_numpy().astype("datetime64[D]")
+        if not len(days):
+            return f"the walk-forward has no counted day of {name}"
+        at = np.isin(self.days, days)
+        return days, {name: on_days(own, "ret", days), **{one: moves[at] for one, moves in self.yardsticks.items()}}
+
+    def months(self, name: str) -> Drawn:
+        """Draw the months and years of one risk profile, year by month."""
+        found = self._book(name)
+        return found if isinstance(found, str) else grids.year_by_month(found[0], found[1][name], name)
+
+    def histogram(self, name: str) -> Drawn:
+        """Draw how often one risk profile, and the benchmark, had daily returns of each size."""
+        found = self._book(name)
+        return found if isinstance(found, str) else grids.histogram(found[1], name)
+
+    def contributions(self, name: str) -> Drawn:
+        """Draw what each coin earned in the book of one risk profile."""
+        found = self.run.get(layout.WALK_WEIGHTS)
+        if found is not None and "pnl" not in found.columns:
+            return "a run of the first version does not say what coins earned"
+        table = self.table(layout.WALK_WEIGHTS, CONTRIBUTION_COLUMNS)
+        if isinstance(table, str):
+            return table
+        own = table.filter(pl.col("risk_profile") == name).group_by("symbol")
+        earned = own.agg(pl.col("pnl").sum(), pl.col("net_weight").ne(0.0).sum().alias("decisions"))
+        if earned.is_empty():
+            return f"no decision of {name} wanted a coin"
+        rows = earned.sort(["pnl", "symbol"], descending=[True, False]).rows()
+        return grids.contributions(rows, name)
 
     def monthly(self) -> Drawn:
         """Draw the return of every month."""
@@ -184,4 +243,16 @@ def rolling_beta(returns: Floats, benchmark: Floats, window: int) -> Floats:
     spread = (other**2).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Floats = np.where(spread > 0.0, (own * other).sum(axis=1) / spread, np.nan)
+    return found
+
+
+def rolling_sharpe(returns: Floats, window: int) -> Floats:
+    """Annual Sharpe ratio of every ``window`` successive days, (n_days - window + 1,).
+
+    NaN where a day of the window is missing, or the returns do not vary.
+    """
+    own = np.lib.stride_tricks.sliding_window_view(returns, window)
+    spread = own.std(axis=1, ddof=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(spread > TOLERANCE, own.mean(axis=1) / spread * np.sqrt(DAYS_PER_YEAR), np.nan)
     return found
