@@ -18,6 +18,7 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -85,7 +86,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=60, help="mutants of each file")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, help="folder to work in, kept")
-    parser.add_argument("--only", default="", help="files whose path holds this")
+    parser.add_argument("--only", default="", help="files in whose path this regular expression is found")
     parser.add_argument("--tell", action="store_true", help="try nothing more; tell what was tried")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -128,7 +129,7 @@ def _sample(work: Path, each: int, seed: int, only: str) -> dict[str, list[str]]
     return {
         name: random.Random(f"{seed} {name}").sample(names, min(each, len(names)))
         for name, names in _mutants(work).items()
-        if only in name
+        if re.search(only, name)
     }
 
 
@@ -138,16 +139,19 @@ def _sample(work: Path, each: int, seed: int, only: str) -> dict[str, list[str]]
 def _try(work: Path, chosen: dict[str, list[str]], told: dict[str, str], results: Path) -> None:
     """Try every chosen mutant that has no verdict yet, one of each file in turn."""
     _prepare(work)
-    for tests in sorted({tests for stages in TESTS.values() for tests in stages}):
+    for tests in sorted({tests for name in chosen for tests in _stages(name)}):
         if _forked(None, tests) != "survived":
             raise SystemExit(f"{tests} fails without any mutant")
     turns = [(name, mutant) for row in zip_longest(*_pairs(chosen)) for name, mutant in filter(None, row)]
     for name, mutant in turns:
         if mutant not in told:
-            stages = next(stages for start, stages in TESTS.items() if name.startswith(start))
-            verdicts = (_forked(mutant, tests) for tests in stages)
+            verdicts = (_forked(mutant, tests) for tests in _stages(name))
             told[mutant] = next((verdict for verdict in verdicts if verdict != "survived"), "survived")
             results.write_text(json.dumps(told, indent=0))
+
+
+def _stages(name: str) -> list[str]:
+    return next(stages for start, stages in TESTS.items() if name.startswith(start))
 
 
 def _pairs(chosen: dict[str, list[str]]) -> list[list[tuple[str, str]]]:

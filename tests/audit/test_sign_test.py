@@ -381,6 +381,31 @@ def test_an_optimizer_that_did_not_see_longs_is_found(mutate: Any, direction: st
     assert "OPTIMIZER_NOT_NORMALIZED" in codes(result)
 
 
+SAID = {
+    negative_unguarded_weight: "is not that of a long",
+    optimizer_lost_an_atom: "the optimizer's atoms are not the winners",
+    unguarded_optimizer_lost_an_atom: "the optimizer's atoms are not the winners",
+    optimizer_saw_an_atom_twice: "an atom stands twice",
+    optimizer_was_not_run: "the risk profile was not optimized",
+    optimizer_saw_the_coin: "the optimizer's atoms are not the winners",
+    not_flattened: "the risk profile was not flattened",
+    flattened_twice: "an atom is flattened twice",
+    net_of_the_other_side: "is not SHORT",
+    atom_of_the_other_side: "symbol, logic or direction is not the winner's",
+    atom_of_another_coin: "symbol, logic or direction is not the winner's",
+    contribution_of_another_logic: "symbol, logic or direction is not the winner's",
+}
+
+
+@pytest.mark.parametrize("mutate", SAID)
+def test_a_refusal_says_what_was_found(mutate: Any) -> None:
+    content = draft("SHORT")
+    mutate(content, "hrp")
+    told = [violation.what for violation in judge(content, "SHORT").violations]
+    ends = SAID[mutate]
+    assert any(what == ends or (ends.startswith("is ") and what.endswith(ends)) for what in told), told
+
+
 @pytest.mark.parametrize("mutate", DIRECTION_MUTANTS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("name", RISK_PROFILES)

@@ -87,6 +87,20 @@ def test_few_coins_show_what_a_known_edition_explains_and_nothing_else(coins):
     assert drift(recommended, some, "other", "2021", UNKNOWN).causes == ()
 
 
+def test_a_vote_is_named_by_its_share_of_the_coins_that_differ(coins):
+    """36 coins are noise and 4 differ by the other edition's rule of one vote: half a percent of all, a tenth of 40."""
+    differs = {name: cast != votes(coins, "2021")[name] for name, cast in votes(coins, "2026").items()}
+    many = sum(differs.values())
+    agree, others = np.flatnonzero(many == 0)[:796], np.flatnonzero((many == 1) & differs["adx"])[:4]
+    some = {name: values[np.concatenate([agree, others])] for name, values in coins.items()}
+    recommended = said(some, "2021")
+    recommended[:18] += 1 / 11
+    recommended[18:36] -= 1 / 11
+    found = drift(recommended, some, "other", "2026")
+    assert (found.compared, found.differing) == (800, 40)
+    assert [(cause.vote, cause.edition, cause.repaired) for cause in found.causes] == [("adx", "2021", 4)]
+
+
 def test_noise_names_nobody(coins):
     random = np.random.default_rng(4)
     recommended = said(coins, "2026") * 11

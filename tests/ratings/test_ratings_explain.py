@@ -29,6 +29,21 @@ def test_equals_the_table(walks, edition):
     assert found.votes["macd"].inputs["macd_signal"] == row["macd_signal"]
 
 
+def test_an_edition_rates_by_its_own_rules(walks):
+    """By the plain rules; the second is a seed on which the two editions differ on that day."""
+    bars = walks(1, 300)
+    plain = [bars.head(274)[name].to_list() for name in ("high", "low", "close", "volume")]
+    told = {}
+    for edition in ("2026", "2021"):
+        _, cast, both, _, other = naive_ratings.ratings(*plain, edition)
+        found = explain(bars, "1d", AS_OF, edition)
+        assert {name: evidence.vote for name, evidence in found.votes.items()} == {n: cast[n][-1] for n in VOTES}
+        assert found.ratings["all"] == pytest.approx(both[-1], abs=1e-14)
+        assert found.ratings["other"] == pytest.approx(other[-1], abs=1e-14)
+        told[edition] = found.ratings
+    assert told["2026"] != told["2021"]
+
+
 @pytest.mark.parametrize("edition", ["2026", "2021"])
 def test_inputs_are_the_indicator_values(walks, edition):
     bars = walks(3, 300)
@@ -94,8 +109,9 @@ def test_what_cannot_be_explained_is_said(walks):
         explain(one, "1h", AS_OF)
     with pytest.raises(UsageError, match="unknown interval"):
         explain(one, "9d", AS_OF)
-    with pytest.raises(UsageError, match="bars of 2 symbols"):
+    with pytest.raises(UsageError, match="bars of 2 symbols") as caught:
         explain(bars, "1d", AS_OF)
+    assert (caught.value.where, caught.value.hint) == ("BINANCE:C000USDT, BINANCE:C001USDT", "pass one symbol's bars")
     with pytest.raises(UsageError, match="unknown edition"):
         explain(one, "1d", AS_OF, "mixed")
     with pytest.raises(UsageError, match="no time zone"):

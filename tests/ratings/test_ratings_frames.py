@@ -194,6 +194,13 @@ def test_a_bar_twice_is_named():
         assay.rate(pl.concat([made, made.slice(5, 1)]))
 
 
+def test_of_bars_that_are_there_twice_the_first_coins_is_named():
+    """Not the earliest: whoever mends a file goes through it coin by coin."""
+    made = frame(40, 2)
+    with pytest.raises(DataError, match="BINANCE:C000USDT 2020-01-09 00:00 is there twice"):
+        assay.rate(pl.concat([made.slice(45, 1), made, made.slice(8, 1)]))
+
+
 @pytest.mark.parametrize(
     ("column", "what"),
     [

@@ -65,24 +65,30 @@ class TestBudget:
         assert polytope.limited() is polytope
 
 
+NUMBER = "caps, labels and clusters differ in number"
+FINITE = "caps and budget must be finite, not negative, and not below the floors"
+FLOORS = "the floors alone exceed a cluster's cap or the budget"
+
+
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "what"),
     [
-        {"upper": np.array([0.5])},
-        {"cluster_caps": np.array([0.5])},
-        {"budget": -0.1},
-        {"budget": math.nan},
-        {"upper": np.array([0.5, math.inf])},
-        {"lower": np.array([0.6, 0.0])},
-        {"lower": np.array([0.5, 0.4]), "budget": 0.8},
-        {"lower": np.array([0.5, 0.4]), "cluster_caps": np.array([0.4, 1.0])},
+        ({"upper": np.array([0.5])}, NUMBER),
+        ({"cluster_caps": np.array([0.5])}, NUMBER),
+        ({"budget": -0.1}, FINITE),
+        ({"budget": math.nan}, FINITE),
+        ({"upper": np.array([0.5, math.inf])}, FINITE),
+        ({"lower": np.array([0.6, 0.0])}, FINITE),
+        ({"lower": np.array([0.5, 0.4]), "budget": 0.8}, FLOORS),
+        ({"lower": np.array([0.5, 0.4]), "cluster_caps": np.array([0.4, 1.0])}, FLOORS),
     ],
 )
-def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
+def test_nonsense_is_refused(wrong: dict[str, object], what: str) -> None:
     right = {"upper": np.array([0.5, 0.5]), "labels": np.array([1, 2]), "cluster_caps": np.ones(2), "budget": 1.0}
     Polytope(**right)  # type: ignore[arg-type]  # values come from parameters
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         Polytope(**(right | wrong))  # type: ignore[arg-type]  # values come from parameters
+    assert (caught.value.what, caught.value.where) == (what, "Polytope")
 
 
 class TestBest:

@@ -138,3 +138,22 @@ class TestCertificate:
     def test_mutants_fall(self, mutant) -> None:
         residual, gap = certify(self.program, mutant(with_piqp(self.program)))
         assert not (residual <= 1e-8 and gap <= 1e-8)
+
+    def test_the_numbers_are_those_of_the_definition(self) -> None:
+        """Two assets of 3 and 1, by hand: over the budget by 2 of 1 + 3, above a limit by 1."""
+        program = Program(
+            quadratic=np.diag([2.0, 4.0]),
+            linear=np.array([-1.0, 0.0]),
+            equalities=np.ones((1, 2)),
+            equal_to=np.array([2.0]),
+            inequalities=np.zeros((0, 2)),
+            at_most=np.zeros(0),
+            lower=np.zeros(2),
+            upper=np.array([2.0, 2.0]),
+        )
+        none = np.zeros(2)
+        answer = Solution("by hand", "", 0, np.array([3.0, 1.0]), np.array([-4.0]), np.zeros(0), none, none)
+        residual, gap = certify(program, answer)
+        assert gap == 0.0
+        # Stationarity is (6 - 1 - 4, 4 - 4): 1 over 1 + 6. The budget is missed by 2: 2 over 1 + 3.
+        assert residual == 0.5
