@@ -28,7 +28,7 @@ MIN_DAYS = 20
 
 
 @lru_cache(maxsize=1)
-def block_indices(days: int, samples: int, mean_block: float, seed: int) -> Ints:
+def block_indices(days: int, samples: int, mean_block: float, seed: int, length: int | None = None) -> Ints:
     """Draw rows in blocks of geometric length that wrap around the end.
 
     Parameters
@@ -39,19 +39,22 @@ def block_indices(days: int, samples: int, mean_block: float, seed: int) -> Ints
         Mean length of a block, at least 1 (1 draws days independently).
     seed : int
         Of NumPy's PCG64.
+    length : int, optional
+        Of each record that is drawn; as many days as there are where None.
 
     Returns
     -------
-    (samples, days) int array
+    (samples, length) int array
         Rows of the record; not writeable, since all books of a walk-forward share the last draw.
     """
     if days < 1 or samples < 1 or mean_block < 1.0:
         raise ValueError("a bootstrap needs days, samples and blocks of at least 1")
     generator = np.random.Generator(np.random.PCG64(seed))
-    starts = generator.integers(0, days, size=(samples, days))
-    begins = generator.random((samples, days)) < 1.0 / mean_block
+    length = days if length is None else length
+    starts = generator.integers(0, days, size=(samples, length))
+    begins = generator.random((samples, length)) < 1.0 / mean_block
     begins[:, 0] = True
-    column = np.arange(days)
+    column = np.arange(length)
     of_block = np.maximum.accumulate(np.where(begins, column, 0), axis=1)
     rows: Ints = (np.take_along_axis(starts, of_block, axis=1) + column - of_block) % days
     rows.flags.writeable = False
