@@ -58,16 +58,28 @@ def test_settings_of_the_house_know_where_they_came_from(tmp_path):
 
 @pytest.mark.parametrize("said", ["2020", "mixed", "1"])
 def test_an_edition_that_is_not_known_is_refused(said):
-    with pytest.raises(ProfileError, match="'2026' or '2021'"):
+    with pytest.raises(ProfileError, match="one of 2026, 2021"):
         load(settings=[f'ratings.edition="{said}"']).ratings()
 
 
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("caps.atoms=0.2", "caps.atoms"),
-        ("caps.atom=2", "caps.atom"),
+        ("caps.atoms=0.2", "unknown setting 'caps.atoms' .*; did you mean caps.atom?"),
+        ("atom=0.2", "did you mean caps.atom?"),
+        ("caps=3", "'caps' is a group of settings, not a value .*; set caps.KEY"),
+        ("caps.atom=2", "'caps.atom' cannot be 2: it is above 0, at most 1, in share of the account"),
         ("caps.atom=nan", "caps.atom"),
+        ("walk_forward.tranches=3", "3 tranches do not divide a step of 10 days"),
+        ("limit=3", "unknown setting 'limit' .*; it is a setting of scanners: write scanners.NAME.limit"),
+        ("max_coin=0.2", "it is a setting of portfolios: write meta.max_coin"),
+        ("meta.max_coi=0.2", "there is no meta.max_coi .*; did you mean meta.max_coin?"),
+        ("meta=3", "meta is a section"),
+        ("defaults.caps.atom=0.2", "defaults is set in files only"),
+        ("profiles.binance_spot_rating_al_long.caps.atom=0.2", "did you mean profiles.binance_spot_rating_all_long?"),
+        ("scanners.binance_spot_rating_al_long.limit=3", "did you mean scanners.binance_spot_rating_all_long?"),
+        ("scanners.binance_spot_rating_all_long.limti=3", "unknown setting 'limti' .*; did you mean limit?"),
+        ("universe.exchnage=KRAKEN", "did you mean universe.exchange?"),
         ("caps.atom", "cannot read"),
         ("direction=UP", "direction"),
         ("scanners=[]", "scanners"),
@@ -78,6 +90,18 @@ def test_an_edition_that_is_not_known_is_refused(said):
 def test_a_bad_setting_is_refused_by_name(setting, says):
     with pytest.raises(ProfileError, match=says):
         load(settings=[setting]).profile("binance_spot_rating_all_long")
+
+
+def test_a_setting_of_one_profile_leaves_the_others():
+    catalog = load(settings=["profiles.binance_spot_rating_all_long.caps.atom=0.2"])
+    assert catalog.profile("binance_spot_rating_all_long").caps.atom == 0.2
+    assert catalog.profile("binance_spot_rating_all_short").caps.atom == 0.25
+
+
+def test_a_scanner_with_an_unknown_key_is_refused_with_its_profile(tmp_path):
+    (tmp_path / "assay.toml").write_text("[scanners.binance_spot_rating_all_long]\nmin_value = 1e6\n")
+    with pytest.raises(ProfileError, match="did you mean min_value_traded"):
+        load(tmp_path).profile("binance_spot_rating_all_long")
 
 
 def test_bad_files_and_names_are_refused(tmp_path):

@@ -301,22 +301,25 @@ def profiles_list(as_json: JsonOption = False) -> None:
 
 @command("show", profiles_app)
 def profiles_show(
-    name: Annotated[str, typer.Argument(help="Profile.")], settings: SetOption = None, as_json: JsonOption = False
+    name: Annotated[str, typer.Argument(help="Profile or meta-portfolio.")],
+    settings: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Print every value of a profile and where it comes from, then what the house holds for all of them."""
-    from assay.settings.resolve import dotted
-
-    catalog = read_catalog(settings)
-    values = dotted(catalog.profile(name).model_dump(mode="json"))
-    origins = catalog.provenance(name)
-    told = {key: (value, origins[key]) for key, value in values.items()} | catalog.house()
+    """Print every setting: value, where it comes from, meaning; of the profile, its scanners, and the house."""
+    told = list(read_catalog(settings).explained(name))
     # An address is shown without its login.
-    shown = {
-        key: (redacted(value) if isinstance(value, str) else value, redacted(origin))
-        for key, (value, origin) in told.items()
-    }
+    values = [redacted(one.value) if isinstance(one.value, str) else one.value for one in told]
     if as_json:
-        output.as_json({key: {"value": value, "origin": origin} for key, (value, origin) in shown.items()})
+        output.as_json(
+            {
+                one.name: {"value": value, "origin": redacted(one.origin), "meaning": one.fact.meaning}
+                | {"unit": one.fact.unit, "range": one.fact.range}
+                for one, value in zip(told, values, strict=True)
+            }
+        )
         return
-    rows = [[key, json.dumps(value, ensure_ascii=False), origin] for key, (value, origin) in shown.items()]
-    output.line(output.table(["setting", "value", "origin"], rows))
+    rows = [
+        [one.name, json.dumps(value, ensure_ascii=False), redacted(one.origin), f"{one.fact.meaning} {one.fact.limits}"]
+        for one, value in zip(told, values, strict=True)
+    ]
+    output.line(output.table(["setting", "value", "origin", "meaning"], rows))

@@ -5,6 +5,7 @@ The environment is read once, by :func:`load`, and nowhere else.
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,14 +27,13 @@ from assay.settings.model import (
     SourceSettings,
     Universe,
 )
+from assay.settings.reference import HOUSE, MODELS, SettingFacts, refusal, settings_of
 
 Tree = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENT_PREFIX = "ASSAY_SET__"
-SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", "ratings", "scan", "source", "schedule", "executor")
-HOUSE = ("ratings", "scan", "source", "schedule", "executor")
-"""Sections without names below them: they hold for the whole house."""
+SECTIONS = ("defaults", "scanners", "profiles", "meta", "flows", *HOUSE)
 USER_FILE = "assay.toml"
 
 
@@ -43,6 +43,16 @@ class Layer:
 
     origin: str
     tree: Tree
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One setting as it stands: its dotted name, value, where that came from, and what it means."""
+
+    name: str
+    value: Any
+    origin: str
+    fact: SettingFacts
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,13 @@ class Catalog:
                     where=f"profiles.{name}.{what}",
                     hint=f"declared scanners: {', '.join(self.names('scanners'))}",
                 )
+        for scanner in self.names("scanners") if profile.pool == "superset" else profile.scanners:
+            self.scanner(scanner)
         return profile
+
+    def scanner(self, name: str) -> Scanner:
+        """Return one scanner with every value resolved."""
+        return _build(Scanner, self._tree("scanners", name), f"scanners.{name}")
 
     def meta(self, name: str) -> MetaProfile:
         """Return one meta-portfolio's settings."""
@@ -97,9 +113,7 @@ class Catalog:
 
     def scanners(self) -> dict[str, Scanner]:
         """Return every declared scanner: together they make the superset."""
-        return {
-            name: _build(Scanner, self._tree("scanners", name), f"scanners.{name}") for name in self.names("scanners")
-        }
+        return {name: self.scanner(name) for name in self.names("scanners")}
 
     def universe(self) -> Universe:
         """Return what all scanners together may look at: the pairs whose bars are to be loaded."""
@@ -126,11 +140,29 @@ class Catalog:
         """Return where work is done."""
         return _build(Execution, self._house("executor"), "executor")
 
+    def explained(self, name: str) -> Iterator[Explained]:
+        """Yield every setting that decides about a profile, its scanners among them, or about a portfolio.
+
+        Then what the house holds for all of them.
+        """
+        section = "meta" if name in self.names("meta") and name not in self.names("profiles") else "profiles"
+        parts = [(section, name)]
+        if section == "profiles":
+            profile = self.profile(name)
+            parts += [("scanners", one) for one in profile.scanners]
+        for kind, one in parts:
+            resolved = {"meta": self.meta, "scanners": self.scanner, "profiles": self.profile}[kind](one)
+            values, origins = dotted(resolved.model_dump(mode="json")), self.provenance(one, kind)
+            prefix = f"scanners.{one}." if kind == "scanners" else ""
+            for fact in settings_of(MODELS[kind]):
+                yield Explained(prefix + fact.name, values[fact.name], origins[fact.name], fact)
+        facts = {f"{section}.{fact.name}": fact for section, model in HOUSE.items() for fact in settings_of(model)}
+        for key, (value, origin) in self.house().items():
+            yield Explained(key, value, origin, facts[key])
+
     def house(self) -> dict[str, tuple[Any, str]]:
         """Map every dotted setting of the house to its value and the place that it came from."""
-        models = dict(
-            zip(HOUSE, (self.ratings(), self.scan(), self.source(), self.schedule(), self.execution()), strict=True)
-        )
+        models = {section: _build(model, self._house(section), section) for section, model in HOUSE.items()}
         values = dotted({section: model.model_dump(mode="json") for section, model in models.items()})
         origins = dict.fromkeys(values, "default")
         for layer in (*self.files, *self.overrides):
@@ -157,8 +189,9 @@ class Catalog:
         return list(found[-1])
 
     def provenance(self, name: str, section: str = "profiles") -> dict[str, str]:
-        """Map every dotted setting of a profile (or of a name in ``meta``) to the place that its value came from."""
-        resolved: Profile | MetaProfile = self.meta(name) if section == "meta" else self.profile(name)
+        """Map every dotted setting of a profile, a scanner or a portfolio to the place that its value came from."""
+        named = {"meta": self.meta, "scanners": self.scanner, "profiles": self.profile}
+        resolved: BaseModel = named[section](name)
         origins = dict.fromkeys(dotted(resolved.model_dump(mode="json")), "default")
         for origin, tree in self._parts(section, name):
             origins.update(dict.fromkeys((key for key in dotted(tree) if key in origins), origin))
@@ -206,7 +239,28 @@ def load(
         if key.startswith(ENVIRONMENT_PREFIX)
     ]
     overrides += [_setting(text) for text in settings]
-    return Catalog(tuple(files), tuple(overrides))
+    catalog = Catalog(tuple(files), tuple(overrides))
+    for layer in overrides:
+        _check_names(catalog, layer)
+    return catalog
+
+
+def _check_names(catalog: Catalog, layer: Layer) -> None:
+    """Refuse a setting that would change nothing, since nothing has the name that it is for."""
+    for section in ("profiles", "scanners", "meta"):
+        part = layer.tree.get(section, {})
+        known = [*catalog.names(section), *(MetaProfile.model_fields if section == "meta" else ())]
+        if section == "meta" and not isinstance(part, dict):
+            raise ProfileError("meta is a section, not a value", where=layer.origin, hint="set meta.KEY")
+        for name in part if isinstance(part, dict) else ():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {section}.{near[0]}?" if near else f"declared: {', '.join(known)}"
+                raise ProfileError(f"there is no {section}.{name}", where=layer.origin, hint=hint)
+    for section in ("defaults", "flows"):
+        if section in layer.tree:
+            hint = "leave it out: caps.atom=0.2 holds for all" if section == "defaults" else f"write it in {USER_FILE}"
+            raise ProfileError(f"{section} is set in files only", where=layer.origin, hint=hint)
 
 
 def merge(low: Tree, high: Tree) -> Tree:
@@ -244,8 +298,8 @@ def _defaults(tree: Tree, section: str) -> Tree:
 def _override(tree: Tree, section: str, name: str) -> Tree:
     """Return what a setting changes.
 
-    ``scanners.X.limit=7`` changes that scanner, ``universe.*`` all of them, ``meta.*`` meta-portfolios, ``ratings.*``,
-    ``scan.*``, ``source.*`` and ``schedule.*`` the house, the rest the profile.
+    ``profiles.X.caps.atom=0.2`` changes that profile, ``scanners.X.limit=7`` that scanner, ``universe.*`` all scanners,
+    ``meta.*`` meta-portfolios, ``ratings.*``, ``scan.*``, ``source.*`` and ``schedule.*`` the house, the rest profiles.
     """
     if section == "scanners":
         own = tree.get("scanners", {})
@@ -255,11 +309,13 @@ def _override(tree: Tree, section: str, name: str) -> Tree:
         own = tree.get("meta", {})
         plain = {key: value for key, value in own.items() if key in MetaProfile.model_fields}
         return merge(plain, own.get(name, {}))
-    return {
+    plain = {
         key: value
         for key, value in tree.items()
         if key != "universe" and not (key in SECTIONS and isinstance(value, dict))
     }
+    own = tree.get("profiles", {})
+    return merge(plain, own.get(name, {}) if isinstance(own, dict) else {})
 
 
 def _setting(text: str) -> Layer:
@@ -300,10 +356,5 @@ def _build(model: type[M], tree: Tree, where: str) -> M:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(str(part) for part in first["loc"])
-        raise ProfileError(
-            f"setting {setting!r}: {first['msg'].lower()}",
-            where=where,
-            hint="see every setting with: assay profiles show NAME",
-        ) from None
+        what, hint = refusal(model, dict(error.errors()[0]))
+        raise ProfileError(what, where=where, hint=hint) from None
