@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from assay.backtest.book import Prices
+from assay.backtest.book import Prices, Target
 from assay.base.domain import UTC
 from assay.market.panel import BAR_FIELDS, RATING_FIELDS, Market
-from assay.settings.model import WalkForward
+from assay.settings.model import Costs, WalkForward
+
+SIDES = ("long", "short", "mixed", "net-zero")
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,40 @@ def listings(close: np.ndarray) -> np.ndarray:
 def single(**settings) -> WalkForward:
     """A walk-forward of one tranche, anchored at its first decision."""
     return WalkForward(tranches=1, **settings)
+
+
+def generated(seed: int) -> tuple[Prices, list[Target], int, Costs]:
+    """Bars with holes and delistings, and targets of one to five tranches."""
+    rng = np.random.default_rng([16, seed])
+    side, n_tranches = SIDES[seed % 4], (1, 1, 2, 5)[seed // 4 % 4]
+    n_days, n_coins = int(rng.integers(20, 45)), int(rng.integers(2, 7))
+    calm = seed % 5 == 0  # coins that hardly move, highly leveraged: what ends there ends by a delisting's haircut
+    wild = 0.001 if calm else rng.choice([0.03, 0.1, 0.25])
+    close = np.exp(np.cumsum(rng.normal(0, wild, (n_days, n_coins)), axis=0))
+    before = np.vstack([close[:1], close[:-1]])
+    open_ = before * np.exp(rng.normal(0, wild / 4, close.shape) + (rng.random(close.shape) < 0.02 * (not calm)) * 0.5)
+    high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, wild / 2, close.shape)))
+    low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, wild / 2, close.shape)))
+    gone = rng.random(close.shape) < rng.choice([0.0, 0.05, 0.2])
+    for column in np.flatnonzero(rng.random(n_coins) < (0.7 if calm else 0.3)):
+        begin = int(rng.integers(3, n_days))
+        gone[begin : begin + int(rng.integers(3, 12)), column] = True
+    for values in (open_, high, low, close):
+        values[gone] = NAN
+    targets = []
+    step = max(n_tranches, int(rng.integers(2, 6))) if n_tranches == 1 else 1
+    for index, row in enumerate(range(int(rng.integers(0, 3)), n_days - 1, step)):
+        weights = rng.dirichlet(np.ones(n_coins)) * (7.0 if calm else rng.choice([1.0, 2.0, 5.0, 9.0]))
+        if side == "short":
+            weights = -weights
+        elif side == "mixed":
+            weights = weights * rng.choice([-1.0, 1.0], n_coins)
+        elif side == "net-zero":
+            weights = weights - weights.mean()
+        weights[rng.random(n_coins) < 0.2] = 0.0
+        if rng.random() < 0.1:
+            weights[:] = 0.0
+        targets.append(Target(row, index % n_tranches, weights))
+    rates = rng.choice([0.05, 0.1, 0.8], close.shape)
+    costs = Costs(delisting_haircut=0.3 if calm else 0.1)
+    return Prices(open_, high, low, close, listings(close), rates), targets, n_tranches, costs

@@ -38,7 +38,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from decimal import Decimal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,7 @@ REBALANCE = "rebalance"
 DELISTING = "delisting"
 LIQUIDATION = "liquidation"
 HOLE_TOO_LONG = "hole_too_long"
+Number = TypeVar("Number", float, Decimal)
 Moment = Literal["open", "day", "close"]
 OPEN: Moment = "open"
 DAY: Moment = "day"
@@ -536,20 +538,44 @@ def _look(book: _Account) -> _Looks:
     return _Looks(within, close, _level(_sides(at_worst, cash)), coin, sides)
 
 
-def _price_of_margin(book: _Account, looks: _Looks, day: int, maintenance: float) -> tuple[Moment, Floats]:
-    """Return the moment of a liquidation within a day and the price of each coin."""
-    coin = int(looks.coin[day])
-    assets, liabilities = looks.others[day].tolist()
-    units, open_ = float(book.within[day, coin]), float(book.bars.open[day, coin])
-    if units < 0.0:
+def price_of_margin(
+    units: Number, opened: Number, assets: Number, liabilities: Number, maintenance: Number
+) -> tuple[Moment, Number]:
+    """Return the moment of a liquidation within a day and the price of the coin that costs most.
+
+    Parameters
+    ----------
+    units, opened : float or Decimal
+        Net units of that coin, and its open.
+    assets, liabilities : float or Decimal
+        Of the account without it.
+    maintenance : float or Decimal
+        Level that must be kept.
+
+    Examples
+    --------
+    Short 1 at 100: assets of 200, and at 200 / 1.25 the level is 1.25.
+
+    >>> price_of_margin(-1.0, 100.0, 200.0, 0.0, 1.25)
+    ('day', 160.0)
+    """
+    if units < 0:
         level = (assets / maintenance - liabilities) / -units
-        beyond = open_ >= level
+        beyond = opened >= level
     else:
         level = (maintenance * liabilities - assets) / units
-        beyond = open_ <= level
+        beyond = opened <= level
+    return (OPEN, opened) if beyond else (DAY, level)
+
+
+def _prices_of_margin(book: _Account, looks: _Looks, day: int, maintenance: float) -> tuple[Moment, Floats]:
+    """Return the moment of a liquidation within a day and the price of each coin."""
+    coin = int(looks.coin[day])
     price = book.bars.mark[day].copy()
-    price[coin] = open_ if beyond else level
-    return (OPEN if beyond else DAY), price
+    units, opened = float(book.within[day, coin]), float(book.bars.open[day, coin])
+    assets, liabilities = looks.others[day].tolist()
+    moment, price[coin] = price_of_margin(units, opened, assets, liabilities, maintenance)
+    return moment, price
 
 
 def _check(prices: Prices, targets: Sequence[Target], n_tranches: int) -> None:
@@ -651,7 +677,7 @@ def simulate(
         book.open(last)
         moment, price = CLOSE, bars.mark[last]
         if within[last]:
-            moment, price = _price_of_margin(book, looks, last, maintenance)
+            moment, price = _prices_of_margin(book, looks, last, maintenance)
         else:
             book.close(last)
         book.liquidate(last, moment, price, 0.0 if margin is None else margin.liquidation_fee)
