@@ -7,7 +7,6 @@ skfolio: ten portfolios at each rebalance. A barbell is a second risk parity the
 is projected on the caps, which is a little less than what is done here.
 
     python -m benchmarks.walk_forward
-    python -m benchmarks.walk_forward survivors  # the survivorship error of the four profiles, nothing timed
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from assay.market.panel import Market
 from assay.risk.allocate import RiskState, complete_rows, optimize
 from assay.risk.caps import Polytope
 from assay.risk.optimizers import HierarchicalRiskParity
-from assay.settings import Catalog, Profile, load
+from assay.settings import Profile, load
 from benchmarks.recorded import BARS, market
 
 Floats = npt.NDArray[np.float64]
@@ -166,36 +165,12 @@ def describe(bars: Market, result: WalkForwardResult) -> None:
     )
 
 
-def survivorship_errors(bars: Market, catalog: Catalog) -> int:
-    """Print CAGR and final wealth of each book, honest and on survivors."""
-    print(
-        "| profile | dead, held | risk profile | CAGR honest | survivors | error | wealth honest | survivors | error |"
-    )
-    print("|---|---:|---|---:|---:|---:|---:|---:|---:|")
-    scanners = catalog.scanners()
-    for name in catalog.flow("binance-spot-ratings"):
-        profile = catalog.profile(name)
-
-        def decided(known: Market, profile: Profile = profile) -> Decision:
-            return decide(known, profile, scanners)
-
-        found = survivorship(bars, profile, decided, walk_forward(bars, profile, decided))
-        for risk, pair in found.profiles.items():
-            each = (pair.honest, pair.survivors, pair.error)
-            growth = " | ".join("none" if one.cagr is None else f"{one.cagr:.1%}" for one in each)
-            wealth = " | ".join(f"{one.final_wealth:.3f}" for one in each)
-            print(f"| {name} | {len(found.dead)}, {len(found.held_dead)} | {risk} | {growth} | {wealth} |", flush=True)
-    return 0
-
-
-def main(arguments: list[str]) -> int:
+def main() -> int:
     threadpool_limits(1)
     bars, what = market(DAYS)
     print(f"On {what}")
     single = ["walk_forward.tranches=1"]  # a decision every ten days
     catalog = load(settings=[*single, f"walk_forward.start={START}"] if BARS.is_file() else single)
-    if arguments == ["survivors"]:
-        return survivorship_errors(bars, catalog)
     profile, scanners = catalog.profile(PROFILE), catalog.scanners()
 
     def decided(known: Market) -> Decision:
@@ -233,4 +208,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
