@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from forgeries import FORGERIES, Forger, document, ledger, random_change, replays_kept
+from loops import often
 from signed_runs import LONG, META, SHORT, Signed, change_json
 from typer.testing import CliRunner
 
@@ -160,10 +161,10 @@ def test_a_null_where_figures_were_is_answered_with_a_verdict(
 
 @pytest.mark.slow
 def test_a_thousand_random_forgeries(forger: Forger) -> None:
-    """Every tenth by chance alone; ``ASSAY_FORGERIES`` says how many, ``ASSAY_SEED`` which."""
+    """Every tenth by chance alone; ``ASSAY_SEED`` says which."""
     rng = random.Random(int(os.environ.get("ASSAY_SEED", "1")))
     found: Counter[str] = Counter()
-    for _ in range(int(os.environ.get("ASSAY_FORGERIES", "1000"))):
+    for _ in range(often("FORGERIES")):
         what, change = random_change(rng, forger.run)
         forged = forger.forge(what, change, redo=rng.random() < 0.5)
         assert forged.good, (what, forged.audit)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from crash_lake import Attack, content, finish, start, starved, states
 from crash_world import LONG, SMALL, make_bars
+from loops import often
 
 from assay.base.errors import DiskError, Exit
 from assay.lake import delta
@@ -35,7 +36,7 @@ def test_six_killed_writers_lose_nothing(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_two_hundred_killed_writers_lose_nothing(tmp_path, seed):
-    attack(tmp_path, kills=50, seed=seed)
+    attack(tmp_path, kills=often("WRITERS") // 4, seed=seed)
 
 
 @pytest.mark.parametrize("size", [0, 60_000])

@@ -6,6 +6,7 @@ import pytest
 from crash_jobs import FlowJob, Ground, MetaJob, ShelfJob, shelved
 from crash_kills import kill_at
 from crash_world import LONG, MA_LONG, WIDE, make_home
+from loops import often
 
 from assay.pipeline.flow import lay_foundation, requests
 from assay.pipeline.replay import recorded_artifacts
@@ -94,16 +95,17 @@ def test_a_portfolio_survives_sampled_faults(portfolio):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_portfolio_survives_every_fault(portfolio, kind):
-    assert not broken(portfolio, [kind])
+    assert not broken(portfolio, [kind], sample=often("FAULTS"))
 
 
 @pytest.mark.slow
 def test_a_flows_folder_survives_every_fault(flow):
-    assert not broken(flow, KINDS)
+    assert not broken(flow, KINDS, sample=often("FAULTS"))
 
 
 @pytest.mark.slow
 def test_the_shelf_survives_every_fault_and_real_deaths(shelf):
-    assert not broken(shelf, KINDS)
-    deaths = [kill_at(shelf, fault) for fault in faults_of(count_writes(shelf), ["kill", "tear"])]
+    assert not broken(shelf, KINDS, sample=often("FAULTS"))
+    faults = faults_of(count_writes(shelf), ["kill", "tear"], sample=often("FAULTS"))
+    deaths = [kill_at(shelf, fault) for fault in faults]
     assert all(survival.first is None and not survival.problems for survival in deaths), deaths

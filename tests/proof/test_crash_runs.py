@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from crash_kills import kill_at
 from crash_world import LONG, SMALL, make_home
+from loops import often
 
 from assay.selftest.crash import RunWorkload, count_writes, crash_at, faults_of
-from assay.selftest.faults import KINDS, Fault
+from assay.selftest.faults import KINDS
 
 PARTS = 4
 """The slow tests are cut into so many, for as many workers."""
@@ -55,7 +56,7 @@ def test_a_process_that_really_dies_loses_nothing(job, operations):
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("kind", ["tear", "power", "eio", "full"])
 def test_every_fault_loses_nothing(job, operations, kind, part):
-    faults = list(faults_of(operations, [kind]))[part::PARTS]
+    faults = list(faults_of(operations, [kind], sample=often("FAULTS"), seed=3))[part::PARTS]
     broken = [survival for fault in faults if (survival := crash_at(job, fault)).problems]
     assert not broken, broken
 
@@ -63,6 +64,6 @@ def test_every_fault_loses_nothing(job, operations, kind, part):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_process_killed_before_every_operation_loses_nothing(job, operations, part):
-    faults = [Fault(k, "kill") for k in range(1, len(operations) + 1)][part::PARTS]
+    faults = list(faults_of(operations, ["kill"], sample=often("FAULTS"), seed=3))[part::PARTS]
     broken = [survival for fault in faults if (survival := kill_at(job, fault)).problems]
     assert not broken, broken
