@@ -67,7 +67,7 @@ def live(
         bars = day_bars(prices, days, symbols, row, wanted)
         if row > first:
             amounts = (flows or {}).get(row)
-            told = () if amounts is None else (amounts,)
+            told = () if amounts is None or state.liquidated else (amounts,)
             state, happened = advance(state, bars, state.orders, costs, margin, flows=told)
             entries += happened
             states.append(state)

@@ -29,7 +29,7 @@ from assay.account.state import (
     values,
 )
 from assay.backtest.book import CLOSE, DELISTING, HOLE_TOO_LONG, LIQUIDATION, REBALANCE, Moment, price_of_margin
-from assay.base.errors import IntegrityError, UsageError
+from assay.base.errors import IntegrityError
 from assay.market.costs import borrow_per_day, fill_price
 from assay.orders.records import plain
 from assay.settings.model import Costs, Margin
@@ -68,7 +68,8 @@ def advance(
     fills : sequence of Happened, optional
         What became of the orders at a venue: fills, and what was not filled. The paper fills of the open where None.
     flows : sequence of Decimal
-        Deposits, and withdrawals below zero, at this day's close.
+        Deposits, and withdrawals below zero, at this day's close. One that leaves an account that could not be held is
+        refused in its entry, and moves nothing.
 
     Returns
     -------
@@ -81,8 +82,6 @@ def advance(
     ------
     IntegrityError
         If an imported fill's cash is not what its quantity, price and fee make.
-    UsageError
-        If a withdrawal leaves an account that could not be held.
     """
     with localcontext(EXACT):
         day = _Day(state, bars, costs, margin if margin is not None and margin.enabled else None)
@@ -273,18 +272,18 @@ class _Day:
         )
 
     def flow(self, amount: Decimal) -> None:
-        """Take a deposit, or pay a withdrawal that leaves an account that can be held."""
+        """Take a deposit, or pay a withdrawal that leaves an account that can be held; else say why not."""
         cash = self.state.cash + amount
         assets, liabilities = _sides(cash, values(self.state, self.state.marks))
-        short = amount < 0 and (self.state.nav + amount <= 0 or assets < self.maintenance * liabilities)
-        if short or self.state.liquidated:
-            what = "the account was liquidated" if self.state.liquidated else "so much cannot be withdrawn"
-            raise UsageError(
-                f"{what}: NAV {plain(self.state.nav)}, cash {plain(self.state.cash)}",
-                where=self.bars.day.isoformat(),
-                hint="withdraw less, or close the account",
+        over, left = self.state.liquidated is not None, self.state.nav + amount
+        if over and amount > 0:
+            self.tell(FLOW, amount="0", asked=text(amount), refused=f"{CLOSED}: nothing is deposited in it")
+        elif amount < 0 and (left < 0 or (left == 0 and not over) or assets < self.maintenance * liabilities):
+            self.tell(
+                FLOW, amount="0", asked=text(amount), refused=f"so much cannot leave a NAV of {text(self.state.nav)}"
             )
-        self.tell(FLOW, amount=text(amount))
+        else:
+            self.tell(FLOW, amount=text(amount))
 
 
 def _why_ended(coin: CoinDay) -> str:
