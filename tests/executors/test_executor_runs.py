@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 import pytest
+from loops import often
 
 from assay.base.errors import Exit
 from assay.cli.app import executed
@@ -29,8 +30,8 @@ VARIANTS = tuple(
     for step in range(16)
     for profile in ("binance_spot_rating_all_long", "binance_spot_rating_all_short",
                     "binance_spot_rating_ma_long", "binance_spot_rating_ma_short")
-)  # fmt: skip
-"""64 sleeves, all different."""
+)[:often("SLEEVES")]  # fmt: skip
+"""At most 64 sleeves, all different."""
 
 
 @dataclass(frozen=True)
@@ -205,18 +206,18 @@ def test_the_setting_comes_from_file_environment_and_command_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def alone(house):
-    """The hashes of 64 sleeves in one process."""
+    """The hashes of the sleeves in one process."""
     wanted = [house.request(profile, settings) for profile, settings in VARIANTS]
     outcomes = run_all(Serial(), wanted)
     assert {outcome.state for outcome in outcomes} == {"VALID"}
     found = hashes(wanted)
-    assert len({str(sorted(artifacts.items())) for artifacts in found}) == 64
+    assert len({str(sorted(artifacts.items())) for artifacts in found}) == len(VARIANTS)
     return found
 
 
 @pytest.mark.slow
-class TestSixtyFour:
-    """64 sleeves on two nodes."""
+class TestManySleeves:
+    """As many as 64 sleeves on two nodes."""
 
     def test_they_end_with_the_serial_hashes(self, house, two_nodes, alone):
         two_nodes.mend()
@@ -235,7 +236,11 @@ class TestSixtyFour:
         def kill_in_the_middle():
             states = [Status.read(request.run) for request in wanted]
             ended = sum(status.state == "VALID" for status in states)
-            if not killed and ended >= 20 and sum(s.state == "RUNNING" and s.step >= 2 for s in states) >= 2:
+            if (
+                not killed
+                and ended >= len(wanted) // 3
+                and sum(s.state == "RUNNING" and s.step >= 2 for s in states) >= 2
+            ):
                 killed.append(ended)
                 two_nodes.kill_node()
 

@@ -14,6 +14,7 @@ LOOPS = {
     "MARKETS": (40, 100, "degenerate markets through all fifteen steps"),
     "INTERLEAVINGS": (200, 1_000, "interleavings of runs and an ingest"),
     "WRITERS": (60, 200, "killed writers of a lake"),
+    "SLEEVES": (16, 64, "sleeves on two nodes of Ray, one of which is killed"),
     "FAULTS": (40, 10_000, "faults of a disk of each kind, in each job; 10,000 is every one"),
 }
 """What ``make test-all`` does, and what was done once."""

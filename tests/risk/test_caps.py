@@ -91,6 +91,21 @@ def test_nonsense_is_refused(wrong: dict[str, object], what: str) -> None:
     assert (caught.value.what, caught.value.where) == (what, "Polytope")
 
 
+@pytest.mark.parametrize(
+    ("weights", "breach"),
+    [
+        ([0.3, 0.2, 0.4], 0.0),
+        ([0.55, 0.05, 0.3], 0.05),  # above its own cap by 0.05; its cluster holds 0.6 and may
+        ([0.45, 0.25, 0.2], 0.1),  # cluster 1 holds 0.7 and may hold 0.6
+        ([0.3, 0.3, 0.25], 0.05),  # cash
+        ([0.38, 0.02, 0.5], 0.03),  # below its floor
+    ],
+)
+def test_the_greatest_violation_is_that_of_the_bound_that_is_broken(weights: list[float], breach: float) -> None:
+    polytope = Polytope(np.full(3, 0.5), np.array([1, 1, 2]), np.array([0.6, 1.0]), 0.9, np.array([0.0, 0.05, 0.0]))
+    assert polytope.breach(np.array(weights)) == pytest.approx(breach, abs=1e-15)
+
+
 class TestBest:
     @settings(max_examples=100, deadline=None)
     @given(pools())

@@ -224,6 +224,13 @@ class TestBarbell:
         assert choose_aggressors(self.antifragility, clusters, 5).tolist() == [2, 5]
         assert choose_aggressors(self.antifragility, clusters, 1).tolist() == [2]
 
+    def test_where_nothing_is_known_all_is_core(self) -> None:
+        returns = factor_returns(60, 8, seed=3)
+        polytope = Polytope.build(8, labels=self.labels)
+        placed = Barbell().place(Estimates.of(returns), polytope)
+        assert [event.code for event in placed.events] == ["NO_AGGRESSORS"]
+        np.testing.assert_allclose(placed.weights, HierarchicalRiskParity().fit(returns).weights_)
+
     def test_never_more_than_five(self) -> None:
         assert len(choose_aggressors(np.arange(24.0), Polytope.build(24), 5)) == 5
 
