@@ -169,8 +169,25 @@ def dust_fields(line: Line, why: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""With what a spreadsheet begins to execute a cell; the last four are the wide forms of the first."""
+
+
+def safe_cell(words: str) -> str:
+    """Return text that a spreadsheet shows and does not execute: a sign that begins a formula stands behind a quote.
+
+    Numbers are not text: a negative one keeps its sign.
+
+    >>> safe_cell("BTC/USDT"), safe_cell("=1+1")
+    ('BTC/USDT', "'=1+1")
+    """
+    return f"'{words}" if words.startswith(FORMULA) else words
+
+
 def to_csv(orders: tuple[Order, ...]) -> str:
     r"""Return orders as CSV: one row each in the order of sending, decimal numbers in full, params as JSON.
+
+    Names that a spreadsheet would take for a formula stand behind a quote.
 
     >>> to_csv(())
     'symbol,side,type,amount,price,params,instrument,effect,venue,value,fee\n'
@@ -181,8 +198,9 @@ def to_csv(orders: tuple[Order, ...]) -> str:
     for order in orders:
         params = json.dumps(dict(order.params), sort_keys=True)
         price = "" if order.price is None else plain(order.price)
-        head = [order.symbol, order.side, order.type, plain(order.amount), price, params]
-        writer.writerow([*head, order.instrument, order.effect, order.venue, f"{order.value:.8f}", f"{order.fee:.8f}"])
+        head = [safe_cell(order.symbol), order.side, order.type, plain(order.amount), price, params]
+        more = [safe_cell(order.instrument), order.effect, order.venue, f"{order.value:.8f}", f"{order.fee:.8f}"]
+        writer.writerow([*head, *more])
     return stream.getvalue()
 
 
