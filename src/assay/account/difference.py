@@ -61,7 +61,7 @@ class Apart:
 
 
 @dataclass
-class _Day:
+class _Told:
     """What happened to one of the two on a day."""
 
     nav: float = 0.0
@@ -107,24 +107,24 @@ def difference(
     list of Apart
         From the first fill on, as far as both have days, and as long as there is anything left of both.
     """
-    path = _Apart(_days_of(entries), _Side(book, targets, symbols, days))
+    path = _Pair(_days_of(entries), _TrancheBook(book, targets, symbols, days))
     return list(path.walk())
 
 
-def _days_of(entries: Iterable[Booked]) -> tuple[float, dict[dt.date, _Day]]:
+def _days_of(entries: Iterable[Booked]) -> tuple[float, dict[dt.date, _Told]]:
     """Read a ledger: NAV at the start, and what happened by day."""
     nav = 0.0
-    found: dict[dt.date, _Day] = {}
+    found: dict[dt.date, _Told] = {}
     for entry in entries:
         if entry.kind == GENESIS:
             nav = float(entry.body["nav"])
         elif entry.kind in _READ:
-            day = found.setdefault(dt.date.fromisoformat(entry.body["day"]), _Day())
+            day = found.setdefault(dt.date.fromisoformat(entry.body["day"]), _Told())
             _READ[entry.kind](day, entry.body)
     return nav, found
 
 
-def _read_fill(day: _Day, body: Body) -> None:
+def _read_fill(day: _Told, body: Body) -> None:
     day.fees += float(body["fee"])
     day.slippage += float(body["slippage"])
     if body["reason"] == LIQUIDATION:
@@ -136,29 +136,29 @@ def _read_fill(day: _Day, body: Body) -> None:
         day.opens[body["symbol"]] = float(body["reference"])
 
 
-def _read_mark(day: _Day, body: Body) -> None:
+def _read_mark(day: _Told, body: Body) -> None:
     day.nav = float(body["nav"])
     day.marks = {symbol: float(price) for symbol, price in body["marks"].items()}
 
 
-def _read_cancelled(day: _Day, body: Body) -> None:
+def _read_cancelled(day: _Told, body: Body) -> None:
     part = body["tranche"], body["symbol"]
     day.cancelled[part] = day.cancelled.get(part, 0.0) + float(body["quantity"])
 
 
-def _read_look(day: _Day, body: Body) -> None:
+def _read_look(day: _Told, body: Body) -> None:
     day.liquidated = body["moment"] is not None
 
 
-def _read_borrow(day: _Day, body: Body) -> None:
+def _read_borrow(day: _Told, body: Body) -> None:
     day.borrow += float(body["amount"])
 
 
-def _read_flow(day: _Day, body: Body) -> None:
+def _read_flow(day: _Told, body: Body) -> None:
     day.flow += float(body["amount"])
 
 
-def _read_orders(day: _Day, body: Body) -> None:
+def _read_orders(day: _Told, body: Body) -> None:
     day.decided.append((body["tranche"], body["rows"]))
 
 
@@ -173,7 +173,7 @@ _READ = {
 }
 
 
-class _Side:
+class _TrancheBook:
     """The tranche book, told day by day as a ledger tells an account."""
 
     def __init__(self, book: BookResult, targets: Sequence[Target], symbols: Sequence[str], days: Days) -> None:
@@ -191,10 +191,10 @@ class _Side:
         for row, column in zip(book.cancelled.row.tolist(), book.cancelled.column.tolist(), strict=True):
             self.lost.setdefault(row, set()).add(symbols[column])
 
-    def day(self, index: int, held: Units) -> _Day:
+    def day(self, index: int, held: Units) -> _Told:
         """Return what happened on a day to what was held."""
         row, trades = int(self.book.rows[index]), self.book.trades
-        told = _Day(nav=float(self.book.nav[index]), borrow=float(self.book.borrow[index]))
+        told = _Told(nav=float(self.book.nav[index]), borrow=float(self.book.borrow[index]))
         told.marks = dict(zip(self.names, self.book.marks[index].tolist(), strict=True))
         told.liquidated = self.book.liquidated == row
         traded: _Amounts = defaultdict(float)
@@ -230,10 +230,10 @@ class _Side:
                     yield (tranche, symbol), -units
 
 
-class _Apart:
+class _Pair:
     """Two books that are walked through together; of pairs, the account comes first."""
 
-    def __init__(self, account: tuple[float, dict[dt.date, _Day]], side: _Side) -> None:
+    def __init__(self, account: tuple[float, dict[dt.date, _Told]], side: _TrancheBook) -> None:
         self.nav, self.entries = account
         self.side = side
         self.other = side.book.initial
@@ -254,7 +254,7 @@ class _Apart:
 
     def walk(self) -> Iterator[Apart]:
         """Go through the days."""
-        decided = self.entries.get(self.side.days[0], _Day())
+        decided = self.entries.get(self.side.days[0], _Told())
         marks: dict[str, float] = {}
         for index, date in enumerate(self.side.days[1:]):
             mine = self.entries.get(date)
@@ -267,7 +267,7 @@ class _Apart:
             self.nav, self.other, decided = mine.nav + mine.flow, theirs.nav, mine
             self.apart[FLOW] += math.log(self.nav / mine.nav)
 
-    def _made(self, decided: _Day, both: tuple[_Day, _Day], row: int, before: Mapping[str, float]) -> _Amounts:
+    def _made(self, decided: _Told, both: tuple[_Told, _Told], row: int, before: Mapping[str, float]) -> _Amounts:
         """Return what a day made of the difference of returns, by line."""
         mine, theirs = both
         made: _Amounts = defaultdict(float)
@@ -286,7 +286,7 @@ class _Apart:
         self._close(made, both, marks)
         return made
 
-    def _add(self, date: dt.date, made: _Amounts, both: tuple[_Day, _Day]) -> Apart:
+    def _add(self, date: dt.date, made: _Amounts, both: tuple[_Told, _Told]) -> Apart:
         """Turn a difference of returns into one of logarithms, and add it to the days before."""
         grown = both[0].nav / self.nav, both[1].nav / self.other
         whole, apart = math.log(grown[0]) - math.log(grown[1]), grown[0] - grown[1]
@@ -346,7 +346,7 @@ class _Apart:
             self.meant[part] = self.held[0].get(part, 0.0) + float(body["wanted"])
             self.missing[0][part] = {line: -float(units) for line, units in body["lines"].items()}
 
-    def _fill(self, both: tuple[_Day, _Day], left: set[str]) -> None:
+    def _fill(self, both: tuple[_Told, _Told], left: set[str]) -> None:
         """Let coins go and both trade; what the account then holds otherwise than was meant was filled otherwise."""
         for parts in (*self.held, self.meant, *self.missing):
             for part in [part for part in parts if part[1] in left]:
@@ -367,7 +367,7 @@ class _Apart:
             own, meant = self.held[0].get(part, 0.0), self.meant.get(part, 0.0)
             lines[line] = own - meant - told if abs(own - meant - told) > _DUST * (abs(own) + abs(meant)) else 0.0
 
-    def _close(self, made: _Amounts, both: tuple[_Day, _Day], marks: Mapping[str, float]) -> None:
+    def _close(self, made: _Amounts, both: tuple[_Told, _Told], marks: Mapping[str, float]) -> None:
         """Let a liquidation end one of them, or both."""
         for held, nav, day in zip(self.held, (self.nav, -self.other), both, strict=True):
             if day.liquidated:
