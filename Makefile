@@ -6,8 +6,8 @@ DEV = .venv-dev/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help flow-binance-spot-ratings flow-binance-spot-rating-all-ls flow-binance-spot-rating-ma-ls \
-        flow-binance-spot-ratings-meta data-ingest meta-ingest atomic-audit test test-all browser bench bench-scaling lock \
-        clean
+        flow-binance-spot-ratings-meta data-ingest meta-ingest atomic-audit test test-all browser bench bench-scaling docs \
+        lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-34s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ atomic-audit: .venv/ready  ## Audit every sealed run in the home folder: SOUND, 
 test: .venv-dev/ready  ## Lint, types, layers, docstring examples and tests
 	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py
 
-test-all: .venv-dev/ready .venv-engine/ready  ## The same, with the slow tests and a second engine for the book
+test-all: .venv-dev/ready .venv-engine/ready .venv-docs/ready  ## The same, with the slow tests, a second engine for the book, the site and the wheel
 	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py --slow
 	.venv-engine/bin/python -m pytest tests/evaluation/test_book_engine.py -k zipline
 
@@ -52,11 +52,14 @@ bench: .venv/ready .venv-dev/ready  ## Measure against named peers; answers are 
 bench-scaling: .venv-scaling/ready  ## How time and memory grow, beside what users would pick instead; writes docs/scaling.md
 	.venv-scaling/bin/python -W ignore -m benchmarks.scaling $(if $(SMALL),--small) $(if $(FULL),--full)
 
+docs: .venv-docs/ready  ## Build the site of the documentation into build/docs, without a network
+	.venv-docs/bin/python scripts/docs.py
+
 lock: .venv-dev/ready  ## Resolve requirements*.txt again from pyproject.toml
 	$(DEV)/python scripts/lock.py
 
 clean:  ## Remove environments and caches; runs and lake stay
-	rm -rf .venv .venv-dev .venv-engine .venv-scaling .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-dev .venv-engine .venv-docs .venv-scaling .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 define install
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -78,6 +81,9 @@ endef
 
 .venv-engine/ready: requirements-engine.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv-engine,requirements-engine.txt)
+
+.venv-docs/ready: requirements-docs.txt requirements-installer.txt pyproject.toml
+	$(call install,.venv-docs,requirements-docs.txt)
 
 .venv-scaling/ready: requirements-scaling.txt requirements-installer.txt pyproject.toml
 	$(call install,.venv-scaling,requirements-scaling.txt)

@@ -19,6 +19,7 @@ FILES = {
     "requirements.txt": [*BUILD, *PAGE],
     "requirements-live.txt": [*BUILD, *PAGE, *LIVE],
     "requirements-ray.txt": [*BUILD, *PAGE, "--extra", "ray", "--extra", "s3"],
+    "requirements-docs.txt": [*BUILD, "--extra", "page", "--group", "docs"],
     "requirements-engine.txt": [*BUILD, "--group", "engine"],
     "requirements-scaling.txt": [*BUILD, "--extra", "ray", "--group", "scaling"],
     "requirements-dev.txt": [

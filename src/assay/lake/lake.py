@@ -108,7 +108,7 @@ class Lake:
         return f"Lake({str(self.folder)!r})"
 
     def heads(self) -> list[Head]:
-        """Return every state; see :func:`read_heads`."""
+        """Return every state; see ``read_heads``."""
         return read_heads(self.folder, self.storage)
 
     def latest_head(self) -> Head | None:

@@ -264,8 +264,8 @@ class MinVariance(Optimizer):
 TAKEN = 1e-6
 """Share of the capital that caps must take from a budget to be named: a solver's rounding is far below."""
 NEGLIGIBLE = 1e-5
-"""An expected return that is a smaller part of the greatest single |mean| counts as none: k has no scale there, and no
-solver finds the greatest ratio any more."""
+"""An expected return that is a smaller part of the greatest single mean (by size) counts as none: k has no scale there,
+and no solver finds the greatest ratio any more."""
 
 
 @dataclass(eq=False, repr=False)
