@@ -176,18 +176,19 @@ def sync_folder(folder: Path) -> None:
         disk.sync_folder(folder)
 
 
-def append(path: Path, line: bytes) -> None:
-    """Append one line durably; the caller holds whatever lock orders the writers, and syncs the folder of a new file.
+def append(path: Path, data: bytes, lines: int = 1) -> None:
+    """Append lines durably; the caller holds whatever lock orders the writers, and syncs the folder of a new file.
 
     Raises
     ------
     DiskError
-        If that fails; a part of the line, or all of it, may be there.
+        If that fails; a part of them, or all, may be there.
     """
-    if not line.endswith(b"\n") or line.count(b"\n") != 1:
-        raise ValueError("append takes exactly one line that ends with a newline")
+    if not data.endswith(b"\n") or data.count(b"\n") != lines:
+        told = "one line that ends with a newline" if lines == 1 else f"{lines} lines, each with its newline"
+        raise ValueError(f"append takes exactly {told}")
     with disk_errors(path), _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as descriptor:
-        disk.write(descriptor, line)
+        disk.write(descriptor, data)
         disk.sync(descriptor)
 
 
