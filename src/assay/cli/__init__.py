@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from assay.base.errors import Exit
-from assay.cli import checks, lakes, orders, output, reports, runs, watch  # noqa: F401 - entered in this order
+from assay.cli import account, checks, lakes, orders, output, reports, runs, watch  # noqa: F401 - entered in this order
 from assay.cli.app import app
 
 __all__ = ["app", "main"]

@@ -32,6 +32,8 @@ profiles_app = typer.Typer(help="List profiles and show where each setting comes
 app.add_typer(profiles_app, name="profiles")
 meta_app = typer.Typer(help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
 app.add_typer(meta_app, name="meta")
+account_app = typer.Typer(help="Keep books that live from day to day; nothing is ever sent.", no_args_is_help=True)
+app.add_typer(account_app, name="account")
 keys_app = typer.Typer(help="Make keys that sign seals, and show their fingerprints.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 

@@ -14,7 +14,7 @@ import math
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from assay.settings.model import Schedule
 
 LOCK = ".schedule.lock"
+PATIENT = 3
+"""Rounds that an account waits for bars that are due, before it goes on without them."""
 WORDS = {"day": DAY, "hour": dt.timedelta(hours=1)}
 UNITS = {"m": dt.timedelta(minutes=1), "h": dt.timedelta(hours=1), "d": DAY}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
@@ -204,6 +206,55 @@ def every(home: Home, catalog: Catalog, source: str, scan: bool, period: str, as
     with alone(home.path), clock.listening():
         scheduler.run()
     return int(Exit.INTERRUPTED) if clock.signal == signal.SIGINT else int(Exit.OK)
+
+
+def every_account(home: Home, catalog: Catalog, names: Sequence[str], period: str, as_json: bool) -> int:
+    """Ingest and step accounts on a schedule until a signal ends it; one process does both, under one lock."""
+    from assay.pipeline.accounts import account_folder, source_of
+
+    sources = list(dict.fromkeys(source_of(account_folder(home, name)) for name in names))
+    clock = WallClock()
+
+    def work(check: Callable[[], None]) -> dict[str, Any]:
+        rounds = {source: _bars(home, catalog, source, not scheduler.again, check) for source in sources}
+        told: dict[str, Any] = {}
+        for source in rounds:
+            told |= rounds[source]
+        told["complete"] = all(did.get("complete", True) for did in rounds.values())
+        waits = {source for source, did in rounds.items() if not did.get("complete", True)}
+        patient = waits if scheduler.late < PATIENT else set()
+        found = {}
+        for name in names:
+            check()
+            found[name] = _stepped(home, catalog, name, source_of(account_folder(home, name)) in patient)
+        failed = {"outcome": "failed"} if any(one.startswith("FAILED") for one in found.values()) else {}
+        return told | failed | {"accounts": found}
+
+    scheduler = Scheduler(read_period(period), catalog.schedule(), work, clock, _tell_json if as_json else _tell_text)
+    with alone(home.path), clock.listening():
+        scheduler.run()
+    return int(Exit.INTERRUPTED) if clock.signal == signal.SIGINT else int(Exit.OK)
+
+
+def _bars(home: Home, catalog: Catalog, source: str, scan: bool, check: Callable[[], None]) -> dict[str, Any]:
+    """Bring a live source up to date; a file is read when the account is stepped."""
+    from assay.sources import is_live, open_source
+
+    return _work(home, catalog, source, scan, check) if is_live(open_source(source)) else {}
+
+
+def _stepped(home: Home, catalog: Catalog, name: str, wait: bool) -> str:
+    """Step one account and say how it went; it waits for bars that are late."""
+    from assay.pipeline.account_step import StepAsked
+    from assay.pipeline.accounts import step_account
+
+    if wait:
+        return "WAITING for bars that are due"
+    try:
+        done = step_account(home, catalog, name, StepAsked())
+    except AssayError as error:
+        return f"FAILED {error.code}: {error}"
+    return f"{done.outcome} {done.days[-1].day}"
 
 
 def _work(home: Home, catalog: Catalog, source: str, scan: bool, check: Callable[[], None]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -240,8 +241,29 @@ def market_of(request: Request) -> Market:
     return load_market(request.lake_folder, request.head, request.as_of, history_days(request.profile, request.as_of))
 
 
-@lru_cache(maxsize=2)
 def load_market(lake: Path, head: int, as_of: dt.datetime, days: int) -> Market:
+    """Return the panel of an instant: a cut of the one that is served, or else what the lake holds."""
+    for folder, number, market in _served:
+        if (folder, number) == (lake, head) and market.as_of >= as_of:
+            return market.until(as_of, days)
+    return _read_market(lake, head, as_of, days)
+
+
+_served: list[tuple[Path, int, Market]] = []
+
+
+@contextmanager
+def serving(snapshot: Snapshot, market: Market) -> Iterator[None]:
+    """Let every decision in the block see a cut of one panel, as those of a walk-forward do."""
+    _served.append((snapshot.folder, snapshot.head, market))
+    try:
+        yield
+    finally:
+        _served.pop()
+
+
+@lru_cache(maxsize=2)
+def _read_market(lake: Path, head: int, as_of: dt.datetime, days: int) -> Market:
     """Read the panel once for all runs that one process executes on one head."""
     from assay.lake.snapshot import pin
 

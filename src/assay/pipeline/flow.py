@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from assay.lake.ingest import Progress
     from assay.lake.lake import Lake
     from assay.lake.snapshot import Snapshot
+    from assay.market.panel import Market
     from assay.runs.documents import Superset
     from assay.runs.home import RunResult
     from assay.runs.request import Job, Request
@@ -83,13 +84,19 @@ def lay_foundation(
     UsageError
         If the date lies outside the data.
     """
+    from assay.lake.snapshot import resolve_as_of
+
+    lake, snapshot = brought_up(home, catalog, source, progress, executor)
+    return stand_on(catalog, source, lake, snapshot, resolve_as_of(snapshot, as_of), accept)
+
+
+def brought_up(
+    home: Home, catalog: Catalog, source: str, progress: Progress | None = None, executor: Executor | None = None
+) -> tuple[Lake, Snapshot]:
+    """Return a source's lake and its last state, as :func:`lay_foundation` pins it."""
     from assay.lake.ingest import ingest, rate_anew
     from assay.lake.lake import Lake
-    from assay.lake.snapshot import resolve_as_of
-    from assay.screening.provider import Scanning
-    from assay.screening.superset import ensure_superset
     from assay.sources import is_live, open_source
-    from assay.sources.acceptance import NOTHING_ACCEPTED
 
     opened = open_source(source)
     lake = Lake(home.path, opened, home.lake_at)
@@ -101,14 +108,32 @@ def lay_foundation(
         raise DataError(f"nothing was ingested from {opened.name} yet", where=str(lake.folder), hint=hint)
     else:
         rate_anew(lake, edition)
-    snapshot = lake.latest()
-    instant = resolve_as_of(snapshot, as_of)
+    return lake, lake.latest()
+
+
+def stand_on(
+    catalog: Catalog,
+    source: str,
+    lake: Lake,
+    snapshot: Snapshot,
+    instant: dt.datetime,
+    accept: Acceptance | None = None,
+    panel: Market | None = None,
+) -> Foundation:
+    """Make sure that the superset of an instant exists; a screener that is asked gives the lake another state.
+
+    A panel that reaches the instant is cut; without one it is read.
+    """
+    from assay.screening.provider import Scanning
+    from assay.screening.superset import ensure_superset
+    from assay.sources.acceptance import NOTHING_ACCEPTED
+
     scanners = catalog.scanners()
     scanning = Scanning(lake, scanners, catalog.scan(), accept=accept or NOTHING_ACCEPTED)
     snapshot, answerer = scanning.answerer(snapshot, instant)
     path, superset = ensure_superset(
         lake.folder,
-        lambda: snapshot.market(instant, SCAN_DAYS),
+        lambda: snapshot.market(instant, SCAN_DAYS) if panel is None else panel.until(instant, SCAN_DAYS),
         instant,
         snapshot.head,
         scanners,

@@ -8,6 +8,7 @@
         runs/registry.jsonl         chained list of sealed runs
         flows/<flow id>/            what a flow printed
         reports/                    what later commands found about sealed runs
+        accounts/<name>/            a book that lives from day to day
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class Home:
     def flows(self) -> Path:
         """Folder of flows."""
         return self.path / "flows"
+
+    @property
+    def accounts(self) -> Path:
+        """Folder of accounts, which only their owner may read."""
+        return self.path / "accounts"
 
     @property
     def reports(self) -> Path:

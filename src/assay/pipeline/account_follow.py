@@ -1,0 +1,227 @@
+"""What an account follows: a sleeve, or a portfolio of sleeves; each decides by what a run of it decides by."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+
+from assay.account.ledger import AccountLedger, Event
+from assay.account.terms import AccountTerms, Kind
+from assay.backtest.walk_forward import close_of
+from assay.base.errors import GateError, UsageError
+from assay.lake.lake import Lake
+from assay.pipeline.account_decision import decide_today
+from assay.pipeline.flow import stand_on
+from assay.runs.artifacts import LEDGER, MANIFEST
+from assay.runs.documents import as_plain
+from assay.runs.home import Home
+from assay.runs.run import Run
+from assay.settings import Catalog
+from assay.settings.model import Profile, RiskProfile
+from assay.sources import open_source
+from assay.sources.acceptance import RUIN, Acceptance, offer, ruin_state
+from assay.sources.rules import RuleBook, rules_from_instruments
+
+if TYPE_CHECKING:
+    from assay.lake.snapshot import Snapshot
+    from assay.market.panel import Market
+    from assay.pipeline.flow import Foundation
+
+
+@dataclass(frozen=True)
+class AccountTarget:
+    """What an account is to hold by today's decision: net weights of the whole, and how they came about."""
+
+    weights: Mapping[str, float]
+    record: Mapping[str, Any]
+
+
+class Follower(Protocol):
+    """What the step of an account asks of what it follows."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides, as the ledger pins it."""
+
+    @property
+    def account(self) -> Profile:
+        """Costs, margin and tranches of the account."""
+
+    @property
+    def profiles(self) -> Sequence[Profile]:
+        """Sleeves whose history is read."""
+
+    def stand_on(self, snapshot: Snapshot, panel: Market, day: dt.date) -> Foundation:
+        """Pin the lake and make sure of the superset of a day."""
+
+    def watch(self, kept: AccountLedger, panel: Market, foundation: Foundation, day: dt.date) -> Iterator[Event]:
+        """Take what every day must be known of, whether the account has a turn or not."""
+
+    def decide(self, foundation: Foundation, day: dt.date) -> AccountTarget:
+        """Decide what the account is to hold."""
+
+    def refuse_ruin(self, account: str, known: Sequence[str]) -> list[dict[str, str]]:
+        """Refuse what was not survived, unless it is accepted, or was: then its digest is known."""
+
+
+def rules_of(snapshot: Snapshot, as_of: dt.datetime) -> RuleBook | None:
+    """Return the exchange's rules that hold at an instant; None where the source has none."""
+    table = snapshot.instruments()
+    return None if table is None else rules_from_instruments(table, as_of)
+
+
+@dataclass(frozen=True)
+class AccountGround:
+    """What every follower stands on."""
+
+    home: Home
+    catalog: Catalog
+    source: str
+    lake: Lake
+    accept: Acceptance
+
+    def foundation(self, snapshot: Snapshot, panel: Market, day: dt.date) -> Foundation:
+        """Pin the lake, and make sure of the superset of a day."""
+        instant = close_of(np.datetime64(day))
+        return stand_on(self.catalog, self.source, self.lake, snapshot, instant, panel=panel)
+
+    def pinned(self) -> dict[str, Any]:
+        """Return the settings of scanners and ratings, as manifests pin them."""
+        scanners = {name: one.model_dump(mode="json") for name, one in self.catalog.scanners().items()}
+        provider = self.catalog.scan().provider
+        return {"scanners": scanners, "edition": self.catalog.ratings().edition, "provider": provider}
+
+
+@dataclass(frozen=True)
+class SleeveFollower:
+    """An account that holds one sleeve."""
+
+    ground: AccountGround
+    account: Profile
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """The one."""
+        return (self.account,)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Profile, scanners, edition and provider."""
+        return {"profile": self.account.model_dump(mode="json"), **self.ground.pinned()}
+
+    def stand_on(self, snapshot: Snapshot, panel: Market, day: dt.date) -> Foundation:
+        """Pin the lake and make sure of the superset of a day."""
+        return self.ground.foundation(snapshot, panel, day)
+
+    def watch(self, kept: AccountLedger, panel: Market, foundation: Foundation, day: dt.date) -> Iterator[Event]:
+        """Nothing: a sleeve knows its market."""
+        del kept, panel, foundation, day
+        yield from ()
+
+    def decide(self, foundation: Foundation, day: dt.date) -> AccountTarget:
+        """Take the sleeve's decision as it is."""
+        del day
+        made = decide_today(self.ground.home, self.ground.catalog, foundation, self.account)
+        return AccountTarget(made.weights[self.account.headline], made.record)
+
+    def refuse_ruin(self, account: str, known: Sequence[str]) -> list[dict[str, str]]:
+        """Refuse a sleeve whose last run was ruined."""
+        return refuse_ruin(self.ground, self.account.name, self.account.headline, account, known)
+
+
+def refuse_ruin(
+    ground: AccountGround, profile: str, headline: str, account: str, known: Sequence[str]
+) -> list[dict[str, str]]:
+    """Refuse a profile whose last sealed run on the same lake was not survived, unless that is or was accepted.
+
+    Returns
+    -------
+    list of dict
+        What was accepted now, for the ledger.
+
+    Raises
+    ------
+    GateError
+        ``RUIN``, with what to type.
+    """
+    run = last_run(ground, profile)
+    if run is None or headline not in run.books.barred(run.manifest.profile.headline):
+        return []
+    told = run.books
+    whose = headline if headline in told.ruined else run.manifest.profile.headline
+    what = f"{whose} {told.ruin[whose].told}, in {run.folder.name}"
+    state = ruin_state(run.folder.name, as_plain(told)["ruin"])
+    if state in known:
+        return []
+    if not ground.accept.takes(RUIN, state, what):
+        hint = offer(f"account {account}", RUIN, state)
+        raise GateError(f"RUIN: {what}; no account follows it", where=profile, hint=hint, code=RUIN)
+    return [ground.accept.used[-1]]
+
+
+def last_run(ground: AccountGround, profile: str) -> Run | None:
+    """Return the last sealed run of a profile on the account's lake, None where there is none."""
+    folder = f"lake/{ground.lake.folder.name}"
+    for name in reversed(ground.home.sealed(profile)):
+        run = Run(ground.home.runs / name, ground.home.runs)
+        if (run.folder / MANIFEST).is_file() and (run.folder / LEDGER).is_file() and run.manifest.lake == folder:
+            return run
+    return None
+
+
+def settled(terms: AccountTerms, profile: Profile) -> Profile:
+    """Return a profile with the headline and the tranches of an account."""
+    walk = profile.walk_forward.model_copy(update={"tranches": terms.tranches})
+    headline = cast("RiskProfile", terms.headline)
+    return profile.model_copy(update={"headline": headline, "walk_forward": walk})
+
+
+def kind_of(catalog: Catalog, portfolio: str) -> Kind:
+    """Say whether a name is of a profile or of a portfolio of sleeves.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if portfolio in catalog.names("meta"):
+        return "portfolio"
+    if portfolio in catalog.names("profiles"):
+        return "sleeve"
+    hint = "list them with: assay profiles list"
+    raise UsageError(f"no profile or portfolio {portfolio!r}", where="--portfolio", hint=hint)
+
+
+def follower_of(home: Home, catalog: Catalog, terms: AccountTerms, lake: Lake, accept: Acceptance) -> Follower:
+    """Return what an account follows, by the settings that are in force now."""
+    ground = AccountGround(home, catalog, terms.source, lake, accept)
+    if terms.kind == "sleeve":
+        return SleeveFollower(ground, settled(terms, catalog.profile(terms.portfolio)))
+    raise UsageError("accounts of portfolios are not there yet", where=terms.portfolio, hint="follow a profile")
+
+
+def opened(
+    home: Home, catalog: Catalog, terms: AccountTerms, accept: Acceptance
+) -> tuple[AccountTerms, list[dict[str, str]]]:
+    """Return the terms of a new account with all that they leave to the settings, and what was accepted for it.
+
+    Raises
+    ------
+    GateError
+        ``RUIN``: what it is to follow was not survived.
+    """
+    lake = Lake(home.path, open_source(terms.source), home.lake_at)
+    if terms.kind == "sleeve" and not terms.tranches:
+        terms = replace(terms, tranches=catalog.profile(terms.portfolio).walk_forward.parts)
+    follower = follower_of(home, catalog, terms, lake, accept)
+    walk = follower.account.walk_forward
+    if walk.step % terms.tranches:
+        what = f"{terms.tranches} tranches do not divide a step of {walk.step} days"
+        raise UsageError(what, where="--tranches", hint=f"choose a divisor of {walk.step}")
+    found = replace(terms, settings=follower.settings)
+    return found, follower.refuse_ruin(f"new {terms.account} ...", ())
