@@ -26,6 +26,9 @@ def main(arguments: list[str]) -> int:
         name: subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for name, command in STATIC.items()
     }
+    # A file's tests share what they made: a file stays with one worker.
+    pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--basetemp", str(ROOT / ".pytest_tmp")]
+    tests = subprocess.run([*pytest, *marks], cwd=ROOT, check=False)
     failed = []
     for name, process in static.items():
         output, _ = process.communicate()
@@ -33,9 +36,6 @@ def main(arguments: list[str]) -> int:
             failed.append(name)
             print(output, flush=True)
         print(f"{name}: {'FAILED' if process.returncode else 'ok'}", flush=True)
-    # A file's tests share what they made: a file stays with one worker.
-    pytest = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--basetemp", str(ROOT / ".pytest_tmp")]
-    tests = subprocess.run([*pytest, *marks], cwd=ROOT, check=False)
     if tests.returncode:
         failed.append("tests")
     print(f"{time.monotonic() - started:.0f} s; {'failed: ' + ', '.join(failed) if failed else 'all ok'}", flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from signed_runs import change_json, reseal
+from signed_runs import change_json, content, reseal
 
 from assay.base import files
 from assay.base.errors import AssayError
@@ -40,7 +40,7 @@ class Forged:
     what: str
     audit: Audit
     same: bool
-    """Every content hash and the report's text are the original's."""
+    """The verdict is SOUND, and every content hash and the report's text are the original's."""
 
     @property
     def good(self) -> bool:
@@ -65,7 +65,8 @@ class Forger:
             if redo:
                 self._redo()
             reseal(self.home.path, self.run)
-            return Forged(what, Auditor(self.home).audit(self.run), self._hashes() == self.hashes)
+            audit = Auditor(self.home).audit(self.run)
+            return Forged(what, audit, audit.verdict == SOUND and self._hashes() == self.hashes)
         finally:
             shutil.rmtree(self.run)
             shutil.copytree(self.original, self.run)
@@ -99,7 +100,7 @@ class Forger:
             name = path.relative_to(self.run).as_posix()
             if path.is_file() and name not in (layout.LEDGER, layout.STATUS):
                 try:
-                    found[name] = files.content_hash(path, layout.TABLE_KEYS.get(name, ()))
+                    found[name] = content(self.run, name)
                 except (AssayError, ValueError, pl.exceptions.PolarsError):
                     found[name] = "unreadable"
         return found

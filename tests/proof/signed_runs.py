@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from assay.base import files
@@ -62,7 +64,7 @@ def reseal(home: Path, run: Path, signer: Callable[[bytes], Any] | None = None) 
         if value["kind"] == "outcome":
             for path, record in body["outputs"].items():
                 record["sha256"] = _now(run, path, record["sha256"])
-                record["content"] = files.content_hash(run / path, layout.TABLE_KEYS.get(path, ()))
+                record["content"] = content(run, path)
         if value["kind"] == "seal":
             with suppress(AssayError, KeyError, TypeError, ValueError, AttributeError):
                 body["performance"] = performance(Run(run))
@@ -76,6 +78,20 @@ def reseal(home: Path, run: Path, signer: Callable[[bytes], Any] | None = None) 
     (run / layout.LEDGER).write_bytes(b"".join(line + b"\n" for line in done))
     _enter_again(home, run)
     return files.sha256(done[-1])
+
+
+def content(run: Path, path: str) -> str:
+    """Return a file's content hash; that of bytes that were hashed before is remembered."""
+    keys, name = tuple(layout.TABLE_KEYS.get(path, ())), Path(path).name
+    return _content((run / path).read_bytes(), name, keys)
+
+
+@cache
+def _content(data: bytes, name: str, keys: tuple[str, ...]) -> str:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        return files.content_hash(path, keys)
 
 
 def _now(run: Path, path: str, known: str) -> str:
