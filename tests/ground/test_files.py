@@ -1,6 +1,9 @@
 import json
+import math
 import multiprocessing
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -109,3 +112,24 @@ def test_non_finite_numbers_become_null():
         "b": [None, 1],
         "c": {"d": 3},
     }
+
+
+trees = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(), below, max_size=4),
+    max_leaves=30,
+)
+
+
+@given(trees)
+def test_a_document_is_written_as_the_standard_library_writes_it(value):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        files.write_json(path, value)
+        assert path.read_bytes().decode() == json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("value", [[math.nan], {"a": math.inf}, {1: 2}])
+def test_what_is_no_json_is_not_written(tmp_path, value):
+    with pytest.raises((ValueError, TypeError)):
+        files.write_json(tmp_path / "a.json", value)
