@@ -232,7 +232,7 @@ def test_profiles_show_value_and_origin():
     [
         (("run", "nobody"), Exit.USAGE, "unknown name 'nobody'"),
         (("flow", "nothing"), Exit.USAGE, "unknown flow"),
-        (("run", LONG, "--source", "parquet:/no/such/file.parquet"), Exit.SOURCE, "no/such/file"),
+        (("run", LONG, "--source", "parquet:/no/such/file.parquet"), Exit.USAGE, "no/such/file"),
         (("run", LONG, "--source", "ftp:x"), Exit.USAGE, "ftp"),
         (("run", LONG, "--as-of", "2031-01-01"), Exit.USAGE, "2024-01-22"),
         (("run", LONG, "--as-of", "2019-01-01"), Exit.USAGE, "2023-01"),
@@ -371,17 +371,17 @@ def test_a_broken_coin_is_named_and_not_held(tmp_path, sample, coin):
         assert "TOXIC" in done.stdout
 
 
-def test_mixed_time_units_and_a_malformed_file_are_source_errors(tmp_path, sample):
+def test_mixed_time_units_and_a_malformed_file_are_the_user_s(tmp_path, sample):
     bars = frame(sample).with_columns(pl.col("timestamp").dt.epoch("ms"))
     mixed = bars.with_columns(
         pl.when(nth(5)).then(pl.col("timestamp") // 1000).otherwise("timestamp").alias("timestamp")
     )
     done = run_on(tmp_path, mixed)
-    assert done.exit_code == Exit.SOURCE
+    assert done.exit_code == Exit.USAGE
     assert "unit" in done.output
     (tmp_path / "bars.parquet").write_bytes(b"PAR1 this is no table")
     done = assay("run", LONG, "--source", f"parquet:{tmp_path / 'bars.parquet'}", "--home", tmp_path / "home")
-    assert done.exit_code == Exit.SOURCE
+    assert done.exit_code == Exit.USAGE
     assert not list((tmp_path / "home").glob("runs/*"))
 
 

@@ -64,8 +64,7 @@ def test_plain_symbols_run_as_the_canons_do(call):
         (("scanners.binance_spot_rating_all_long.min_value_traded=1e18",), "NO_UNIVERSE", "value_traded", 12),
         (("scanners.binance_spot_rating_all_long.min_volatility=900",), "NO_UNIVERSE", "volatility", 12),
         (("universe.min_bars=401",), "NO_UNIVERSE", "history", 12),
-        (("universe.exchange=KRAKEN",), "NO_UNIVERSE", "exchange", 12),
-        (('universe.quotes=["EUR"]',), "NO_UNIVERSE", "quote", 12),
+        (('universe.only=["XMR"]',), "NO_UNIVERSE", "only", 12),
     ],
 )
 def test_the_condition_that_took_the_coins_is_named_in_words_and_numbers(call, settings, code, condition, count):
@@ -80,9 +79,17 @@ def test_the_condition_that_took_the_coins_is_named_in_words_and_numbers(call, s
     assert f"{LONG}: 12 " in error["what"]
 
 
-def test_data_that_nobody_can_scan_are_no_empty_portfolio(call):
+@pytest.mark.parametrize("setting", ["universe.exchange=KRAKEN", 'universe.quotes=["EUR"]'])
+def test_data_that_nobody_can_scan_are_no_empty_portfolio(call, setting):
     """``stand_aside`` is for days without candidates, not for a universe that is not in the file."""
-    assert run(call, TABLE, "universe.exchange=KRAKEN", "stand_aside=true")[1]["code"] == "NO_UNIVERSE"
+    done, told = call(TABLE, "run", LONG, "--set", setting, "--set", "stand_aside=true")
+    assert (done.exit_code, told["error"]["code"]) == (Exit.USAGE, "OUTSIDE_UNIVERSE")
+
+
+def test_bars_that_are_in_the_lake_already_end_a_run_with_the_same_cause(call):
+    call(TABLE, "ingest")
+    error = run(call, TABLE, 'universe.quotes=["EUR"]', "stand_aside=true")[1]
+    assert (error["code"], error["facts"]["dropped"]) == ("NO_UNIVERSE", {LONG: {"quote": 12}})
 
 
 def test_a_universe_is_healthy_if_a_coin_was_asked_for_its_side():
@@ -133,7 +140,7 @@ BASE = pl.col("symbol").str.replace("BINANCE:(.*)USDT", "$1")
 def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(call, tmp_path, change, code):
     for command in (("ingest",), ("run", LONG)):
         done, told = call(TABLE.with_columns(**change), *command)
-        assert done.exit_code == Exit.SOURCE
+        assert done.exit_code == Exit.USAGE
         assert told["error"]["code"] == code
     assert not list((tmp_path / "home").glob("lake/*"))
     assert not list((tmp_path / "home").glob("runs/*"))

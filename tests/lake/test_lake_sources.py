@@ -400,7 +400,7 @@ def test_nothing_of_a_refused_row_is_readable_as_a_path(parquet, market_bars):
     assert read.rejected.height == 320
 
 
-@pytest.mark.parametrize("text", ["", "sampel", "parquet", "parquet:", "csv:x", "sample:1", "parquet:a\0b"])
+@pytest.mark.parametrize("text", ["", "sampel", "parquet", "parquet:", "csv:", "xlsx:x", "sample:1", "parquet:a\0b"])
 def test_an_unknown_source_is_a_usage_error(text):
     with pytest.raises(UsageError, match="unknown source") as caught:
         open_source(text)
@@ -412,7 +412,7 @@ def test_a_missing_file_says_what_to_do(tmp_path):
     for call in (source.fingerprint, source.read):
         with pytest.raises(SourceError, match="check the path") as caught:
             call()
-        assert caught.value.exit_code is Exit.SOURCE
+        assert caught.value.exit_code is Exit.USAGE
     with pytest.raises(SourceError, match="directory"):
         open_source(f"parquet:{tmp_path}").read()
 

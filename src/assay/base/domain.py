@@ -13,12 +13,15 @@ from assay.base.errors import UsageError
 
 UTC = dt.UTC
 
-# What Binance has quoted spot pairs in; used only where the exchange's own metadata is absent.
+# What spot pairs are quoted in, at Binance and elsewhere; used only where the exchange's own metadata is absent.
 # fmt: off
 QUOTES = (
     "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "USDS", "DAI", "PAX", "UST", "VAI", "USD",
     "EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "JPY", "MXN", "ARS", "RON", "CZK", "COP",
     "BIDR", "BKRW", "IDRT", "BVND", "BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL",
+    # and other exchanges do
+    "AED", "CAD", "CHF", "HKD", "IDR", "INR", "KRW", "NZD", "SEK", "SGD", "THB", "TWD",
+    "EURC", "EURI", "GUSD", "PYUSD", "RLUSD", "USD1", "USDD", "USDE",
 )
 # fmt: on
 

@@ -15,6 +15,7 @@
     ├── IntegrityError         INTEGRITY        3   bytes differ from what was sealed
     │   └── LedgerError        LEDGER           3   the hash chain is broken
     ├── SourceError            SOURCE           4   a source is missing, unreachable or unreadable
+    │   └── FileError          FILE             2   a file of the user's own is not there, or no table of bars
     └── InternalError          INTERNAL         5   a fault of ours, or of the disk
         └── DiskError          DISK             5   a write did not reach the disk
             └── ConflictError  CONFLICT         5   another writer was faster; what it wrote is kept
@@ -201,6 +202,13 @@ class SourceError(AssayError):
 
     default_code = "SOURCE"
     exit_code = Exit.SOURCE
+
+
+class FileError(SourceError):
+    """A file, folder or frame of the user's own is not there, or is no table of bars."""
+
+    default_code = "FILE"
+    exit_code = Exit.USAGE
 
 
 class InternalError(AssayError):

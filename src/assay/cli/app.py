@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 profiles_app = typer.Typer(help="List profiles and show where each setting comes from.", no_args_is_help=True)
 app.add_typer(profiles_app, name="profiles")
+new_app = typer.Typer(help="Begin something of your own: a profile.", no_args_is_help=True)
+app.add_typer(new_app, name="new")
 meta_app = typer.Typer(help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
 app.add_typer(meta_app, name="meta")
 account_app = typer.Typer(help="Keep books that live from day to day; nothing is ever sent.", no_args_is_help=True)
@@ -41,7 +43,9 @@ HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-SourceOption = Annotated[str, typer.Option("--source", help="sample, parquet:PATH, binance, archive, or ccxt:NAME.")]
+SourceOption = Annotated[
+    str, typer.Option("--source", help="sample, csv:PATH, parquet:PATH, binance, archive, or ccxt:NAME.")
+]
 AsOfOption = Annotated[
     str | None, typer.Option("--as-of", help="UTC date (its close counts) or instant; default: the last bar's close.")
 ]

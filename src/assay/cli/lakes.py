@@ -110,11 +110,11 @@ def keep_borrow(home: Home, catalog: Catalog, source: str, path: Path, as_json: 
     """Add the rates of a file to a lake; print how many, of how many bases."""
     from assay.lake.lake import Lake
     from assay.lake.loader import keep_rates
-    from assay.sources import open_source
+    from assay.sources import opened
     from assay.sources.borrow import read_rates
 
     rates = read_rates(path)
-    lake = Lake(home.path, open_source(source, mirror=catalog.source().mirror), home.lake_at)
+    lake = Lake(home.path, opened(source, catalog), home.lake_at)
     head, changed = keep_rates(lake, rates)
     told = {"head": head, "changed": changed, "rates": rates.height, "bases": rates["base"].n_unique()}
     if as_json:
@@ -132,10 +132,10 @@ def refresh_facts(home: Home, catalog: Catalog, source: str, as_json: bool, acce
     from assay.pipeline.flow import lay_foundation
     from assay.pipeline.ingestion import counts, missing_symbols
     from assay.runs.documents import as_plain
-    from assay.sources import open_source
+    from assay.sources import opened
     from assay.sources.acceptance import NOTHING_ACCEPTED
 
-    lake = Lake(home.path, open_source(source, mirror=catalog.source().mirror), home.lake_at)
+    lake = Lake(home.path, opened(source, catalog), home.lake_at)
     taken = accept or NOTHING_ACCEPTED
     done = refresh(lake, taken)
     output.told_accepted(taken)
@@ -260,14 +260,15 @@ def ratings(
     check_symbol(symbol)
     if interval is not None and interval not in INTERVALS:
         raise UsageError(f"unknown interval {interval!r}", hint=f"one of {', '.join(INTERVALS)}")
-    bars, found = _bars(home_at(home), source, symbol)
+    catalog = read_catalog(settings)
+    bars, found = _bars(home_at(home), catalog, source, symbol)
     if interval not in (None, found):
         raise UsageError(f"the source has {found} bars, not {interval}", where=source, hint="leave --interval out")
     if bars.is_empty():
         raise UsageError("no bars of this symbol", where=f"{symbol} in {source}", hint="write it as BINANCE:BTCUSDT")
     opened: dt.datetime = bars["open_time"].max()  # type: ignore[assignment]  # the column's type is known
     instant = parse_as_of(as_of) if as_of else opened + INTERVALS[found]
-    explained = explain(bars, found, instant, edition or read_catalog(settings).ratings().edition)
+    explained = explain(bars, found, instant, edition or catalog.ratings().edition)
     if as_json:
         output.as_json(explained.as_dict())
     else:
@@ -312,12 +313,13 @@ def _words(name: str) -> str:
     return " ".join(part.upper() if part in ABBREVIATIONS else shown.get(part, part) for part in parts)
 
 
-def _bars(home: Home, source: str, symbol: str) -> tuple[pl.DataFrame, str]:
+def _bars(home: Home, catalog: Catalog, source: str, symbol: str) -> tuple[pl.DataFrame, str]:
     """Return a symbol's bars and their interval; a live source is not asked, its lake is."""
     from assay.lake.lake import Lake
-    from assay.sources import is_live, open_source
+    from assay.sources import is_live
+    from assay.sources import opened as opened_source
 
-    opened = open_source(source)
+    opened = opened_source(source, catalog)
     if not is_live(opened):
         read = opened.read()
         return read.bars.filter(read.bars["symbol"] == symbol), read.interval

@@ -31,6 +31,7 @@ from assay.cli.app import (
     executed,
     home_at,
     meta_app,
+    new_app,
     profiles_app,
     read_catalog,
 )
@@ -283,6 +284,26 @@ def _books(folder: Path) -> dict[str, dict[str, Any]]:
         }
         for name, book in contributors.items()
     }
+
+
+@command("profile", new_app)
+def new_profile(
+    name: Annotated[str, typer.Argument(help="Name of the profile.")],
+    like: Annotated[str, typer.Option(help="Profile whose values it begins with.")] = "binance_spot_rating_all_long",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a profile into ./assay.toml, with every setting, its meaning, unit, range and value."""
+    from assay.settings.resolve import USER_FILE
+    from assay.settings.template import profile_text
+
+    path = Path.cwd() / USER_FILE
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = profile_text(read_catalog(), name, like, house=not before.strip())
+    files.write(path, (before.rstrip() + "\n\n" + text if before.strip() else text).encode())
+    if as_json:
+        output.as_json({"profile": name, "like": like, "file": str(path)})
+    else:
+        output.line(f"{USER_FILE}: profile {name}, begun as {like}; run it by: assay run {name} --source csv:PATH")
 
 
 @command("list", profiles_app)

@@ -180,7 +180,7 @@ def _ingest(
         snapshot = Snapshot(lake.folder, rate_anew(lake, edition), lake.storage)
     if snapshot is not None and snapshot.record.fingerprint == source.fingerprint() and _is_rated(snapshot, edition):
         return _report(_with_roots(lake, snapshot.record), clock, changed=turned)
-    if isinstance(source, ParquetSource) and lake.storage.folder is not None:
+    if isinstance(source, ParquetSource) and source.is_plain and lake.storage.folder is not None:
         sharded = _by_shards(lake, snapshot, source, executor, clock, edition)
         if sharded is not None:
             return sharded

@@ -17,7 +17,7 @@ import polars as pl
 from assay.base.domain import EARLIEST, INTERVALS, LATEST, UTC, symbol_fault
 from assay.base.errors import SourceError
 from assay.market.schema import BAR_VALUES, BARS, INSTANT, QUARANTINE
-from assay.market.whole import STRAY, check_end, check_names, check_volumes, strays
+from assay.market.whole import EXCHANGE, STRAY, check_end, check_names, check_volumes, strays
 from assay.runs.documents import Finding
 
 PRICES = ("open", "high", "low", "close")
@@ -71,6 +71,7 @@ def check(
     now: dt.datetime,
     interval: str | None = None,
     held: Collection[str] = (),
+    exchange: str = EXCHANGE,
 ) -> CheckedBars:
     """Judge every row of a table of bars.
 
@@ -89,6 +90,8 @@ def check(
         without any usable row is no error: every row is refused by name.
     held : collection of str
         Symbols that the lake has and the table need not have; see :func:`look_alikes`.
+    exchange : str
+        Whose pairs symbols are that name no exchange.
 
     Raises
     ------
@@ -107,7 +110,7 @@ def check(
     """
     findings: list[Finding] = []
     _check_columns(raw, where, findings)
-    read = {} if interval else _read_names(raw, where, findings)
+    read = {} if interval else _read_names(raw, where, findings, exchange)
     table = _typed(raw, where, findings, held, read).with_columns(_value_reason().alias("reason"))
     good = table.filter(pl.col("reason").is_null())
     if good.is_empty() and interval is None:
@@ -181,10 +184,10 @@ def look_alikes(names: Collection[str], held: Collection[str] = ()) -> set[str]:
     return {name for name in names if first[unicodedata.normalize("NFC", name)] != name}
 
 
-def _read_names(raw: pl.DataFrame, where: str, findings: list[Finding]) -> dict[str, str]:
+def _read_names(raw: pl.DataFrame, where: str, findings: list[Finding], exchange: str) -> dict[str, str]:
     """Read the names of a file's coins, in whichever notation they are."""
     names = raw["symbol"].cast(pl.String).unique().drop_nulls().to_list()
-    read, found = check_names([name for name in names if name.strip()], where) if names else ({}, [])
+    read, found = check_names([name for name in names if name.strip()], where, exchange) if names else ({}, [])
     findings += found
     return read
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -133,6 +133,12 @@ class Pairs:
     """Code of the base: equal bases, equal codes."""
     suspects: tuple[tuple[int, str], ...]
     """Columns whose base stands on the list of exclusions, on whatever days."""
+    spellings: tuple[frozenset[str], ...] = ()
+    """How each may be named: by symbol, pair or base."""
+
+    def named(self, coins: Collection[str]) -> Bools:
+        """Columns that one of the names is of, ``BTC``, ``BTCUSDT``, ``BTC/USDT`` or ``BINANCE:BTCUSDT``."""
+        return np.array([not names.isdisjoint(coins) for names in self.spellings], dtype=np.bool_)
 
     def excluded(self, on: dt.date, kind: str | None = None) -> Bools:
         """Columns whose base is no coin on a day, or of one kind of what is none."""
@@ -207,6 +213,10 @@ def pairs_of(symbols: tuple[str, ...], metadata: Metadata, exchange: str, quotes
             [quotes.index(pair.quote) if pair and pair.quote in quotes else -1 for pair in split], dtype=np.int64
         ),
         base=np.array(base, dtype=np.int64),
+        spellings=tuple(
+            frozenset({symbol, *((pair.base, pair.exchange_symbol, pair.ccxt) if pair else ())})
+            for symbol, pair in zip(symbols, split, strict=True)
+        ),
         suspects=tuple((i, pair.base) for i, pair in enumerate(split) if pair and pair.base in exclusions()),
     )
 

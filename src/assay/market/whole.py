@@ -33,8 +33,15 @@ _NOT_LATER = ("FORMING", "FUTURE", STRAY)
 """Reasons for which a row may lie behind the last bar without a word more."""
 
 
-def read_symbols(names: Collection[str]) -> dict[str, str]:
+def read_symbols(names: Collection[str], exchange: str = EXCHANGE) -> dict[str, str]:
     """Return the names that are read as another one, ``BINANCE:BTCUSDT`` for ``BTCUSDT`` and ``BTC/USDT``.
+
+    Parameters
+    ----------
+    names : collection of str
+        As a file has them.
+    exchange : str
+        Whose pairs names are that tell no exchange.
 
     Examples
     --------
@@ -43,19 +50,19 @@ def read_symbols(names: Collection[str]) -> dict[str, str]:
     >>> read_symbols(["SOL-USDC", "KRAKEN:ADA/USD"])
     {'SOL-USDC': 'BINANCE:SOLUSDC', 'KRAKEN:ADA/USD': 'KRAKEN:ADAUSD'}
     """
-    read = {name: _canonical(name) for name in names}
+    read = {name: _canonical(name, exchange) for name in names}
     return {name: symbol for name, symbol in read.items() if symbol != name}
 
 
-def _canonical(name: str) -> str:
+def _canonical(name: str, exchange: str) -> str:
     pair = _PAIR.fullmatch(name)
     if pair is not None and pair[4] in QUOTES and (pair[3] == "/" or pair[1] is None):
-        symbol = Instrument(pair[1] or EXCHANGE, pair[2], pair[4]).symbol
+        symbol = Instrument(pair[1] or exchange, pair[2], pair[4]).symbol
         return symbol if symbol_fault(symbol) is None else name
     if ":" in name:
         return name
     try:
-        return Instrument.parse(f"{EXCHANGE}:{name}").symbol
+        return Instrument.parse(f"{exchange}:{name}").symbol
     except UsageError:
         return name
 
@@ -71,7 +78,7 @@ def _may_be_pair(symbol: str) -> bool:
         return False
 
 
-def check_names(names: Collection[str], where: str) -> tuple[dict[str, str], list[Finding]]:
+def check_names(names: Collection[str], where: str, exchange: str = EXCHANGE) -> tuple[dict[str, str], list[Finding]]:
     """Read the names of a file; see :func:`read_symbols`.
 
     Raises
@@ -79,7 +86,7 @@ def check_names(names: Collection[str], where: str) -> tuple[dict[str, str], lis
     SourceError
         ``SYMBOLS_UNREADABLE`` if no name tells a pair.
     """
-    read = read_symbols(names)
+    read = read_symbols(names, exchange)
     known: dict[str, list[str]] = {}
     for name in sorted(names):
         known.setdefault(read.get(name, name), []).append(name)
@@ -90,13 +97,13 @@ def check_names(names: Collection[str], where: str) -> tuple[dict[str, str], lis
         raise SourceError(what, where=where, hint=hint, code="SYMBOLS_UNREADABLE")
     found = []
     if read:
-        what = f"symbols were read as {EXCHANGE}:BTCUSDT is written; those that name no exchange as {EXCHANGE}'s"
+        what = f"symbols were read as {exchange}:BTCUSDT is written; those that name no exchange as {exchange}'s"
         found.append(Finding(code="SYMBOLS_READ", what=what, count=len(read), names=sorted(read)))
     mixed = sorted(" and ".join(own) for own in known.values() if len(own) > 1)
     if mixed:
         what = "coins come under several names; their rows were put together"
         found.append(Finding(code="SYMBOLS_MIXED", what=what, count=len(mixed), names=mixed))
-    foreign = sorted(name for name in set(names).difference(bad) if read.get(name, name).partition(":")[0] != EXCHANGE)
+    foreign = sorted(name for name in set(names).difference(bad) if read.get(name, name).partition(":")[0] != exchange)
     if foreign:
         exchanges = ", ".join(sorted({name.partition(":")[0] for name in foreign}))
         what = f"symbols are of {exchanges}: scanners look at them only where their universe.exchange names it"

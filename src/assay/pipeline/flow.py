@@ -96,9 +96,10 @@ def brought_up(
     """Return a source's lake and its last state, as :func:`lay_foundation` pins it."""
     from assay.lake.ingest import ingest, rate_anew
     from assay.lake.lake import Lake
-    from assay.sources import is_live, open_source
+    from assay.sources import is_live
+    from assay.sources import opened as opened_source
 
-    opened = open_source(source)
+    opened = opened_source(source, catalog, for_runs=True)
     lake = Lake(home.path, opened, home.lake_at)
     edition = catalog.ratings().edition
     if not is_live(opened):

@@ -19,7 +19,8 @@ from assay.screening.provider import Scanning
 from assay.screening.reconcile import Reconciliation, reconcile
 from assay.screening.recorded_scans import ScanBatch, judged
 from assay.settings.model import SCAN_DAYS
-from assay.sources import is_live, open_source
+from assay.sources import is_live
+from assay.sources import opened as opened_source
 from assay.sources.acceptance import IMPLAUSIBLE, NOTHING_ACCEPTED, Acceptance
 from assay.sources.base import utc_now
 
@@ -125,7 +126,7 @@ def bring_up(
     UsageError
         If a scan is wanted of a source that is not live.
     """
-    opened = open_source(source, catalog.universe(), catalog.source().mirror)
+    opened = opened_source(source, catalog)
     if scan and not is_live(opened):
         raise UsageError(
             f"the screener answers as of now, and {opened.name} is no live source",

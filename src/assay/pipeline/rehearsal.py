@@ -26,7 +26,7 @@ from assay.screening.recorded_scans import PROVIDER, recorded, scan_recorded
 from assay.screening.superset import ScanProvider, ensure_superset, superset_key, superset_path
 from assay.settings import Catalog
 from assay.settings.model import SCAN_DAYS, Profile
-from assay.sources import is_live, open_source
+from assay.sources import is_live, open_source, opened
 from assay.sources.base import Source
 
 OF_THE_MARKET = frozenset({"NO_CANDIDATES", "NO_WINNERS"})
@@ -42,11 +42,11 @@ def rehearse(catalog: Catalog, lake: LakeCheckup) -> list[Issue]:
     if "head" not in lake.facts or any(issue.severity == "INTEGRITY" for issue in lake.issues):
         return []
     try:
-        source = open_source(lake.source)
+        open_source(lake.source)
     except AssayError:
         return []  # nobody can say any more where it came from, nor ask for a run of it
     try:
-        profiles = _profiles(catalog)
+        profiles, source = _profiles(catalog), opened(lake.source, catalog, for_runs=True)
         if not is_live(source) and source.fingerprint() != lake.snapshot.record.fingerprint:
             source.read()  # as the next run does
         with tempfile.TemporaryDirectory(prefix="assay-doctor-") as scratch:

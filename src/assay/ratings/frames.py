@@ -119,6 +119,29 @@ def _bars(frame: Any, interval: str) -> pl.DataFrame:
     )
 
 
+def as_polars(frame: Any) -> pl.DataFrame:
+    """Return a Polars or pandas table as a Polars one; what pandas keeps in a named index becomes columns.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    DataError
+        If a column is there twice, or holds values of several types.
+    """
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if not _is_pandas(frame):
+        hint = "call .collect() first" if isinstance(frame, pl.LazyFrame) else "pass a Polars or pandas DataFrame"
+        raise UsageError(f"a {type(frame).__name__} is no table of bars", hint=hint)
+    named = [name for name in frame.index.names if name is not None]
+    if not named and str(frame.index.dtype).startswith("datetime64"):
+        frame = frame.rename_axis(index="timestamp")
+        named = ["timestamp"]
+    frame = frame.reset_index() if named else frame
+    return pl.DataFrame({str(name): _column(frame, name) for name in frame.columns})
+
+
 def _is_pandas(frame: object) -> bool:
     pandas = sys.modules.get("pandas")  # who has such a frame has imported it
     return pandas is not None and isinstance(frame, pandas.DataFrame)

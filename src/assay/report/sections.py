@@ -221,6 +221,8 @@ SCAN_REASONS = (
     "exchange",
     "quote",
     *REASONS,
+    "only",
+    "without",
     "value_traded",
     "volatility",
     "unrated",

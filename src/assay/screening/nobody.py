@@ -15,7 +15,7 @@ from assay.screening.scanner import healthy
 NO_UNIVERSE = "NO_UNIVERSE"
 """No coin passed all that is asked before its rating: this is no day without candidates, but nothing to ask."""
 NO_CANDIDATES = "NO_CANDIDATES"
-STRANGERS = ("invalid", "exchange", "quote", *REASONS)
+STRANGERS = ("invalid", "exchange", "quote", *REASONS, "only", "without")
 """Conditions that say who a pair is, and not how it does."""
 WORDS = {
     "invalid": "cannot be read",
@@ -24,6 +24,8 @@ WORDS = {
     "unknown_group": "are in a trade group that no well-known coin is in",
     "not_spot": "are not open to spot orders",
     "not_trading": "do not trade",
+    "only": "are not among universe.only",
+    "without": "are left out by universe.without",
     "value_traded": "trade less than the floor of value traded",
     "volatility": "move less than the floor of volatility",
     "unrated": "have no rating",
@@ -35,6 +37,8 @@ _HINTS = {
     "invalid": "write symbols as BINANCE:BTCUSDT",
     "exchange": "set universe.exchange to the exchange of the symbols",
     "quote": "set universe.quotes to the quotes of the symbols",
+    "only": "name coins of the data in universe.only, as BTC or BINANCE:BTCUSDT",
+    "without": "name fewer coins in universe.without",
     "value_traded": f"look at the column quote_volume, or lower min_value_traded; else {_HINT}",
     "unrated": f"load earlier bars; else {_HINT}",
     "history": f"load earlier bars, or lower universe.min_bars; else {_HINT}",

@@ -21,7 +21,7 @@ from assay.market.kinds import REASONS, LeftOut, ListedKinds
 from assay.market.panel import BAR_FIELDS, Market
 from assay.market.universe import Metadata, Pairs, market_metadata, pairs_of
 from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerCount
-from assay.settings.model import Scanner
+from assay.settings.model import Scanner, Universe
 
 Columns = npt.NDArray[np.intp]
 
@@ -129,7 +129,7 @@ def filter_view(view: MarketView, name: str, scanner: Scanner) -> ScanResult:
     pairs = pairs_of(view.symbols, view.metadata, universe.exchange, universe.quotes)
     row = view.row
     left = _Remaining(view.seen)
-    invalid = _drop_strangers(left, pairs, view, name)
+    invalid = _drop_strangers(left, pairs, view, universe, name)
     invalid += _drop_not_finite(left, view, name)
     volatility = _volatility(row, left.alive)
     rating = row[rating_column(scanner.logic)]
@@ -175,7 +175,9 @@ class _Remaining:
         return gone
 
 
-def _drop_strangers(left: _Remaining, pairs: Pairs, view: MarketView, name: str) -> list[InvalidRecord]:
+def _drop_strangers(
+    left: _Remaining, pairs: Pairs, view: MarketView, universe: Universe, name: str
+) -> list[InvalidRecord]:
     """Drop what is not a coin of the universe; name what cannot even be read."""
     gone = left.drop("invalid", pairs.faulty)
     left.drop("exchange", pairs.foreign)
@@ -185,6 +187,10 @@ def _drop_strangers(left: _Remaining, pairs: Pairs, view: MarketView, name: str)
         mask = pairs.excluded(view.day, reason)
         mask[[place[symbol] for symbol, out in view.left_out.items() if out.kind == reason and symbol in place]] = True
         left.drop(reason, mask)
+    if universe.only:
+        left.drop("only", ~pairs.named(universe.only))
+    if universe.without:
+        left.drop("without", pairs.named(universe.without))
     return [InvalidRecord(symbol=view.symbols[i], scanner=name, reason=str(pairs.faults[i])) for i in gone]
 
 

@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from assay.base.domain import DEFAULT_EDITION, Edition
 
@@ -79,6 +87,16 @@ class Universe(Settings):
     """A lower quote wins only if its value traded is more than so many times higher."""
     min_bars: Annotated[Count, LESS, BARS] = 1
     """Bars of its present listing that a pair needs: a place of the limit is no use to a coin too young to be held."""
+    only: Annotated[tuple[str, ...], CHOICE] = ()
+    """Coins that alone may be held, as BTC or BINANCE:BTCUSDT; empty for all."""
+    without: Annotated[tuple[str, ...], CHOICE] = ()
+    """Coins that are left out, as BTC or BINANCE:BTCUSDT."""
+
+    @model_serializer(mode="wrap")
+    def _told(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out empty lists: what is said without them is said as versions said it that did not have them."""
+        told: dict[str, Any] = usual(self)
+        return {name: value for name, value in told.items() if value or name not in ("only", "without")}
 
 
 class Scanner(Settings):
@@ -388,11 +406,33 @@ class ScanSettings(Settings):
     screener: Screener = Screener()
 
 
+class Columns(Settings):
+    """Names of the columns in files and frames of one's own, where they are not Assay's."""
+
+    symbol: str | None = None
+    """Column of the coin, BTCUSDT or BINANCE:BTCUSDT; without one the file's name tells it."""
+    timestamp: str | None = None
+    """Column of the bar's opening time: a datetime in UTC, or whole epoch seconds, milliseconds or microseconds."""
+    open: str | None = None
+    """Column of the first price."""
+    high: str | None = None
+    """Column of the highest price."""
+    low: str | None = None
+    """Column of the lowest price."""
+    close: str | None = None
+    """Column of the last price."""
+    volume: str | None = None
+    """Column of the volume in base currency."""
+    quote_volume: str | None = None
+    """Column of the value traded in quote currency; without one it is close x volume."""
+
+
 class SourceSettings(Settings):
-    """How a live source is asked for bars."""
+    """How a live source is asked for bars, and how files are read."""
 
     mirror: bool = False
     """Where the exchange refuses this country, ask Binance's public mirror of its market data instead."""
+    columns: Columns = Columns()
 
 
 class Schedule(Settings):

@@ -120,6 +120,13 @@ class Catalog:
         quotes = [quote for scanner in self.scanners().values() for quote in scanner.universe.quotes]
         return Universe(quotes=tuple(dict.fromkeys(quotes)))
 
+    def benchmarks(self) -> tuple[str, ...]:
+        """Return the coins that profiles are measured against."""
+        usual = Profile.model_fields["benchmark"].default
+        return tuple(
+            sorted({str(self._tree("profiles", one).get("benchmark", usual)) for one in self.names("profiles")})
+        )
+
     def ratings(self) -> RatingSettings:
         """Return by which edition of the rules bars are rated."""
         return _build(RatingSettings, self._house("ratings"), "ratings")
@@ -155,7 +162,8 @@ class Catalog:
             values, origins = dotted(resolved.model_dump(mode="json")), self.provenance(one, kind)
             prefix = f"scanners.{one}." if kind == "scanners" else ""
             for fact in settings_of(MODELS[kind]):
-                yield Explained(prefix + fact.name, values[fact.name], origins[fact.name], fact)
+                value = values.get(fact.name, fact.default)
+                yield Explained(prefix + fact.name, value, origins.get(fact.name, "default"), fact)
         facts = {f"{section}.{fact.name}": fact for section, model in HOUSE.items() for fact in settings_of(model)}
         for key, (value, origin) in self.house().items():
             yield Explained(key, value, origin, facts[key])
