@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -39,3 +41,34 @@ def made(days: int = 400, bases: tuple[str, ...] = BASES, seed: int = 1) -> pl.D
             )
         )
     return pl.concat(parts)
+
+
+def kline_files(folder: Path, table: pl.DataFrame, micro_from: int = 2023) -> None:
+    """Write a table as Binance's archive publishes it: a month of a coin in a file, without names, every other zipped.
+
+    Its stamps turn from milliseconds to microseconds with a year (2025 in the real one).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    month = pl.col("timestamp").dt.strftime("%Y-%m")
+    for (symbol, name), bars in table.group_by("symbol", month.alias("month"), maintain_order=True):
+        unit = "us" if int(name[:4]) >= micro_from else "ms"
+        close = (pl.col("timestamp") + DAY).dt.epoch(unit) - 1
+        more = {"count": pl.lit(9), "taker_base": pl.lit("1.5"), "taker_quote": pl.lit("2.5"), "ignore": pl.lit(0)}
+        rows = bars.select(
+            pl.col("timestamp").dt.epoch(unit),
+            "open",
+            "high",
+            "low",
+            "close",
+            "volume",
+            close.alias("close_time"),
+            "quote_volume",
+            *(value.alias(key) for key, value in more.items()),
+        )
+        stem, text = f"{symbol.partition(':')[2]}-1d-{name}", rows.write_csv(include_header=False)
+        if int(name[5:]) % 2:
+            (folder / f"{stem}.csv").write_text(text)
+        else:
+            with zipfile.ZipFile(folder / f"{stem}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(f"{stem}.csv", text)
+            (folder / f"{stem}.zip.CHECKSUM").write_text(f"0 {stem}.zip\n")

@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from assay.base.domain import DAY
 from assay.base.errors import AssayError, Exit, FileError, UsageError
 from assay.cli import app
 from assay.settings import load
@@ -23,7 +22,7 @@ from assay.sources import opened
 from assay.sources.files import keep_frame
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "foundation"))
-from made_files import BASES, made
+from made_files import BASES, kline_files, made
 
 TABLE = made(days=300, bases=BASES[:6])
 VALUES = ["open", "high", "low", "close", "volume", "quote_volume"]
@@ -238,38 +237,14 @@ def test_other_separators_and_a_byte_order_mark_are_read(tmp_path, separator):
 # --- files that exchanges publish -----------------------------------------------------------------------------------
 
 
-def kline_files(folder: Path, table: pl.DataFrame = TABLE, micro_from: int = 2023) -> None:
-    """Write a table as Binance's archive publishes it: a month of a coin in a file, without names, every other zipped.
-
-    Its stamps turn from milliseconds to microseconds with a year (2025 in the real one).
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    month = pl.col("timestamp").dt.strftime("%Y-%m")
-    for (symbol, name), bars in table.group_by("symbol", month.alias("month"), maintain_order=True):
-        unit = "us" if int(name[:4]) >= micro_from else "ms"
-        close = (pl.col("timestamp") + DAY).dt.epoch(unit) - 1
-        more = {"count": pl.lit(9), "taker_base": pl.lit("1.5"), "taker_quote": pl.lit("2.5"), "ignore": pl.lit(0)}
-        rows = bars.select(
-            pl.col("timestamp").dt.epoch(unit), *VALUES[:5], close.alias("close_time"), "quote_volume",
-            *(value.alias(key) for key, value in more.items()),
-        )  # fmt: skip
-        stem, text = f"{symbol.partition(':')[2]}-1d-{name}", rows.write_csv(include_header=False)
-        if int(name[5:]) % 2:
-            (folder / f"{stem}.csv").write_text(text)
-        else:
-            with zipfile.ZipFile(folder / f"{stem}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr(f"{stem}.csv", text)
-            (folder / f"{stem}.zip.CHECKSUM").write_text(f"0 {stem}.zip\n")
-
-
 def test_a_folder_of_the_archive_s_files_is_one_table(tmp_path):
-    kline_files(tmp_path / "klines" / "deeper")
+    kline_files(tmp_path / "klines" / "deeper", TABLE)
     assert len(list(tmp_path.rglob("*.zip"))) > 20
     assert read(f"csv:{tmp_path}/klines").equals(expected())
 
 
 def test_one_file_of_the_archive_is_one_coin(tmp_path):
-    kline_files(tmp_path)
+    kline_files(tmp_path, TABLE)
     one = expected(
         TABLE.filter(pl.col("symbol") == "BINANCE:BTCUSDT", pl.col("timestamp").dt.strftime("%Y-%m") == "2022-07")
     )
@@ -308,7 +283,7 @@ def test_a_name_that_tells_no_coin_is_refused(path):
 
 
 def test_a_folder_of_several_intervals_is_refused(tmp_path):
-    kline_files(tmp_path)
+    kline_files(tmp_path, TABLE)
     (tmp_path / "ETHUSDT-1h-2022-07.csv").write_text("")
     assert refused(f"csv:{tmp_path}").code == "INTERVAL_MIXED"
 
@@ -341,7 +316,7 @@ def test_a_zip_of_several_files_and_a_folder_of_none_are_refused(tmp_path):
 
 
 def test_a_changed_file_of_a_folder_is_another_content(tmp_path):
-    kline_files(tmp_path)
+    kline_files(tmp_path, TABLE)
     source = opened(f"csv:{tmp_path}", load())
     before = source.fingerprint()
     assert source.read().fingerprint == before
