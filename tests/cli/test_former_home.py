@@ -55,6 +55,7 @@ COMMANDS = {
 ELSEWHERE = {
     ("serve",),  # its pages are asked for below, without a port
     ("selftest",),  # makes homes of its own
+    ("new",), ("new", "profile"),  # writes settings where it is typed
     ("profiles",), ("profiles", "list"), ("profiles", "show"), ("meta",), ("keys",), ("keys", "new"), ("keys", "show"),
 }  # fmt: skip
 
