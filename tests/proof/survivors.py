@@ -249,6 +249,218 @@ CARRY = {
 }
 """What is known of rates of borrowing, and who must use it."""
 
+DIFFERENCE = "test_account_difference.py::test_lines_add_up"
+ACCOUNT = {
+    name: Fault(
+        f"account/{module}.py",
+        line,
+        instead,
+        f"account/test_account_rules.py::{test}" if test else f"account/{DIFFERENCE}",
+    )
+    for name, module, line, instead, test in (
+        (
+            "a fill pays no fee",
+            "day",
+            "fees = exact(abs(quantity) * price * fee + owed)",
+            "fees = exact(owed)",
+            "test_a_fill_pays_a_worse_price_and_a_fee_on_it",
+        ),
+        (
+            "slippage helps who sells",
+            "day",
+            "slippage if quantity > 0 else -slippage)",
+            "slippage)",
+            "test_a_fill_pays_a_worse_price_and_a_fee_on_it",
+        ),
+        (
+            "an account fills without a bar",
+            "day",
+            "if self.state.liquidated or not coin.has_bar or coin.relisted:",
+            "if self.state.liquidated or coin.relisted:",
+            "test_an_order_without_a_bar_or_on_another_listing_is_cancelled_and_told",
+        ),
+        (
+            "an account fills on another listing",
+            "day",
+            "if self.state.liquidated or not coin.has_bar or coin.relisted:",
+            "if self.state.liquidated or not coin.has_bar:",
+            "test_an_order_without_a_bar_or_on_another_listing_is_cancelled_and_told",
+        ),
+        (
+            "an account fills after its liquidation",
+            "day",
+            "if self.state.liquidated or not coin.has_bar or coin.relisted:",
+            "if not coin.has_bar or coin.relisted:",
+            "test_a_short_is_liquidated_where_the_margin_is_the_maintenance",
+        ),
+        (
+            "longs pay borrow",
+            "day",
+            "for symbol, coin, units in shorts if units < 0",
+            "for symbol, coin, units in shorts if units",
+            "test_borrow_is_a_day_of_the_rate_on_the_close_and_longs_pay_none",
+        ),
+        (
+            "a delisting leaves one tranche",
+            "day",
+            "for tranche, units in enumerate(self.state.held[symbol]) if units}",
+            "for tranche, units in enumerate(self.state.held[symbol][:1]) if units}",
+            "test_a_coin_that_ended_leaves_every_tranche_at_its_last_close_less_the_haircut",
+        ),
+        (
+            "an old listing leaves at the new one's price",
+            "day",
+            "self.leave(symbol, self.state.marks[symbol], self.haircut, ZERO, DELISTING, _why_ended(coin))",
+            "self.leave(symbol, coin.open, self.haircut, ZERO, DELISTING, _why_ended(coin))",
+            "test_a_coin_that_another_listing_follows_leaves_at_the_old_one_s_last_close",
+        ),
+        (
+            "what ended stays",
+            "day",
+            "                    if coin.ended:\n",
+            "                    if False:\n",
+            "test_a_coin_that_ended_leaves_every_tranche_at_its_last_close_less_the_haircut",
+        ),
+        (
+            "the maintenance itself is too little",
+            "day",
+            "if level is None or level >= self.maintenance:",
+            "if level is None or level > self.maintenance:",
+            "test_a_short_is_liquidated_where_the_margin_is_the_maintenance",
+        ),
+        (
+            "a liquidation repays nothing",
+            "day",
+            "owed = self.repayment * _sides(self.state.cash, worth)[1]",
+            "owed = ZERO",
+            "test_a_short_is_liquidated_where_the_margin_is_the_maintenance",
+        ),
+        (
+            "an account that has nothing lives on",
+            "day",
+            "+ sum(marked.values(), ZERO) <= 0",
+            "+ sum(marked.values(), ZERO) < 0",
+            "test_without_a_margin_an_account_ends_at_the_close_that_leaves_nothing",
+        ),
+        (
+            "a deposit is a gain",
+            "state",
+            "nav=state.nav + amount)",
+            "nav=state.nav)",
+            "test_deposits_and_withdrawals_move_nav_and_not_the_wealth",
+        ),
+        (
+            "whatever is asked for is paid out",
+            "day",
+            "elif amount < 0 and (left < 0 or",
+            "elif False and (left < 0 or",
+            "test_a_flow_that_cannot_be_is_told_and_moves_nothing",
+        ),
+        (
+            "a withdrawal may break the margin",
+            "day",
+            " or assets < self.maintenance * liabilities):",
+            "):",
+            "test_a_flow_that_cannot_be_is_told_and_moves_nothing",
+        ),
+        (
+            "money is put into what was liquidated",
+            "day",
+            "if over and amount > 0:",
+            "if False:",
+            "test_a_flow_that_cannot_be_is_told_and_moves_nothing",
+        ),
+        (
+            "an imported fill need not add up",
+            "day",
+            "if exact(-quantity * price) - fee != cash:",
+            "if False:",
+            "test_imported_fills_stand_in_place_of_the_paper_ones_and_must_add_up",
+        ),
+        (
+            "every tranche of an account has the whole NAV",
+            "orders",
+            "share = state.nav / state.tranches",
+            "share = state.nav",
+            "test_a_tranche_is_to_hold_its_share_of_nav",
+        ),
+        (
+            "an account's order forgets what its tranche holds",
+            "orders",
+            "change = target - own",
+            "change = target",
+            "test_a_tranche_is_to_hold_its_share_of_nav",
+        ),
+        (
+            "the band keeps what is not wanted",
+            "orders",
+            "elif target and abs(change) * close < band * share:",
+            "elif abs(change) * close < band * share:",
+            "test_the_band_leaves_small_changes_out_and_never_an_exit",
+        ),
+        (
+            "the band is a share of NAV",
+            "orders",
+            "abs(change) * close < band * share:",
+            "abs(change) * close < band * state.nav:",
+            "test_the_band_leaves_small_changes_out_and_never_an_exit",
+        ),
+        (
+            "what halts is ordered",
+            "orders",
+            "if rule.status != TRADING or rule.spot_allowed is False:",
+            "if rule.spot_allowed is False:",
+            "test_filters_round_towards_zero_and_say_what_they_took",
+        ),
+        (
+            "the least value holds at the close only",
+            "orders",
+            "low, high = min(order.decided, worse), max(order.decided, worse)",
+            "low, high = order.decided, max(order.decided, worse)",
+            "test_the_least_value_holds_at_the_worse_of_close_and_fill",
+        ),
+        (
+            "closing and opening are one order",
+            "orders",
+            "if net * change >= 0 or abs(change) <= abs(net):",
+            "if True:",
+            "test_an_order_that_crosses_zero_is_two_and_each_must_pass",
+        ),
+        (
+            "orders are filled every day",
+            "state",
+            "wealth=grown(state, nav), orders=())",
+            "wealth=grown(state, nav))",
+            "test_orders_wait_in_the_state_until_the_next_mark",
+        ),
+        (
+            "a mark is believed",
+            "state",
+            'if lacking or nav != Decimal(body["nav"]) or state.cash != Decimal(body["cash"]):',
+            "if lacking:",
+            "test_a_ledger_whose_sums_were_changed_is_refused",
+        ),
+        (
+            "a day is marked twice",
+            "state",
+            "if state.day is not None and day <= state.day:",
+            "if False:",
+            "test_a_ledger_whose_sums_were_changed_is_refused",
+        ),
+        (
+            "a line of an order is lost",
+            "difference",
+            '{line: -float(units) for line, units in body["lines"].items()}',
+            "{}",
+            "",
+        ),
+        ("a missed decision is nobody's", "difference", "self.late |= decided.keys() ^ theirs.keys()", "pass", ""),
+        ("the lines forget what they moved apart", "difference", "made[line] -= share * change", "pass", ""),
+        ("a liquidation of one is not told", "difference", "self.over = True", "pass", ""),
+        ("deposits thin nothing", "difference", "self.apart[FLOW] += math.log(self.nav / mine.nav)", "pass", ""),
+    )
+}
+
 SURVIVORS: dict[str, Fault] = (
     {
         "a contract that failed is only written down": Fault(
@@ -357,5 +569,6 @@ SURVIVORS: dict[str, Fault] = (
     }
     | BOOK
     | CARRY
+    | ACCOUNT
 )
 """Faults by what they do; the first eight once survived every test."""
