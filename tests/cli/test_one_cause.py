@@ -210,7 +210,8 @@ def test_why_tells_of_a_coin_whose_last_rows_were_refused(spoilt):
     told = data(spoilt, "ETH")
     assert told["refused"] == {"DUPLICATE_CONFLICT": 6}
     assert owners(told) == MARKET | {"rows of them were refused": (3, f"{LAST - 2 * DAY:%Y-%m-%d}")}
-    assert told["scanned"] == {LONG: f"no bar of {LAST:%Y-%m-%d}"}
+    assert told["scanned"][LONG]["reason"] == "no_bar"
+    assert told["scanned"][LONG]["said"] == f"no bar of {LAST:%Y-%m-%d}; its last bar is of {LAST - 3 * DAY:%Y-%m-%d}"
     text = assay("why", "one", "BINANCE:ETHUSDT", "--home", spoilt).stdout
     assert "rows refused: 6 DUPLICATE_CONFLICT" in text
     assert f"3 days missing, {LAST - 2 * DAY:%Y-%m-%d} to {LAST:%Y-%m-%d}: rows of them were refused" in text
@@ -228,7 +229,8 @@ def test_why_says_which_condition_of_the_scan_took_a_coin(spoilt):
     found = {one["symbol"] for one in raw["candidates"]}
     [missed] = sorted({"BINANCE:BTCUSDT", "BINANCE:DOGEUSDT", "BINANCE:LTCUSDT", "BINANCE:UNIUSDT"} - found)[:1]
     told = data(spoilt, missed.removeprefix("BINANCE:").removesuffix("USDT"))
-    assert told["scanned"] == {LONG: "rating, one of those that are not rated to its side"}
+    assert told["scanned"][LONG]["reason"] == "rating"
+    assert told["scanned"][LONG]["conditions"][-1]["value"] <= 0
 
 
 def test_why_refuses_a_coin_of_which_the_lake_has_nothing(spoilt):

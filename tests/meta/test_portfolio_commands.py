@@ -82,7 +82,7 @@ def test_why_answers_for_a_coin_that_no_sleeve_holds_and_refuses_one_that_no_lak
     assert len(told["sleeves"]) == len(SLEEVES)
     refused = assay("why", portfolio.name, "BINANCE:NOSUCHUSDT", code=Exit.USAGE)
     assert "INTEGRITY" not in refused
-    assert "was not a candidate" in refused
+    assert "NOT_IN_LAKE" in refused
 
 
 def test_two_portfolios_are_compared(portfolio, other, assay):

@@ -125,17 +125,63 @@ def test_a_hedged_coin_is_followed_into_both_sleeves(signed: Signed) -> None:
     assert proof.net_weight == pytest.approx(sum(signed_shares))
 
 
-def test_a_coin_that_is_not_held_is_told_where_it_fell_out(signed: Signed) -> None:
-    run = signed.runs[LONG]
+def unheld(run: Path) -> dict[str, str]:
+    """One coin for each way of not being held, by the run's own papers."""
     fates = json.loads((run / layout.SELECTION).read_bytes())["fates"]
-    lost = next(one for one in fates if one["reason"].startswith("VETO_"))
-    with pytest.raises(UsageError, match=f"selection: {lost['reason']}") as caught:
-        proved(signed, LONG, "hrp", lost["symbol"])
-    assert caught.value.code == "NOT_IN_BOOK"
-    with pytest.raises(UsageError, match="no scanner of the profile found it"):
-        proved(signed, LONG, "hrp", "BINANCE:NOSUCHUSDT")
-    with pytest.raises(UsageError, match="none of its sleeves"):
-        proved(signed, META, "hrp", "BINANCE:NOSUCHUSDT")
+    found = {one["reason"]: one["symbol"] for one in fates if one["reason"] != "winner"}
+    scanned = json.loads((run / layout.RAW).read_bytes())["scanners"]
+    found |= {reason: names[0] for one in scanned for reason, names in one["names"].items()}
+    weights = {one["Symbol"]: one["Weight"] for one in weighed(run)["min_variance"]["assets"]}
+    return found | {"no weight": next(symbol for symbol, weight in weights.items() if not weight)}
+
+
+def weighed(run: Path) -> dict[str, Any]:
+    return json.loads((run / layout.OPTIMIZED).read_bytes())["profiles"]
+
+
+def test_a_coin_that_is_not_held_is_proved_not_to_be(signed: Signed) -> None:
+    for reason, symbol in unheld(signed.runs[LONG]).items():
+        proof = proved(signed, LONG, "min_variance", symbol)
+        assert proof.ok, (reason, symbol, proof.broken, wrong(proof))
+        assert proof.net_weight == 0.0
+        assert proof.absent
+        last = {"no weight": "netting", "rating": "candidate"}.get(reason)
+        assert [link.name for link in proof.links][-1] == "no weight"
+        assert last is None or [link.name for link in proof.links][-2] == last
+
+
+def test_a_veto_and_a_condition_are_proved_with_their_numbers(signed: Signed) -> None:
+    found = unheld(signed.runs[LONG])
+    veto = next(reason for reason in found if reason.startswith("VETO_"))
+    proof = proved(signed, LONG, "hrp", found[veto])
+    [loss] = [link for link in proof.links if link.name == "loss"]
+    assert [(one.name, one.recomputed) for one in loss.pairs][-1] == ("reason", veto)
+    assert loss.notes[f"{veto} value"] != loss.notes[f"{veto} limit"]
+    assert veto in proof.absent
+    proof = proved(signed, LONG, "hrp", found["rating"])
+    scan = {one.name: one.recomputed for one in proof.links[1].pairs}
+    assert [link.name for link in proof.links] == ["rating", "scan", "candidate", "no weight"]
+    assert {value for name, value in scan.items() if name.startswith("left out by")} == {"rating"}
+    rating = next(one.recomputed for one in proof.links[0].pairs if one.name.startswith("recommend"))
+    assert "wanted is > 0" in proof.absent
+    assert rating is not None
+
+
+def test_what_no_lake_has_is_not_proved_but_refused(signed: Signed) -> None:
+    for run in (LONG, META):
+        with pytest.raises(UsageError, match="is not in the lake that the run read") as caught:
+            proved(signed, run, "hrp", "BINANCE:NOSUCHUSDT")
+        assert caught.value.code == "NOT_IN_LAKE"
+
+
+def test_a_portfolio_without_a_coin_is_proved_down_to_its_sleeves(signed: Signed) -> None:
+    runs = signed.runs[LONG], signed.runs[SHORT]
+    held = {symbol for run in runs for name in RISK_PROFILES for symbol in coins(run, name)}
+    symbol = next(one for one in unheld(signed.runs[LONG]).values() if one not in held)
+    proof = proved(signed, META, "hrp", symbol)
+    assert proof.ok, (proof.broken, wrong(proof))
+    assert {below.run_id for below in proof.sleeves} == {signed.runs[LONG].name, signed.runs[SHORT].name}
+    assert all(below.absent for below in proof.sleeves)
 
 
 # --- forged runs: sealed anew, so that only the numbers can tell ------------------------------------------------------
@@ -333,6 +379,46 @@ def test_the_first_link_that_was_changed_is_named(
     first = next(link.name for link in proof.links if not link.ok)
     assert first in expected.split("|"), (first, wrong(proof))
     assert str(proof.broken).startswith(f"{run.name}: {first}")
+    shutil.rmtree(twin.home)
+
+
+def condition(home: Signed, run: Path, symbol: str) -> None:
+    """Another condition than the one that left a coin out, in the superset, which is pinned anew."""
+    manifest = json.loads((run / layout.MANIFEST).read_bytes())
+    path = home.home / manifest["superset"]["path"]
+
+    def other(value: Any) -> None:
+        [names] = [one["names"] for one in value["scanners"] if one["scanner"] == LONG]
+        names["volatility"] = [names["rating"].pop(names["rating"].index(symbol))]
+
+    change_json(path, other)
+    manifest["superset"]["sha256"] = files.sha256_file(path)
+    files.write_json(run / layout.MANIFEST, manifest)
+
+
+LOSERS: dict[str, tuple[str, str, Forgery]] = {
+    "a candidate's reason": ("VETO", "loss", in_json(layout.SELECTION, put(fate, "reason", "MAX_WINNERS"))),
+    "a candidate's score": ("VETO", "score", in_json(layout.SELECTION, scale(fate, "alpha_score"))),
+    "a candidate's feature": (
+        "VETO",
+        "features",
+        in_json(layout.SELECTION, scale(lambda v, s: fate(v, s)["features"], "hurst")),
+    ),
+    "the condition of a coin that was not found": ("rating", "scan", condition),
+}
+
+
+@pytest.mark.parametrize("name", LOSERS)
+def test_a_forged_loss_is_named(signed: Signed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(Roots, "changed", lambda *_: [])
+    reason, expected, forge = LOSERS[name]
+    twin = signed.copy(tmp_path / "home")
+    run = twin.runs[LONG]
+    symbol = next(symbol for why, symbol in unheld(run).items() if why.startswith(reason))
+    forge(twin, run, symbol)
+    reseal(twin.home, run)
+    proof = proved(twin, LONG, "min_variance", symbol)
+    assert [link.name for link in proof.links if not link.ok] == [expected], wrong(proof)
     shutil.rmtree(twin.home)
 
 

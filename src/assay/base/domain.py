@@ -201,6 +201,18 @@ def check_symbol(symbol: str) -> str:
     return symbol
 
 
+def symbol_of(text: str, exchange: str) -> str:
+    """Write a pair of an exchange as TradingView does, however it was written.
+
+    >>> [symbol_of(text, "BINANCE") for text in ("BTCUSDT", "BTC/USDT", "BINANCE:BTCUSDT", "OKX:BTCUSDT")]
+    ['BINANCE:BTCUSDT', 'BINANCE:BTCUSDT', 'BINANCE:BTCUSDT', 'OKX:BTCUSDT']
+    """
+    named, colon, pair = text.rpartition(":")
+    base, slash, quote = pair.partition("/")
+    joined = f"{base}{quote}" if slash and base and quote else pair
+    return f"{named}:{joined}" if colon else f"{exchange}:{joined}"
+
+
 DAY = dt.timedelta(days=1)
 
 INTERVALS = {

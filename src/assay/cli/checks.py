@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.base import files
-from assay.base.domain import check_symbol
+from assay.base.domain import check_symbol, symbol_of
 from assay.base.errors import Exit, RunFailed, UsageError
 from assay.cli import output
 from assay.cli.app import (
@@ -213,11 +213,15 @@ def prove(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> int:
-    """Show how one weight follows from bars and votes: every number recomputed from the link before it."""
+    """Show how one weight, or its absence, follows from bars and votes: every number recomputed from the one before."""
     from assay.prove import prove as chain
+    from assay.report.why import exchange_of
+    from assay.runs.run import Run
 
     place = home_at(home)
-    proof = chain(place.path, place.run(run), place.registry, risk_profile, check_symbol(symbol))
+    folder = place.run(run)
+    symbol = check_symbol(symbol_of(symbol, exchange_of(Run(folder))))
+    proof = chain(place.path, folder, place.registry, risk_profile, symbol)
     if as_json:
         output.as_json(proof.as_dict())
     else:
@@ -240,6 +244,8 @@ def _chain(proof: Proof) -> Iterator[str]:
         yield f"         {link.artifact} {link.sha256}"
         yield from _figures(link)
     yield ""
+    if proof.absent:
+        yield f"{proof.symbol} in {proof.risk_profile}: {proof.absent}"
     yield f"net weight of {proof.symbol} in {proof.risk_profile}: {proof.net_weight:+.10f}"
     yield ""
 

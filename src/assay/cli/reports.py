@@ -49,14 +49,18 @@ def why(
 
 def _print_why(found: Why) -> None:
     symbol = found.symbol
+    output.line(f"{symbol}: {found.answer}")
+    if found.benchmark:
+        output.line(f"{symbol}: the benchmark of this run, kept in its market whatever the scanners say")
     for entry in found.health:
         output.line(f"{symbol}: data {entry.status}, {entry.observations} observations; {entry.cause}")
     for drop in found.dropped:
         output.line(f"{symbol}: {drop.reason}; {drop.detail}")
     _print_data(symbol, found.data)
     for fate in found.fates:
-        alpha = "" if fate.alpha_score is None else f", alpha {fate.alpha_score:.4f}, cluster {fate.cluster_id}"
-        output.line(f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}; {fate.detail}{alpha}")
+        detail = [fate.detail] if fate.detail else []
+        detail += [] if fate.alpha_score is None else [f"alpha {fate.alpha_score:.4f}, cluster {fate.cluster_id}"]
+        output.line("; ".join([f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}", *detail]))
     for name, weight in found.weights.items():
         output.line(f"weight in {name}: {weight:+.4f}{_parts(found, name)}")
     for run_id, own in found.sleeves.items():
@@ -113,8 +117,12 @@ def _print_data(symbol: str, data: CoinData | None) -> None:
         output.line(f"{symbol}: {hole.days} days missing, {hole.first} to {hole.last}: {hole.owner}")
     if data.left_out:
         output.line(f"{symbol}: left out: {data.left_out}")
-    for name, reason in data.scanned.items():
-        output.line(f"{symbol}: not found by {name}: {reason}")
+    for name, one in data.scanned.items():
+        output.line(f"{symbol}: {name}: {one.said}")
+        for number in one.conditions:
+            value = "none" if number.value is None else f"{number.value:.6g}"
+            holds = "holds" if number.holds else "does not hold"
+            output.line(f"  {number.what} {value} {number.wants} {number.bound:.6g}: {holds}")
 
 
 @command("report")

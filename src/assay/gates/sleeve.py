@@ -185,6 +185,9 @@ def _check_discovery(run: Run, audit: SelectionAudit, tally: Tally) -> None:
         for reason, records in (("merged_quote", raw.merged_quotes), ("invalid", raw.invalid_records)):
             told, found = count.dropped.get(reason, 0), sum(one.scanner == count.scanner for one in records)
             tally.expect(told == found, f"{count.scanner} dropped {told} for {reason}, and {found} have a name")
+        for reason, names in count.names.items():
+            told = count.dropped.get(reason, 0)
+            tally.expect(told == len(names), f"{count.scanner} dropped {told} for {reason}, and names {len(names)}")
         dropped.update(count.dropped)
     losses = Counter(audit.stages[0].dropped_by if audit.stages else {})
     tally.expect(not own or +losses == +dropped, "the losses of discovery are not the scanners' and the named ones")

@@ -8,6 +8,7 @@ sealed anew is found by its numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -20,6 +21,7 @@ from assay.prove.market import MarketLinks
 from assay.prove.portfolio import PortfolioLinks
 from assay.prove.sealed import Sealed
 from assay.prove.selection import SelectionLinks
+from assay.report.why import Why, why
 from assay.runs import artifacts as layout
 from assay.runs.documents import FlattenedProfile
 from assay.settings.model import RiskProfile
@@ -30,7 +32,7 @@ T = TypeVar("T")
 
 
 def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str) -> Proof:
-    """Prove one weight of a sealed run.
+    """Prove one weight of a sealed run, or why a coin has none.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ def prove(home: Path, run: Path, registry: Path, risk_profile: str, symbol: str)
     IntegrityError
         If the run (or a sleeve of it) is not sealed, or its seal is broken, or what it pinned cannot be read.
     UsageError
-        ``NOT_IN_BOOK`` if the portfolio does not hold the coin: the message says where it fell out.
+        If the run has no such risk profile, or (``NOT_IN_LAKE``) its lake nothing of the coin.
     """
     return Prover(Sealed(home, run, registry)).prove(risk_profile, symbol)
 
@@ -71,12 +73,7 @@ class Prover:
         sealed, book = self.sealed, self._book(risk_profile)
         held = [coin for coin in book.assets if coin.Symbol == symbol and coin.Gross_Weight > 0.0]
         if not held:
-            raise UsageError(
-                f"{symbol} is not in {risk_profile} of this run: {_fell_out(sealed, risk_profile, symbol)}",
-                where=sealed.folder.name,
-                hint=f"more is told by: assay why {sealed.folder.name} {symbol}",
-                code="NOT_IN_BOOK",
-            )
+            return self._absence(cast("RiskProfile", risk_profile), symbol, book)
         name = cast("RiskProfile", risk_profile)
         sleeves: tuple[Proof, ...] = ()
         if sealed.kind == "meta":
@@ -88,17 +85,65 @@ class Prover:
         else:
             atoms = [Atom(symbol, part.Logic, part.Direction) for part in held[0].Atoms]
             links = tuple(self._links(name, symbol, atoms, book))
+        return self._proof(name, symbol, held[0].Net_Weight, links, sleeves)
+
+    def _proof(
+        self, name: RiskProfile, symbol: str, weight: float, links: tuple[Link, ...], sleeves: tuple[Proof, ...]
+    ) -> Proof:
+        sealed = self.sealed
         return Proof(
             run_id=sealed.folder.name,
-            risk_profile=risk_profile,
+            risk_profile=name,
             symbol=symbol,
             as_of=format_instant(sealed.manifest.as_of),
-            net_weight=held[0].Net_Weight,
+            net_weight=weight,
             head=sealed.head,
             signed_by=sealed.signed_by,
             links=links,
             sleeves=sleeves,
         )
+
+    def _absence(self, name: RiskProfile, symbol: str, book: FlattenedProfile) -> Proof:
+        """Prove that a portfolio does not hold a coin: each link up to the one at which it fell out."""
+        sealed = self.sealed
+        told = self._once((symbol, "why"), lambda: why(sealed.folder, symbol))
+        sleeves: tuple[Proof, ...] = ()
+        if sealed.kind == "meta":
+            portfolio = self._once(name, lambda: PortfolioLinks(sealed, name))
+            if self.below:
+                sleeves = tuple(self._sleeve(sealed.beside(one).folder).prove(name, symbol) for one in told.sleeves)
+            links = tuple(portfolio.absent_links(symbol))
+        else:
+            atoms = [one.atom for one in sealed.atoms if one.symbol == symbol]
+            links = tuple(self._links(name, symbol, atoms, book) if atoms else self._lost(symbol, told))
+            links = (*links, self._no_weight(name, symbol))
+        others = told.answer.startswith("wanted")
+        absent = f"{name} gave it no weight; {told.answer}" if others else told.answer
+        return replace(self._proof(name, symbol, 0.0, links, sleeves), absent=absent)
+
+    def _lost(self, symbol: str, told: Why) -> Iterator[Link]:
+        """Yield the links of a coin that was not weighed."""
+        selection = self._selection
+        market = self._once(symbol, lambda: MarketLinks(self.sealed, symbol, selection.returns.days))
+        if all(one.symbol != symbol for one in self.sealed[layout.RAW].candidates):
+            yield from market.unfound_links(told.data.scanned if told.data is not None else {})
+            return
+        yield from market.links()
+        if symbol in selection.returns.symbols:
+            yield market.returns_link(selection.returns[symbol])
+        else:
+            yield market.no_returns_link()
+        for atom in selection.atoms:
+            if atom.symbol == symbol:
+                yield from selection.lost_links(atom, market)
+
+    def _no_weight(self, name: RiskProfile, symbol: str) -> Link:
+        book = self.sealed[layout.FLATTENED].profiles[name]
+        recorded = sum((one.Net_Weight for one in book.assets if one.Symbol == symbol), 0.0)
+        assets = self.sealed[layout.OPTIMIZED].profiles[name].assets
+        weighed = sum((one.Net_Weight for one in assets if one.Symbol == symbol), 0.0)
+        what = "the coin's net weight, and the sum of what its atoms were given"
+        return self.sealed.link("no weight", what, layout.FLATTENED, (Pair("net weight", recorded, weighed),))
 
     def every(self) -> Iterator[Proof]:
         """Prove every weight of every risk profile."""
@@ -144,32 +189,3 @@ class Prover:
 
 def _selected(selection: SelectionLinks, atom: Atom, market: MarketLinks) -> tuple[Link, ...]:
     return tuple(selection.links(atom, market))
-
-
-def _fell_out(sealed: Sealed, risk_profile: str, symbol: str) -> str:
-    """Say in words why a portfolio does not hold a coin, by the run's own records."""
-    if sealed.kind == "meta":
-        runs = [pin.run_id for pin in sealed.of_portfolio.pins if pin.run_id]
-        return f"none of its sleeves holds it: {', '.join(runs)}"
-    health, enriched = sealed[layout.HEALTH], sealed[layout.ENRICHED].dropped
-    reasons = [
-        *(f"data: {one.reason} ({one.detail})" for one in (*health.missing, *health.dropped) if one.name == symbol),
-        *(
-            f"{fate.logic} {fate.direction}: {fate.stage}: {fate.reason}{f' ({fate.detail})' if fate.detail else ''}"
-            for fate in sealed[layout.SELECTION].fates
-            if fate.symbol == symbol
-        ),
-        *(f"enrichment: {one.reason} ({one.detail})" for one in enriched if one.name == symbol),
-        *_without_weight(sealed, risk_profile, symbol),
-    ]
-    return "; ".join(reasons) or "no scanner of the profile found it"
-
-
-def _without_weight(sealed: Sealed, risk_profile: str, symbol: str) -> Iterator[str]:
-    """Say what happened to a winner that was weighed."""
-    book, losing = sealed[layout.OPTIMIZED].profiles[risk_profile], sealed[layout.RISK].loss_makers
-    for asset in book.assets:
-        if asset.Symbol == symbol and asset.Atom in losing:
-            yield f"guard: it lost money of late (mean net return {losing[asset.Atom]:.6f} a day), its cap is 0"
-        elif asset.Symbol == symbol:
-            yield f"optimization: {book.solver.name} {book.solver.status} gave it no weight"

@@ -100,7 +100,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Proof:
-    """The chain behind one weight; ``sleeves`` are those behind the shares of a meta-portfolio."""
+    """The chain behind one weight, or its absence; ``sleeves`` are those behind the shares of a meta-portfolio."""
 
     run_id: str
     risk_profile: str
@@ -111,6 +111,8 @@ class Proof:
     signed_by: str | None
     links: tuple[Link, ...]
     sleeves: tuple[Proof, ...] = ()
+    absent: str = ""
+    """Why the coin is not held; empty where it is."""
 
     @property
     def ok(self) -> bool:

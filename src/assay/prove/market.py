@@ -19,8 +19,10 @@ from assay.market.schema import KEYS
 from assay.prove.links import Link, Pair, paired
 from assay.prove.sealed import Sealed
 from assay.ratings.explanation import Explanation, explain
+from assay.report.why import NO_BAR, NOT_ANSWERED
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
+from assay.screening.recorded_scans import PROVIDER
 from assay.screening.superset import profile_pool
 
 PRICES = ("open", "high", "low", "close", "volume")
@@ -95,6 +97,72 @@ class MarketLinks:
         yield self._votes_link()
         yield self._scan_link()
         yield self._candidate_link()
+
+    def unfound_links(self, scanned: Mapping[str, Any]) -> Iterator[Link]:
+        """Rating and scan of a symbol that is no candidate of the profile.
+
+        Parameters
+        ----------
+        scanned : mapping of str to assay.report.why.Scanned
+            What each scanner of the profile makes of it in the pinned lake.
+        """
+        if not self._bars.filter(pl.col("symbol") == self.symbol).is_empty():
+            yield self._rating_link()
+        sealed, path = self.sealed.request.superset_sha256, self.sealed.home / self.sealed.request.superset
+        pairs = [Pair("superset", sealed, files.sha256_file(path))]
+        for count in (one for one in self.superset.scanners if one.scanner in scanned):
+            name, made = count.scanner, scanned[count.scanner].reason
+            pairs.append(Pair(f"found by {name}", self._is_found(name), made is None))
+            if count.names or not any(count.dropped.values()):  # else it was scanned before names were kept
+                pairs.append(Pair(f"left out by {name}", self._left_out(count), made))
+        yield Link(
+            "scan",
+            "whom each scanner left out, and under which condition, as recorded and as the pinned lake has it",
+            self.sealed.request.superset,
+            sealed,
+            tuple(pairs),
+            notes={name: one.said for name, one in scanned.items()},
+        )
+        yield self._absent_link()
+
+    def _is_found(self, scanner: str) -> bool:
+        return any(scanner in one.scanners for one in self._found)
+
+    def _left_out(self, count: artifacts.ScannerCount) -> str | None:
+        """Return under which condition a scanner's record names the symbol; None where it found it."""
+        superset = self.superset
+        if self._is_found(count.scanner):
+            return None
+        named = [reason for reason, symbols in count.names.items() if self.symbol in symbols]
+        for reason, records in (("merged_quote", superset.merged_quotes), ("invalid", superset.invalid_records)):
+            named += [reason for one in records if (one.scanner, one.symbol) == (count.scanner, self.symbol)]
+        return named[0] if named else NOT_ANSWERED if superset.provider == PROVIDER else NO_BAR
+
+    def _rating_link(self) -> Link:
+        names = list(RATINGS)
+        made = {name: self.explained.ratings[name.removeprefix("recommend_")] for name in names}
+        votes = {name: (self.rating.get(f"vote_{name}"), cast) for name, cast in self.explained.votes.items()}
+        return Link(
+            "rating",
+            "the ratings of its last bar: stored, and computed anew from the listing's bars",
+            self.sealed.table_name("ratings"),
+            files.content_hash_table(self._stored, KEYS["ratings"]),
+            (
+                *(Pair(name, stored, cast.vote, inputs=cast.inputs) for name, (stored, cast) in votes.items()),
+                *paired({name: self.rating.get(name) for name in names}, made),
+            ),
+            notes={"last bar": format_instant(self.bars["open_time"][-1])},
+        )
+
+    def _absent_link(self) -> Link:
+        made = profile_pool(self.superset, self.sealed.request.profile).candidates
+        recorded = [one for one in self.sealed[layout.RAW].candidates if one.symbol == self.symbol]
+        return self.sealed.link(
+            "candidate",
+            "the profile's share of the superset has no record of it",
+            layout.RAW,
+            (Pair("records", len(recorded), sum(one.symbol == self.symbol for one in made)),),
+        )
 
     def _bars_link(self) -> Link:
         recorded = self._found[0].fields if self._found else {}
@@ -180,6 +248,20 @@ class MarketLinks:
             layout.RETURNS,
             (Pair("column", _hash(recorded), _hash(made)), differing(recorded, made)),
             notes={"days": len(recorded), "returns": int(np.isfinite(recorded).sum())},
+        )
+
+    def no_returns_link(self) -> Link:
+        """Compare what the data audit says of a candidate without a column of returns with the lake's closes."""
+        health = self.sealed[layout.HEALTH]
+        told = [f"{one.reason} {one.detail}".strip() for one in (*health.missing, *health.dropped)
+                if one.name == self.symbol]  # fmt: skip
+        there = self.symbol in self.sealed[layout.RETURNS].columns
+        return self.sealed.link(
+            "no returns",
+            "the candidate has no column of returns; the number of its returns in the lake",
+            layout.HEALTH,
+            (Pair("column", there, False), Pair("reasons", bool(told), True)),
+            notes={"reason": "; ".join(told), "returns": int(np.isfinite(self.daily_returns()).sum())},
         )
 
     def daily_returns(self) -> Floats:

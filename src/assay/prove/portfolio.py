@@ -72,6 +72,20 @@ class PortfolioLinks:
         yield self._contributors_link(symbol)
         yield self._netting_link(symbol)
 
+    def absent_links(self, symbol: str) -> Iterator[Link]:
+        """Sleeves, their returns, their weights, and that nothing of them gives a coin a weight."""
+        yield from self._shared
+        books = (self._contributors, self._flattened)
+        held = [sum(part.Held for part in one.contributors if part.Symbol == symbol) for one in books]
+        flattened = self.sealed[layout.FLATTENED].profiles[self.name]
+        weight = sum((one.Net_Weight for one in flattened.assets if one.Symbol == symbol), 0.0)
+        yield self.sealed.link(
+            "no weight",
+            "weights of sleeves times weights in sleeves, summed over the coin",
+            layout.FLATTENED,
+            (Pair("held of its contributors", float(held[0]), float(held[1])), Pair("net weight", weight, 0.0)),
+        )
+
     @cached_property
     def _shared(self) -> tuple[Link, ...]:
         return self._sleeves_link(), self._returns_link(), self._weights_link()

@@ -16,7 +16,7 @@ from assay.alpha import scoring, vetoes
 from assay.alpha.clusters import cluster
 from assay.alpha.features import FEATURES, Features, features
 from assay.alpha.funnel import run_funnel
-from assay.alpha.selection import best_of_clusters, restore
+from assay.alpha.selection import CLUSTER_RANK, MAX_WINNERS, best_of_clusters, restore
 from assay.alpha.synthesis import synthetic
 from assay.base.constants import Bools, Floats, Ints, Scalar
 from assay.base.domain import Atom
@@ -152,6 +152,13 @@ class SelectionLinks:
         yield self._vetoes_link(atom, column)
         yield self._selection_link(atom, column, winner)
 
+    def lost_links(self, atom: Atom, market: MarketLinks) -> Iterator[Link]:
+        """Features, score, and why it was not chosen, of an atom that is no winner."""
+        column = self.atoms.index(atom)
+        yield self._features_link(atom, column, None, market)
+        yield self._score_link(atom, column, None)
+        yield self._loss_link(atom, column)
+
     def _fate(self, atom: Atom) -> artifacts.Fate:
         fate = self._fates.get(atom)
         if fate is None:
@@ -160,7 +167,7 @@ class SelectionLinks:
             )
         return fate
 
-    def _features_link(self, atom: Atom, column: int, winner: artifacts.Winner, market: MarketLinks) -> Link:
+    def _features_link(self, atom: Atom, column: int, winner: artifacts.Winner | None, market: MarketLinks) -> Link:
         bars = self.profile.selection.feature_bars
         rating = {
             name: np.array([_or_nan(market.rating.get(name))]) for name in ("recommend_all", "recommend_ma", "adx")
@@ -174,33 +181,57 @@ class SelectionLinks:
         ).table()
         values: dict[str, Scalar] = {name: _or_none(made[name][0]) for name in FEATURES}
         audit = self._fate(atom).features
+        told = {} if winner is None else {name: winner.features.get(name) for name in FEATURES}
         return self.sealed.link(
             "features",
             "fourteen features, measured on the atom's own stream, its value traded and its rating",
-            layout.WINNERS,
+            layout.SELECTION if winner is None else layout.WINNERS,
             (
-                *paired({name: winner.features.get(name) for name in FEATURES}, values),
+                *paired(told, values if told else {}),
                 *(Pair(f"{name} in the audit", audit.get(name), values[name]) for name in FEATURES),
             ),
             atom,
         )
 
-    def _score_link(self, atom: Atom, column: int, winner: artifacts.Winner) -> Link:
+    def _score_link(self, atom: Atom, column: int, winner: artifacts.Winner | None) -> Link:
         made = {name: float(values[column]) for name, values in self._probabilities.items()}
         inputs: dict[str, Scalar] = dict(self._weights)
         fate = self._fate(atom)
         alpha = float(self._alpha[column])
+        own: tuple[Pair, ...] = ()
+        if winner is not None:
+            own = paired({name: winner.probabilities.get(name) for name in FEATURES}, made)
+            own = (*own, Pair("alpha", winner.alpha_score, alpha, inputs=inputs))
         return self.sealed.link(
             "score",
             "probabilities from the features of all measured candidates, and their weighted geometric mean",
-            layout.WINNERS,
-            (
-                *paired({name: winner.probabilities.get(name) for name in FEATURES}, made),
-                Pair("alpha", winner.alpha_score, alpha, inputs=inputs),
-                Pair("alpha in the audit", fate.alpha_score, alpha),
-            ),
+            layout.SELECTION if winner is None else layout.WINNERS,
+            (*own, Pair("alpha in the audit", fate.alpha_score, alpha, inputs={} if winner else inputs)),
             atom,
             notes={"candidates": len(self.atoms)},
+        )
+
+    def _loss_link(self, atom: Atom, column: int) -> Link:
+        fate, chosen = self._fate(atom), self.profile.selection
+        struck = [veto for veto in self._vetoes if veto.hit[column]]
+        label, alpha = int(self._clusters[column]), self._alpha
+        free = ~vetoes.struck(self._vetoes, len(self.atoms), safety=False) & (self._clusters == label)
+        ahead = [other for other in np.flatnonzero(free).tolist() if (-alpha[other], other) < (-alpha[column], column)]
+        made = "winner" if column in self._taken else MAX_WINNERS if len(ahead) < chosen.top_n else CLUSTER_RANK
+        if column not in self._taken and (struck or fate.reason in vetoes.FLAGS):
+            made = fate.reason if fate.reason in vetoes.FLAGS else struck[0].code
+        notes: dict[str, Scalar] = {"winners": len(self._taken), "better in its cluster": len(ahead)}
+        for veto in struck:
+            if veto.value is not None and veto.limit is not None:
+                notes[f"{veto.code} value"] = _or_none(veto.value[column])
+                notes[f"{veto.code} limit"] = float(veto.limit[column])
+        return self.sealed.link(
+            "loss",
+            "the veto that strikes the atom, or the better ones that were taken",
+            layout.SELECTION,
+            (Pair("cluster", fate.cluster_id, label or None), Pair("reason", fate.reason, made)),
+            atom,
+            notes=notes,
         )
 
     def _vetoes_link(self, atom: Atom, column: int) -> Link:

@@ -240,6 +240,18 @@ def scan_reasons(scanners: Iterable[doc.ScannerCount]) -> list[str]:
     return [*(reason for reason in SCAN_REASONS if reason in seen), *sorted(seen - set(SCAN_REASONS))]
 
 
+def lost(audit: doc.SelectionAudit, raw: doc.RawCandidates | None, stage: str, reason: str) -> list[str]:
+    """Return the symbols that a stage lost for a reason, each once."""
+    found = [fate.symbol for fate in audit.fates if (fate.stage, fate.reason) == (stage, reason)]
+    if stage == "discovery" and raw is not None:
+        found += (symbol for scanner in raw.scanners for symbol in scanner.names.get(reason, ()))
+        records = [("invalid", one.scanner, one.symbol) for one in raw.invalid_records]
+        records += [("merged_quote", one.scanner, one.symbol) for one in raw.merged_quotes]
+        own = {scanner.scanner for scanner in raw.scanners}
+        found += (symbol for why, scanner, symbol in records if why == reason and scanner in own)
+    return list(dict.fromkeys(found))
+
+
 def relaxed_decisions(view: RunView) -> str:
     """Say how many winners of the walk-forward came by relaxation."""
     decisions = view.decisions

@@ -79,6 +79,8 @@ class ScannerCount(Document):
     kept: int
     dropped: dict[str, int]
     """Reason to count: quote, what is no coin by its kind, not_trading, value_traded, volatility, rating, limit, ..."""
+    names: dict[str, list[str]] = Field(default_factory=dict)
+    """Reason to the symbols that it took; those of ``invalid`` and ``merged_quote`` have records of their own."""
 
 
 class Superset(Document):

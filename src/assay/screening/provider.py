@@ -22,7 +22,7 @@ from assay.screening.recorded_scans import (
     scan_recorded,
     to_frame,
 )
-from assay.screening.scanner import scan
+from assay.screening.scanner import ScanResult, scan
 from assay.screening.superset import ScanProvider, consolidate, differs
 from assay.screening.tradingview import ScreenerClient, last_close
 from assay.settings.model import Scanner, ScanSettings
@@ -145,17 +145,24 @@ def check_superset(
     IntegrityError
         ``SUPERSET_DIFFERS``, with the first record or count that does.
     """
-    ask = scan
-    if superset.provider == PROVIDER:
-        found = recorded(snapshot, market.as_of, scanners)
-        if found is None:
-            raise differs(where, "the pinned lake has no scan of the screener on record for it")
-        ask = partial(scan_recorded, found)
+    ask = who_answered(superset.provider, snapshot, market, scanners)
+    if ask is None:
+        raise differs(where, "the pinned lake has no scan of the screener on record for it")
     results = [ask(market, name, scanner) for name, scanner in scanners.items()]
     provider, asked, fallback = superset.provider, superset.asked, superset.fallback
     derived = consolidate(market.as_of, snapshot.head, provider, results, superset.key, asked=asked, fallback=fallback)
     if superset != derived:
         raise differs(where, _first_difference(superset, derived))
+
+
+def who_answered(
+    provider: str, snapshot: Snapshot, market: Market, scanners: Mapping[str, Scanner]
+) -> Callable[[Market, str, Scanner], ScanResult] | None:
+    """Return what answers scanners again as a superset's provider did; None where its scan is not on record."""
+    if provider != PROVIDER:
+        return scan
+    found = recorded(snapshot, market.as_of, scanners)
+    return None if found is None else partial(scan_recorded, found)
 
 
 def _first_difference(told: Superset, derived: Superset) -> str:

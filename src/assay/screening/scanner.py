@@ -7,8 +7,9 @@ what it drops; a record that cannot be used is named.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,29 @@ from assay.runs.documents import Candidate, InvalidRecord, MergedQuote, ScannerC
 from assay.settings.model import Scanner, Universe
 
 Columns = npt.NDArray[np.intp]
+Wants = Literal[">=", ">", "<"]
+_HOLDS: dict[Wants, Callable[[Floats, float], Any]] = {">=": np.greater_equal, ">": np.greater, "<": np.less}
+
+
+RECORDED = ("invalid", "merged_quote")
+"""Conditions that name each symbol in a record of its own, with the reason."""
+
+
+class Floor(NamedTuple):
+    """A condition with a number: what every pair has of it, and what is wanted."""
+
+    reason: str
+    """Under which it drops."""
+    what: str
+    values: Floats
+    """(n_symbols,); NaN where a pair has none, and never holds."""
+    wants: Wants
+    bound: float
+
+    def fails(self) -> Bools:
+        """Pairs for which it does not hold."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(~_HOLDS[self.wants](self.values, self.bound))
 
 
 @dataclass(frozen=True)
@@ -42,6 +66,26 @@ class ScanResult:
     """Each condition in order, and the columns that it took."""
     symbols: tuple[str, ...] = field(default=(), compare=False, repr=False)
     """Of the columns."""
+    floors: tuple[Floor, ...] = field(default=(), compare=False, repr=False)
+    """Conditions with a number, in order."""
+    order: Columns = field(default_factory=lambda: np.empty(0, dtype=np.intp), compare=False, repr=False)
+    """Columns that matched, best first; the limit cuts this list."""
+
+    def rank(self, symbol: str) -> int | None:
+        """Return the place of a symbol among those that matched, from 1, whether or not the limit left it."""
+        column = self.symbols.index(symbol) if symbol in self.symbols else -1
+        return next((place for place, other in enumerate(self.order.tolist(), 1) if other == column), None)
+
+    def names(self) -> dict[str, list[str]]:
+        """Return whom each condition took, apart from those that have a record of their own.
+
+        What the limit took is in the order of rank.
+        """
+        return {
+            reason: [self.symbols[column] for column in gone.tolist()]
+            for reason, gone in self.taken
+            if gone.size and reason not in RECORDED
+        }
 
     def reason(self, symbol: str) -> str | None:
         """Return the condition that took a symbol; None where none did, or it was not looked at."""
@@ -134,12 +178,16 @@ def filter_view(view: MarketView, name: str, scanner: Scanner) -> ScanResult:
     volatility = _volatility(row, left.alive)
     rating = row[rating_column(scanner.logic)]
     sign = Direction[scanner.direction].sign
-    with np.errstate(invalid="ignore"):
-        left.drop("value_traded", ~(row["value_traded"] >= scanner.min_value_traded))
-        left.drop("volatility", ~(volatility > scanner.min_volatility))
-        left.drop("unrated", np.isnan(rating))
-        left.drop("history", view.young)
-        left.drop("rating", ~(sign * rating > 0))
+    floors = (
+        Floor("value_traded", "value traded", row["value_traded"], ">=", scanner.min_value_traded),
+        Floor("volatility", "volatility of the day in percent", volatility, ">", scanner.min_volatility),
+        Floor("rating", rating_column(scanner.logic), rating, ">" if sign > 0 else "<", 0.0),
+    )
+    left.drop(floors[0].reason, floors[0].fails())
+    left.drop(floors[1].reason, floors[1].fails())
+    left.drop("unrated", np.isnan(rating))
+    left.drop("history", view.young)
+    left.drop(floors[2].reason, floors[2].fails())
     merged = _merge_quotes(left, pairs, view, universe.quote_advantage, name)
     found = np.flatnonzero(left.alive)
     # The symbols of a view are sorted, so that its columns break the last ties.
@@ -154,7 +202,7 @@ def filter_view(view: MarketView, name: str, scanner: Scanner) -> ScanResult:
         dropped=left.dropped | {"limit": int(found.size - kept.size)},
     )
     candidates = _candidates(kept, row | {"volatility_d": volatility}, view, name, scanner)
-    return ScanResult(name, candidates, count, merged, invalid, taken, view.symbols)
+    return ScanResult(name, candidates, count, merged, invalid, taken, view.symbols, floors, order)
 
 
 class _Remaining:

@@ -104,7 +104,7 @@ def consolidate(
         provider=provider,
         asked=asked or provider,
         fallback=fallback,
-        scanners=[result.count for result in ordered],
+        scanners=[result.count.model_copy(update={"names": result.names()}) for result in ordered],
         candidates=[merged[atom] for atom in sorted(merged, key=_NAMES)],
         unique_atoms=len(merged),
         duplicates_merged=len(found) - len(merged),
@@ -161,6 +161,8 @@ def _turn(candidate: Candidate, profile: Profile) -> Candidate:
 
 
 FILE = "portfolio_candidates.json"
+FORM = 2
+"""Of what a superset says: since 2 it names whom each condition took."""
 SUPERSET_DIFFERS = "SUPERSET_DIFFERS"
 """A superset is not what the scanners say of the pinned lake, or its counts are not those of its records."""
 
@@ -184,6 +186,7 @@ def superset_key(
         "head": head,
         "provider": provider,
         "edition": [edition, REVISION],
+        "form": FORM,
         "program": version(PROGRAM),
     }
     return files.content_hash_json(settings)
