@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from assay.account.ledger import AccountLedger
 
 BTC, ETH, OLD = "BINANCE:BTCUSDT", "BINANCE:ETHUSDT", "BINANCE:OLDUSDT"
 
@@ -68,3 +72,20 @@ def a_ledger(name: str = "paper", **genesis: Any) -> list[Line]:
         Line("history_changed", {"day": three, "of": two, "coins": {ETH: ["a", "b"]}}),
         close(three),
     ]  # fmt: skip
+
+
+def write_account(home: Path, lines: list[Line]) -> Path:
+    """Write a ledger as its own writer does, day by day, and return the account's folder."""
+    [genesis, *rest] = lines
+    folder = home / "accounts" / genesis.body["account"]
+    with AccountLedger.create(folder, genesis.body) as ledger:
+        day: list[tuple[str, dict[str, Any]]] = []
+        for kind, body in rest:
+            if kind == "close_day":
+                ledger.append_day(dt.date.fromisoformat(body["day"]), day, {"simulated": body["simulated"]})
+                day = []
+            elif "day" in body:
+                day.append((kind, body))
+            else:
+                ledger.append(kind, body)
+    return folder

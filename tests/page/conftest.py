@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from account_ledger import a_ledger, write_account
 from page_house import CHROMIUM_ARGUMENTS, LONG, SHORT, Served, chromium, lay_lake, run_one, serving
 
 
 @pytest.fixture(scope="session")
 def finished_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake, and the runs ``long`` and ``short``; tests do not change it."""
+    """A lake, the runs ``long`` and ``short``, and the account ``paper``; tests do not change it."""
     home = tmp_path_factory.mktemp("page") / "home"
     lay_lake(home)
     run_one(home, LONG, "long")
     run_one(home, SHORT, "short")
+    write_account(home, a_ledger())
     return home
 
 

@@ -58,6 +58,8 @@ def main_pages(home: Path) -> dict[str, str]:
         "lake": f"/lakes/{lake}",
         "coin": f"/lakes/{lake}/coin?symbol={BTC}&as_of=2023-10-20",
         "flows": "/flows",
+        "accounts": "/accounts",
+        "account": "/accounts/paper",
     }
 
 
@@ -259,7 +261,7 @@ def test_on_a_telephone_nothing_is_cut_off_or_too_small(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ledger", "why", "compare", "lakes", "lake", "coin", "flows"])
+@pytest.mark.parametrize("name", ["ledger", "why", "compare", "lakes", "lake", "coin", "flows", "accounts", "account"])
 def test_on_a_telephone_the_other_pages(browser: Any, finished: Served, finished_home: Path, name: str) -> None:
     telephone(browser, finished, main_pages(finished_home)[name])
 

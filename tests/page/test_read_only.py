@@ -46,7 +46,8 @@ def fingerprint(home: Path) -> dict[str, tuple[str, int]]:
 def addresses(lake: str) -> list[str]:
     btc = "symbol=BINANCE:BTCUSDT"
     pages = ["/runs/long", "/runs/long/ledger", "/compare?a=long&b=short", "/lakes", f"/lakes/{lake}", "/flows",
-             f"/lakes/{lake}/coin?{btc}", "/runs/nobody", f"/runs/long/why?{btc}"]  # fmt: skip
+             f"/lakes/{lake}/coin?{btc}", "/runs/nobody", "/accounts", "/accounts/paper",
+             f"/runs/long/why?{btc}"]  # fmt: skip
     return [
         "/",
         *pages,

@@ -46,7 +46,7 @@ CODES = 2
 def audit(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Run ids, or their beginnings, latest or latest:PROFILE; default: latest."),
+        typer.Argument(help="Run ids, or their beginnings, latest or latest:PROFILE; accounts; default: latest."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every sealed run of the home folder.")] = False,
     elsewhere: Annotated[
@@ -56,19 +56,25 @@ def audit(
     as_json: JsonOption = False,
 ) -> int:
     """Check all that can be checked of runs, at once: SOUND, or the first thing that is not."""
-    from assay.prove.audit import Auditor
+    from assay.prove.audit import Auditor, audit_account
 
     if runs and every:
         raise UsageError("which runs?", hint="name runs, or say --all")
     place = home_at(home)
-    folders = [place.runs / one for one in place.sealed()] if every else [place.run(one) for one in runs or ["latest"]]
-    if not folders:
+    asked = list(dict.fromkeys(runs or ["latest"]))
+    accounts = [place.accounts / one for one in asked if place.has_account(one)]
+    named = [one for one in asked if not place.has_account(one)]
+    folders = [place.runs / one for one in place.sealed()] if every else [place.run(one) for one in named]
+    if not folders and not accounts:
         raise UsageError("no sealed run", where=str(place.runs), hint="list the runs with: assay status")
     auditor = Auditor(place, elsewhere, None if as_json else lambda run, check: output.note(f"audit: {run}: {check}"))
     found = [auditor.audit(folder) for folder in dict.fromkeys(folders)]
-    for one in found:
-        with output.recorded():
-            files.write_json(place.reports / "audit" / f"{one.run_id}.json", one.as_dict())
+    ledgers = [] if every else [audit_account(folder) for folder in accounts]
+    for kept, of in ((found, place.reports / "audit"), (ledgers, place.reports / "audit" / "accounts")):
+        for one in kept:
+            with output.recorded():
+                files.write_json(of / f"{one.run_id}.json", one.as_dict())
+    found += ledgers
     if as_json:
         output.as_json([one.as_dict() for one in found])
     else:

@@ -339,7 +339,8 @@ def doctor(
 ) -> int:
     """Say what is wrong with lakes, runs and registry, and what to run; nothing is changed."""
     from assay.pipeline.rehearsal import rehearse
-    from assay.report.doctor import Issue, examine_home
+    from assay.report.account_health import Issue
+    from assay.report.doctor import examine_home
 
     found = examine_home(home_at(home), source, dt.datetime.now(UTC))
     try:

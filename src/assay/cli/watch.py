@@ -9,10 +9,10 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -59,9 +59,28 @@ def status(
         return
     now = dt.datetime.now(UTC)
     output.line(output.table(COLUMNS, [row(entry, now) for entry in seen]))
+    if place.accounts.is_dir():
+        from assay.report.account import account_rows
+
+        for one in account_rows(place):
+            output.line(_of_account(one))
     for folder in sorted(place.lake.glob("*/")) if place.lake.is_dir() else ():
         for text in _accepted(folder):
             output.line(f"{folder.name}: {text}")
+
+
+def _of_account(told: Mapping[str, Any]) -> str:
+    """Return an account as one line."""
+    if told["nav"] is None:
+        return f"account {told['account']}: {told['state']}{told['error'] and ', '}{told['error']}"
+    words = [
+        told["state"],
+        *(f"ALARM {code}" for code in told["alarms"]),
+        *(["SIMULATED"] if told["simulated"] else []),
+    ]
+    return (
+        f"account {told['account']}: {', '.join(words)}, NAV {told['nav']:,.2f} on {told['day']}, {told['portfolio']}"
+    )
 
 
 def _accepted(folder: Path) -> list[str]:

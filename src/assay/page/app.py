@@ -21,13 +21,14 @@ from assay.base.files import as_json
 from assay.page import lakes, runs
 from assay.page.access import AccessControl, RefusalError, file_policy
 from assay.page.events import Broadcast
-from assay.page.lookup import NOT_FOUND, file_below, flow_folder, run_folder
+from assay.page.lookup import NOT_FOUND, account_folder_of, file_below, flow_folder, run_folder
 from assay.page.rendering import TYPES, assets, environment, page
 from assay.page.resources import RESOURCES, Asked, Resource, status_of
 from assay.page.run_list import RunList
+from assay.report.account import nav_figures
 from assay.runs.home import Home
 
-SECTIONS = {"runs": "Runs", "compare": "Compare", "lakes": "Lakes", "flows": "Flows"}
+SECTIONS = {"runs": "Runs", "compare": "Compare", "accounts": "Accounts", "lakes": "Lakes", "flows": "Flows"}
 TEXT_TYPES = {".json": "application/json", ".html": "text/html", ".svg": "image/svg+xml"}
 TEXTS = frozenset({".md", ".txt", ".jsonl", ".log"})
 
@@ -51,6 +52,7 @@ def create_app(home: Home, *, token: str | None = None, hosts: Collection[str] =
         Route("/static/{name}", site.asset, methods=["GET"]),
         Route("/runs/{run}/files/{path:path}", site.run_file, methods=["GET"]),
         Route("/flows/{flow}/files/{path:path}", site.flow_file, methods=["GET"]),
+        Route("/accounts/{account}/files/{path:path}", site.account_file, methods=["GET"]),
     ]
     for resource in RESOURCES:
         routes.append(Route(resource.path, site.page(resource), methods=["GET"]))
@@ -132,6 +134,11 @@ class Site:
         folder = flow_folder(self.home, request.path_params["flow"])
         return _file(file_below(folder, request.path_params["path"]))
 
+    def account_file(self, request: Request) -> Response:
+        """Answer with a file of an account."""
+        folder = account_folder_of(self.home, request.path_params["account"])
+        return _file(file_below(folder, request.path_params["path"]))
+
 
 def _file(path: Path) -> Response:
     ending = path.suffix.lower()
@@ -154,6 +161,8 @@ def _around(home: Home, request: Request, resource: Resource, facts: Mapping[str
         around |= _sorting(request.query_params)
     elif resource.template == "run.html":
         around["figures"] = runs.first_figures(run_folder(home, facts["run"]["run_id"]))
+    elif resource.template == "account.html":
+        around["figures"] = nav_figures(facts)
     elif resource.template == "lake.html":
         around["figures"] = lakes.coverage_figures(facts["coverage"])
     elif resource.template == "coin.html":

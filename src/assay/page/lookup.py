@@ -36,6 +36,11 @@ def flow_folder(home: Home, name: str) -> Path:
     return _named(home.flows, name, RUN_ID, "flow", "the list of all flows is the page /flows")
 
 
+def account_folder_of(home: Home, name: str) -> Path:
+    """Return the folder of an account."""
+    return _named(home.accounts, name, RUN_ID, "account", "the list of all accounts is the page /accounts")
+
+
 def lake_folder(home: Home, name: str) -> Path:
     """Return the folder of a lake."""
     return _named(home.lake, name, LAKE, "lake", "the list of all lakes is the page /lakes")

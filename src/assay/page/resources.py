@@ -9,8 +9,8 @@ from typing import Any
 
 from assay.base import files
 from assay.base.errors import AssayError, UsageError
-from assay.page import lakes, runs
-from assay.page.lookup import files_below, flow_folder, run_folder
+from assay.page import accounts, lakes, runs
+from assay.page.lookup import account_folder_of, files_below, flow_folder, run_folder
 from assay.page.run_list import Row, RunList
 from assay.report.attribution import unattributed
 from assay.report.compare import compare
@@ -142,6 +142,15 @@ def _flow(asked: Asked) -> Facts:
     return facts | {"files": listed}
 
 
+def _accounts(asked: Asked) -> Facts:
+    return {"accounts": accounts.accounts(asked.home)}
+
+
+def _account(asked: Asked) -> Facts:
+    folder = account_folder_of(asked.home, asked.path["account"])
+    return accounts.facts_of_account(folder, asked.query.get("day") or None)
+
+
 def _summary(folder: Path) -> Facts:
     """Return what a flow wrote of its runs."""
     blank: Facts = {"name": folder.name, "fault": None, "as_of": None, "source": None, "runs": []}
@@ -165,6 +174,8 @@ RESOURCES = (
     Resource("/lakes", "lakes.html", _lakes),
     Resource("/lakes/{lake}", "lake.html", _lake),
     Resource("/lakes/{lake}/coin", "coin.html", _coin),
+    Resource("/accounts", "accounts.html", _accounts),
+    Resource("/accounts/{account}", "account.html", _account),
     Resource("/flows", "flows.html", _flows),
     Resource("/flows/{flow}", "flow.html", _flow),
 )

@@ -18,7 +18,8 @@ from assay.pipeline.context import market_of
 from assay.pipeline.flow import Foundation, asked
 from assay.pipeline.runner import execute
 from assay.pipeline.tables import STEPS
-from assay.report.doctor import Issue, LakeCheckup, Severity
+from assay.report.account_health import Issue, Severity
+from assay.report.doctor import LakeCheckup
 from assay.runs.artifacts import FLATTENED
 from assay.runs.home import Home
 from assay.runs.run import STAND_ASIDE, Run

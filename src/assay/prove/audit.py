@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from assay.account.verify import verify_account
 from assay.backtest.trials import CANON, denied, tally
 from assay.base import files
 from assay.base.domain import parse_as_of
@@ -85,6 +86,23 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """Return the audit as a JSON object."""
         return asdict(self) | {"sound": self.verdict == SOUND}
+
+
+def audit_account(folder: Path) -> Audit:
+    """Audit the ledger of an account: chain, days, and every sum to the last digit.
+
+    Its decisions are not made again, so that the verdict is ``VERIFIED`` and not :data:`SOUND`.
+    """
+    began = time.perf_counter()
+    found = verify_account(folder)
+    problem = found.problems[0] if found.problems else None
+    state: State = "ok" if problem is None else "FAIL"
+    took, count = round(time.perf_counter() - began, 3), sum(found.checked.values())
+    check = Checked("account", "chain, days and sums of the ledger", state, count, took)
+    if problem is None:
+        return Audit(folder.name, "VERIFIED", (check,))
+    told = IntegrityError(problem.what, where=problem.where, hint="restore it from a copy", code=problem.code)
+    return Audit(folder.name, problem.code, (check,), told.as_dict())
 
 
 class Auditor:

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,14 +27,17 @@ from assay.account.expectation import (
     told,
     track,
 )
+from assay.account.ledger import LEDGER, read_account
 from assay.account.money import EXACT, ZERO, text
 from assay.base.constants import DAYS_PER_YEAR, Floats
 from assay.base.domain import DAY
+from assay.base.errors import AssayError
 from assay.report.figures.figure import Figure
 from assay.report.figures.lines import lines_over, span
 from assay.report.html import report_page
 from assay.report.markdown import count, percent, ratio
 from assay.report.templating import Banner, Kind, markdown_environment, tidy
+from assay.runs.home import RUN_ID, Home
 from assay.settings.model import Costs, Margin
 
 SHOWN = 12
@@ -111,6 +115,27 @@ def days_of(entries: Iterable[LedgerEntry]) -> list[AccountDay]:
 # --- facts ------------------------------------------------------------------------------------------------------------
 
 
+def account_rows(home: Home) -> list[dict[str, Any]]:
+    """Return a row for each account of a home, sorted by name; one that cannot be read says why."""
+    if not home.accounts.is_dir():
+        return []
+    folders = [one for one in home.accounts.iterdir() if RUN_ID.fullmatch(one.name) and (one / LEDGER).is_file()]
+    return [_row(folder) for folder in sorted(folders)]
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    blank = dict.fromkeys(("portfolio", "headline", "source", "day", "nav", "wealth"))
+    row: dict[str, Any] = {"account": folder.name, "state": "UNREADABLE", **blank, "simulated": False, "alarms": [],
+                           "error": ""}  # fmt: skip
+    try:
+        facts = account_facts(read_account(folder))
+    except (AssayError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+        return row | {"error": error.what if isinstance(error, AssayError) else f"a field is wrong: {error!r}"}
+    state = "CLOSED" if facts["closed"] else "LIQUIDATED" if facts["liquidated"] else "OPEN" if facts["day"] else "NEW"
+    told_ = {name: facts.get(name) for name in (*blank, "simulated")}
+    return row | told_ | {"state": state, "alarms": [alarm["code"] for alarm in facts["alarms"]]}
+
+
 def account_facts(entries: Sequence[LedgerEntry], day: dt.date | None = None) -> dict[str, Any]:
     """Return what is to be said of an account after one of its days.
 
@@ -134,6 +159,7 @@ def account_facts(entries: Sequence[LedgerEntry], day: dt.date | None = None) ->
     } | {
         "began_with": float(genesis["nav"]),
         "closed": any(entry.kind == "close" for entry in entries),
+        "liquidated": any(body.get("moment") for one in days for body in one.of("look")),
         "day": None,
         "simulated": False,
         "days": len(days),
@@ -416,7 +442,7 @@ def _answer(facts: Mapping[str, Any]) -> dict[str, Any]:
     orders = facts["orders"]
     if facts["closed"]:
         said.append("The account is closed.")
-    elif facts["margin"]["moment"]:
+    elif facts["liquidated"]:
         said.append("It was liquidated: nothing is ordered any more.")
     elif orders:
         share = percent(facts["orders_share"])
@@ -428,7 +454,7 @@ def _answer(facts: Mapping[str, Any]) -> dict[str, Any]:
     said += [f"ALARM {alarm['code']}: {alarm['what']}." for alarm in facts["alarms"]]
     if not facts["alarms"]:
         said.append("No alarm.")
-    kind: Kind = "bad" if facts["alarms"] or facts["margin"]["moment"] else "open" if facts["simulated"] else "good"
+    kind: Kind = "bad" if facts["alarms"] or facts["liquidated"] else "open" if facts["simulated"] else "good"
     return {"answer": " ".join(said), "tone": kind}
 
 

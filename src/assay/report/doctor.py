@@ -17,7 +17,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
@@ -36,6 +36,7 @@ from assay.market.panel import Market
 from assay.market.universe import compiled_on
 from assay.market.whole import refused_behind
 from assay.ratings import RATING_SCHEMA, REVISION
+from assay.report.account_health import Issue, Severity, account_issues
 from assay.runs import registry
 from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status, process_started
@@ -43,7 +44,6 @@ from assay.screening.reconcile import Reconciliation, agreements
 from assay.screening.recorded_scans import judged
 from assay.sources.acceptance import IMPLAUSIBLE
 
-Severity = Literal["INTEGRITY", "ACTION", "NOTE"]
 LIVE_KINDS_EXCLUDED = ("sample", "parquet")
 """Kinds of sources that do not go on."""
 WINDOW = 500
@@ -59,23 +59,6 @@ FRESH = 60.0
 """Seconds within which a directory may be without a status."""
 CLEAN = "assay clean"
 VERDICTS = {Exit.OK: "HEALTHY", Exit.FAILED: "TO DO", Exit.INTEGRITY: "DAMAGED"}
-
-
-@dataclass(frozen=True)
-class Issue:
-    """One line of a check-up."""
-
-    severity: Severity
-    code: str
-    """Stable name."""
-    where: str
-    """Lake, file or run."""
-    what: str
-    """With its numbers."""
-    command: str = ""
-    """What to run; empty where nothing is to be done."""
-    names: tuple[str, ...] = ()
-    """Symbols, files or runs."""
 
 
 class LakeCheckup:
@@ -490,6 +473,7 @@ def examine_home(home: Home, source: str | None, now: dt.datetime) -> HomeChecku
         _no_lake(lakes, source),
         _runs(home),
         _registry(home),
+        account_issues(home, now),
         leftovers(home.runs, home.flows, home.reports),
         _disk(home, lakes),
         _places(home),

@@ -86,6 +86,11 @@ class Home:
         """Folder of accounts, which only their owner may read."""
         return self.path / "accounts"
 
+    def has_account(self, name: str) -> bool:
+        """Return whether an account is called so, and no run is."""
+        named = RUN_ID.fullmatch(name) is not None and (self.accounts / name).is_dir()
+        return named and not (self.runs / name).exists()
+
     @property
     def reports(self) -> Path:
         """Folder for findings about sealed runs."""
