@@ -119,19 +119,19 @@ BOOK = {
         ),
         (
             "a coin is closed at its worst",
-            "price[coin] = open_ if beyond else level",
-            "price[coin] = book.bars.high[day, coin]",
+            "return (OPEN, opened) if beyond else (DAY, level)",
+            "return DAY, level * 2",
             "test_a_short_that_rises_within_the_day_is_closed_where_the_level_is_the_maintenance",
         ),
         (
             "a coin beyond the maintenance is not closed at its open",
-            "price[coin] = open_ if beyond else level",
-            "price[coin] = level",
+            "return (OPEN, opened) if beyond else (DAY, level)",
+            "return DAY, level",
             "test_a_coin_that_opens_beyond_the_maintenance_goes_at_its_open",
         ),
         (
             "a long beyond the maintenance is not closed at its open",
-            "beyond = open_ <= level",
+            "beyond = opened <= level",
             "beyond = False",
             "test_a_long_that_opens_beyond_the_maintenance_goes_at_its_open",
         ),
@@ -173,8 +173,8 @@ BOOK = {
         ),
         (
             "an account that ends within the day owes its borrow",
-            "moment, price = _price_of_margin(book, looks, last, maintenance)\n",
-            "moment, price = _price_of_margin(book, looks, last, maintenance)\n            book.close(last)\n",
+            "moment, price = _prices_of_margin(book, looks, last, maintenance)\n",
+            "moment, price = _prices_of_margin(book, looks, last, maintenance)\n            book.close(last)\n",
             "test_an_account_that_ends_within_the_day_owes_no_borrow_of_it",
         ),
         (
