@@ -1,5 +1,6 @@
 """Accounts as users type them, on the embedded sample: the equality with the run, idempotence, refusals, life."""
 
+import datetime as dt
 import json
 import shutil
 from decimal import Decimal
@@ -12,6 +13,7 @@ from assay.account.ledger import read_account, split
 from assay.base.errors import Exit
 from assay.cli import app
 from assay.runs.artifacts import HOLDINGS
+from assay.sources import open_source
 
 LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 STARTS = {LONG: "2024-01-02", SHORT: "2024-01-09"}
@@ -45,6 +47,25 @@ def stepped(tmp_path_factory):
         told("account", "step", profile[-5:].strip("_"), "--backfill", "--home", home)
         told("run", profile, "--set", f"walk_forward.start={start}", "--home", home, "--run-id", profile)
     return home
+
+
+PAIR = "meta_binance_spot_ratings"
+"""Of two sleeves here; four take twice as long."""
+MA_LONG = "binance_spot_rating_ma_long"
+TRAINED = 69
+"""Days that sleeves live before their portfolio decides: 60 counted ones, and 9 until all tranches are filled."""
+
+
+def test_an_account_of_a_portfolio_is_the_portfolios_book(stepped, tmp_path, monkeypatch):
+    """Its sleeves live in books of their own since 69 days before its first day, as those of the runs do."""
+    monkeypatch.setenv(f"ASSAY_SET__meta__{PAIR}__sleeves", json.dumps([LONG, MA_LONG]))
+    opened(stepped, "pair", PAIR, "2024-01-16", "--band", 0, "--filters", "off")
+    told("account", "step", "pair", "--as-of", "2024-01-20", "--backfill", "--home", stepped)
+    told("account", "step", "pair", "--home", stepped)
+    assert told("account", "verify", "pair", "--home", stepped)["ok"]
+    monkeypatch.setenv("ASSAY_SET__walk_forward__start", str(dt.date(2024, 1, 16) - dt.timedelta(days=TRAINED)))
+    told("meta", "run", PAIR, "--home", stepped, "--run-id", PAIR)
+    assert_equal_to_run(stepped, "pair", PAIR)
 
 
 @pytest.fixture
@@ -191,6 +212,31 @@ def test_other_settings_begin_a_new_epoch_and_other_tranches_are_refused(home, m
     assert epoch["settings"]["profile"]["caps"]["atom"] == 0.2
 
 
+def test_bars_that_changed_under_a_closed_day_are_said_and_what_was_booked_stays(tmp_path):
+    bars = pl.read_parquet(open_source("sample").path)
+    path, home = tmp_path / "bars.parquet", tmp_path / "home"
+    early = bars.filter(pl.col("timestamp") < dt.datetime(2024, 1, 20, tzinfo=dt.UTC))
+    early.write_parquet(path)
+    opened(home, "mine", LONG, "2024-01-17", "--source", f"parquet:{path}")
+    told("account", "step", "mine", "--backfill", "--home", home)
+    before = days_of(home, "mine")
+    coin = next(iter(before[-1].bodies("mark")[0]["marks"]))
+    changed = (pl.col("symbol") == coin) & (pl.col("timestamp") == dt.datetime(2024, 1, 18, tzinfo=dt.UTC))
+    bars.with_columns(pl.when(changed).then(pl.col("high") * 1.01).otherwise(pl.col("high")).alias("high")).filter(
+        pl.col("timestamp") < dt.datetime(2024, 1, 21, tzinfo=dt.UTC)
+    ).write_parquet(path)
+    done = told("account", "step", "mine", "--home", home)
+    assert [one["history_changed"] for one in done["days"]] == [["2024-01-18"]]
+    days = days_of(home, "mine")
+    assert days[:-1] == before
+    assert list(days[-1].bodies("history_changed")[0]["coins"]) == [coin]
+    bars.filter(pl.col("symbol") != "none").with_columns(
+        pl.when(changed).then(pl.col("high") * 1.01).otherwise(pl.col("high")).alias("high")
+    ).write_parquet(path)
+    done = told("account", "step", "mine", "--home", home)
+    assert [one["history_changed"] for one in done["days"]] == [[]]
+
+
 def test_names_and_terms_that_cannot_be_are_refused(home):
     for name in ("../up", "", ".x", "a" * 101):
         assert error("account", "new", name, "--portfolio", LONG, "--nav", NAV, "--home", home) == "USAGE"
@@ -201,4 +247,4 @@ def test_names_and_terms_that_cannot_be_are_refused(home):
         assert error(*told_of) in ("USAGE", "PROFILE")
     assert error("account", "new", "long", "--portfolio", LONG, "--nav", NAV, "--home", home) == "USAGE"
     assert error("account", "step", "nobody", "--home", home) == "USAGE"
-    assert [row["account"] for row in told("account", "list", "--home", home)["accounts"]] == ["long", "short"]
+    assert [row["account"] for row in told("account", "list", "--home", home)["accounts"]][:2] == ["long", "pair"]

@@ -17,7 +17,7 @@ from assay.settings.resolve import dotted
 Kind = Literal["sleeve", "portfolio"]
 GRID = "ACCOUNT_GRID"
 """A change of the days on which an account decides: its tranches would not be the same any more."""
-FIXED = ("walk_forward.step", "walk_forward.hold", "walk_forward.tranches", "meta.hold")
+FIXED = ("walk_forward.step", "walk_forward.hold", "walk_forward.tranches", "meta.hold", "meta.train", "meta.sleeves")
 """Settings that an account keeps for life."""
 
 

@@ -158,9 +158,9 @@ class _Sums:
     def flow(self, entry: Entry) -> tuple[str, str] | None:
         """Move money once for each time that it was asked for."""
         self.moved.append(Decimal(entry.body["amount"]))
-        if entry.body["asked"] not in self.waiting:
+        if entry.body["request"] not in self.waiting:
             return "FLOW", "nobody asked for it, or it was booked before"
-        self.waiting.remove(entry.body["asked"])
+        self.waiting.remove(entry.body["request"])
         return None
 
     def mark(self, entry: Entry) -> tuple[str, str] | None:

@@ -195,7 +195,7 @@ def walk(
     blends: dict[int, Blends] = {}
     for row, instant, _ in turns:
         mood = regime(instant)
-        made = {name: _blend(own, row, instant, name, profile, mood, single) for name, own in aligned.items()}
+        made = {name: blend(own, row, instant, name, profile, mood, single) for name, own in aligned.items()}
         at = int(np.searchsorted(market.days, one.days[row - 1]))
         blends[at] = Blends(made, {name: blend.net for name, blend in made.items()})
     tranches = tuple(0 if phase else tranche for *_, tranche in turns)
@@ -220,7 +220,7 @@ def _turns(aligned: Aligned, train: int) -> list[tuple[int, np.datetime64, int]]
     return found
 
 
-def _blend(
+def blend(
     aligned: Aligned,
     row: int,
     instant: np.datetime64,
@@ -229,6 +229,23 @@ def _blend(
     mood: RegimeName,
     single: bool,
 ) -> Blend:
+    """Weigh the sleeves by the days before a row, and net what they decided at an instant.
+
+    Parameters
+    ----------
+    aligned : Aligned
+    row : int
+        First row that the decision can earn.
+    instant : datetime64
+        Of the decision.
+    name : str
+        Risk profile.
+    profile : MetaProfile
+    mood : str
+        Regime.
+    single : bool
+        As of :func:`walk`.
+    """
     made = decide(aligned.returns[:row], aligned.gross[:row], aligned.sleeves, name, profile, mood, single=single)
     if made.allocation is None:
         return Blend(made.weights, {}, 0.0, TOO_FEW_SLEEVES, mood)

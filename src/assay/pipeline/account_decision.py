@@ -47,9 +47,9 @@ class DecisionToday:
     record: dict[str, Any]
 
     @property
-    def regime(self) -> str:
-        """Regime of the market, as the decision saw it."""
-        return str(self.record["regime"])
+    def regime(self) -> str | None:
+        """Regime of the market, as a decision tells it that has winners."""
+        return None if self.record["aside"] else str(self.record["regime"])
 
 
 def decide_today(home: Home, catalog: Catalog, foundation: Foundation, profile: Profile) -> DecisionToday:

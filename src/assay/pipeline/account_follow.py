@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -23,7 +23,6 @@ from assay.runs.home import Home
 from assay.runs.run import Run
 from assay.settings import Catalog
 from assay.settings.model import Profile, RiskProfile
-from assay.sources import open_source
 from assay.sources.acceptance import RUIN, Acceptance, offer, ruin_state
 from assay.sources.rules import RuleBook, rules_from_instruments
 
@@ -56,13 +55,19 @@ class Follower(Protocol):
     def profiles(self) -> Sequence[Profile]:
         """Sleeves whose history is read."""
 
+    def since(self, began: dt.date) -> dt.date:
+        """Return the first day whose decisions count, for an account that begins on a day."""
+
     def stand_on(self, snapshot: Snapshot, panel: Market, day: dt.date) -> Foundation:
         """Pin the lake and make sure of the superset of a day."""
 
-    def watch(self, kept: AccountLedger, panel: Market, foundation: Foundation, day: dt.date) -> Iterator[Event]:
-        """Take what every day must be known of, whether the account has a turn or not."""
+    def watch(self, kept: AccountLedger, panel: Market, foundation: Foundation | None, day: dt.date) -> Iterator[Event]:
+        """Take what is decided on every day, whether the account has a turn or not.
 
-    def decide(self, foundation: Foundation, day: dt.date) -> AccountTarget:
+        Without a foundation the day is past, and its decisions are those of a walk-forward.
+        """
+
+    def decide(self, foundation: Foundation, panel: Market, day: dt.date) -> AccountTarget:
         """Decide what the account is to hold."""
 
     def refuse_ruin(self, account: str, known: Sequence[str]) -> list[dict[str, str]]:
@@ -118,14 +123,18 @@ class SleeveFollower:
         """Pin the lake and make sure of the superset of a day."""
         return self.ground.foundation(snapshot, panel, day)
 
-    def watch(self, kept: AccountLedger, panel: Market, foundation: Foundation, day: dt.date) -> Iterator[Event]:
-        """Nothing: a sleeve knows its market."""
+    def since(self, began: dt.date) -> dt.date:
+        """Return the account's own first day."""
+        return began
+
+    def watch(self, kept: AccountLedger, panel: Market, foundation: Foundation | None, day: dt.date) -> Iterator[Event]:
+        """Take nothing: a sleeve's turns are the account's."""
         del kept, panel, foundation, day
         yield from ()
 
-    def decide(self, foundation: Foundation, day: dt.date) -> AccountTarget:
+    def decide(self, foundation: Foundation, panel: Market, day: dt.date) -> AccountTarget:
         """Take the sleeve's decision as it is."""
-        del day
+        del panel, day
         made = decide_today(self.ground.home, self.ground.catalog, foundation, self.account)
         return AccountTarget(made.weights[self.account.headline], made.record)
 
@@ -195,33 +204,3 @@ def kind_of(catalog: Catalog, portfolio: str) -> Kind:
         return "sleeve"
     hint = "list them with: assay profiles list"
     raise UsageError(f"no profile or portfolio {portfolio!r}", where="--portfolio", hint=hint)
-
-
-def follower_of(home: Home, catalog: Catalog, terms: AccountTerms, lake: Lake, accept: Acceptance) -> Follower:
-    """Return what an account follows, by the settings that are in force now."""
-    ground = AccountGround(home, catalog, terms.source, lake, accept)
-    if terms.kind == "sleeve":
-        return SleeveFollower(ground, settled(terms, catalog.profile(terms.portfolio)))
-    raise UsageError("accounts of portfolios are not there yet", where=terms.portfolio, hint="follow a profile")
-
-
-def opened(
-    home: Home, catalog: Catalog, terms: AccountTerms, accept: Acceptance
-) -> tuple[AccountTerms, list[dict[str, str]]]:
-    """Return the terms of a new account with all that they leave to the settings, and what was accepted for it.
-
-    Raises
-    ------
-    GateError
-        ``RUIN``: what it is to follow was not survived.
-    """
-    lake = Lake(home.path, open_source(terms.source), home.lake_at)
-    if terms.kind == "sleeve" and not terms.tranches:
-        terms = replace(terms, tranches=catalog.profile(terms.portfolio).walk_forward.parts)
-    follower = follower_of(home, catalog, terms, lake, accept)
-    walk = follower.account.walk_forward
-    if walk.step % terms.tranches:
-        what = f"{terms.tranches} tranches do not divide a step of {walk.step} days"
-        raise UsageError(what, where="--tranches", hint=f"choose a divisor of {walk.step}")
-    found = replace(terms, settings=follower.settings)
-    return found, follower.refuse_ruin(f"new {terms.account} ...", ())

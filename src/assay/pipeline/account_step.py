@@ -32,7 +32,8 @@ from assay.base.domain import DAY
 from assay.base.errors import UsageError
 from assay.lake.snapshot import resolve_as_of
 from assay.market.holes import MARKET
-from assay.pipeline.account_follow import Follower, follower_of, rules_of
+from assay.pipeline.account_follow import Follower, rules_of
+from assay.pipeline.account_portfolio import follower_of
 from assay.pipeline.context import serving
 from assay.pipeline.flow import brought_up
 from assay.runs.home import Home
@@ -185,8 +186,10 @@ class Life:
         self.state = replay(kept.entries)
         self.profile = follower.account
         as_of = close_of(np.datetime64(last))
-        reach = max(history_days(one, as_of) for one in follower.profiles) + (last - first).days
         began = kept.days[0].day if kept.days else first
+        sight = max(history_days(one, as_of) for one in follower.profiles) + (last - first).days
+        lived = (last - follower.since(began)).days + max(one.sight_days for one in follower.profiles)
+        reach = max(sight, lived)
         self.began = np.datetime64(began)
         self.market: Market = snapshot.market(as_of, reach)
         self.prices: Prices = prices_of(self.market, self.profile.costs)
@@ -259,21 +262,13 @@ class Life:
         bars = day_bars(self.prices, self.market.days, self.market.symbols, self.row(day), wanted)
         matched = None if imported is None else self.matched(imported, day, bars)
         fills = None if matched is None else [Happened(*entry) for entry in matched.entries]
-        flows, refused = _flows(self.kept, day), ""
+        flows = _flows(self.kept, day)
         amounts = [Decimal(body["amount"]) for _, body in flows]
-        try:
-            self.state, happened = advance(self.state, bars, orders, costs, margin, fills=fills, flows=amounts)
-        except UsageError as error:
-            if not flows:
-                raise
-            refused = error.what
-            self.state, happened = advance(self.state, bars, orders, costs, margin, fills=fills)
-        asked_by = iter([seq for seq, _ in flows])
+        self.state, happened = advance(self.state, bars, orders, costs, margin, fills=fills, flows=amounts)
+        requests = iter([seq for seq, _ in flows])
         told: list[Event] = [
-            (kind, dict(body) | ({"asked": next(asked_by)} if kind == "flow" else {})) for kind, body in happened
+            (kind, dict(body) | ({"request": next(requests)} if kind == "flow" else {})) for kind, body in happened
         ]
-        nothing = {"day": day.isoformat(), "amount": "0", "refused": refused}
-        told += [("flow", nothing | {"asked": seq}) for seq in asked_by if refused]
         if matched is not None:
             findings = [finding.model_dump(mode="json") for finding in matched.findings]
             told.append(("reconcile", {"day": day.isoformat(), "known": matched.known, "findings": findings}))
@@ -311,18 +306,18 @@ class Life:
         turn, last = self.turn(day), day == self.last
         late = self.missed_before(turn) if self.asked.late and last else []
         hole = self.in_hole(day)
-        foundation = None if hole or self.state.liquidated else self.follower.stand_on(self.snapshot, self.market, day)
-        if foundation is not None:
-            yield from self.follower.watch(self.kept, self.market, foundation, day)
         why = LIQUIDATED if self.state.liquidated else HOLE if hole else None if last or self.asked.backfill else MISSED
-        if why is not None or foundation is None:
+        foundation = None if why is not None else self.follower.stand_on(self.snapshot, self.market, day)
+        if why in (None, MISSED):
+            yield from self.follower.watch(self.kept, self.market, foundation, day)
+        if foundation is None:
             if turn is not None:
                 yield "missed", {"day": day.isoformat(), "tranche": turn, "why": why}
             return
         turns = late if turn is None else [turn, *late]
         if not turns:
             return
-        made = self.follower.decide(foundation, day)
+        made = self.follower.decide(foundation, self.market, day)
         weights = {symbol: repr(weight) for symbol, weight in sorted(made.weights.items())}
         for tranche in turns:
             is_late = {"late": True} if tranche in late else {}
@@ -383,7 +378,7 @@ def _coins(imported: Imported, known: Mapping[str, int]) -> set[str]:
 
 def _flows(kept: AccountLedger, day: dt.date) -> list[tuple[int, Mapping[str, Any]]]:
     """Return what was asked for by a day and not taken yet, with the lines that asked."""
-    taken = {body["asked"] for done in kept.days for body in done.bodies("flow")}
+    taken = {body["request"] for done in kept.days for body in done.bodies("flow")}
     return [
         (entry.seq, entry.body)
         for entry in kept.entries

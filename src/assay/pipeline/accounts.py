@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -22,8 +21,11 @@ from assay.account.terms import AccountTerms
 from assay.base import files
 from assay.base.errors import AssayError, UsageError
 from assay.orders.inputs import read_holdings
-from assay.pipeline.account_follow import kind_of, opened
+from assay.orders.records import safe_cell
+from assay.pipeline.account_follow import kind_of
+from assay.pipeline.account_portfolio import opened
 from assay.pipeline.account_step import StepAsked, Stepped, step
+from assay.report.account import account_facts, day_page, day_report
 from assay.runs.home import RUN_ID, Home
 from assay.runs.verify import Entry
 from assay.settings.model import RISK_PROFILES
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
 FIELDS = ("symbol", "side", "quantity", "decided", "value", "tranche", "late")
 """Columns of a day's orders."""
-_RISKY = ("=", "+", "-", "@", "\t", "\r")
-"""First characters by which a spreadsheet takes a cell for a formula."""
 
 
 @dataclass(frozen=True)
@@ -138,27 +138,20 @@ def step_account(home: Home, catalog: Catalog, name: str, asked: StepAsked) -> S
 
 
 def write_copies(folder: Path) -> None:
-    """Write the orders of each day as CSV and JSON where they are missing, as after a step that died."""
+    """Write each day's orders and report where they are missing, as after a step that died."""
     entries = read_account(folder)
-    terms, (days, _) = AccountTerms.of(entries), split(entries)
+    days, _ = split(entries)
     with private():
         for day in days:
-            paths = {form: folder / "orders" / f"{day.day}.{form}" for form in ("csv", "json")}
-            if all(path.exists() for path in paths.values()):
-                continue
-            rows = ordered(day)
-            unknown = sorted({symbol for body in day.bodies("orders") for symbol in body["unknown"]})
-            document = {
-                "account": terms.account,
-                "day": day.day.isoformat(),
-                "simulated": day.simulated,
-                "ledger": day.close.hash,
-                "orders": rows,
-                "findings": [{"code": "FILTERS_UNKNOWN", "names": unknown}] if unknown else [],
-                "sent": False,
-            }
-            files.write(paths["csv"], _csv(rows))
-            files.write(paths["json"], _json(document))
+            orders, report = folder / "orders" / f"{day.day}.csv", folder / "reports" / f"{day.day}.md"
+            pages = orders.with_suffix(".json"), report.with_suffix(".html")
+            if not (orders.exists() and pages[0].exists()):
+                files.write(orders, _csv(ordered(day)))
+                files.write(pages[0], _json(folder.name, day))
+            if not (report.exists() and pages[1].exists()):
+                facts = account_facts(entries, day.day)
+                files.write(report, day_report(facts).encode())
+                files.write(pages[1], day_page(facts).encode())
 
 
 def ordered(day: ClosedDay) -> list[dict[str, Any]]:
@@ -183,7 +176,17 @@ def ordered(day: ClosedDay) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["side"] != "sell", row["symbol"], row["tranche"]))
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
+def _json(account: str, day: ClosedDay) -> bytes:
+    unknown = sorted({symbol for body in day.bodies("orders") for symbol in body["unknown"]})
+    document = {
+        "account": account,
+        "day": day.day.isoformat(),
+        "simulated": day.simulated,
+        "ledger": day.close.hash,
+        "orders": ordered(day),
+        "findings": [{"code": "FILTERS_UNKNOWN", "names": unknown}] if unknown else [],
+        "sent": False,
+    }
     return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
 
 
@@ -192,17 +195,8 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(FIELDS)
     for row in rows:
-        writer.writerow(harmless(str(row[name])) for name in FIELDS)
+        writer.writerow(safe_cell(str(row[name])) for name in FIELDS)
     return stream.getvalue().encode()
-
-
-def harmless(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula.
-
-    >>> harmless("=1+1"), harmless("BINANCE:BTCUSDT")
-    ("'=1+1", 'BINANCE:BTCUSDT')
-    """
-    return f"'{cell}" if cell.startswith(_RISKY) else cell
 
 
 # --- what is asked of an account --------------------------------------------------------------------------------------
