@@ -18,6 +18,7 @@ from page_house import LONG, SHORT, Served, a_status, command, serving
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 BTC = "BINANCE:BTCUSDT"
 LONGEST = 600_000
+REPORT = "reports/report.html"
 
 
 @contextlib.contextmanager
@@ -73,6 +74,30 @@ def faults(page: Any) -> list[str]:
         for violation in found
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+CLIPPED = """() => {
+  const found = [], room = document.documentElement;
+  if (room.scrollWidth > room.clientWidth) found.push({ what: "page", wide: room.scrollWidth, told: false });
+  for (const one of document.querySelectorAll("body *")) {
+    if (!one.clientWidth || one.scrollWidth <= one.clientWidth + 1) continue;
+    if (one.closest(".unseen, .skip, .uplot, select") || getComputedStyle(one).overflowX === "visible") continue;
+    const told = getComputedStyle(one, "::before").content.includes("sideways");
+    const what = `${one.tagName}.${one.className} ${(one.getAttribute("aria-label") || one.textContent).slice(0, 60)}`;
+    found.push({ what, wide: one.scrollWidth, told });
+  }
+  return found;
+}"""
+"""What is wider than its room and not shown beyond it, and whether it says so."""
+
+
+def cut_off(browser: Any, address: str, path: str, width: int) -> list[str]:
+    """Return what cannot be seen at a width; on a telephone a wide table may be swiped if it says that it can."""
+    with opened(browser, address, path, viewport={"width": width, "height": 900}) as page:
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        found = page.evaluate(CLIPPED)
+    return [f"{one['what']}: {one['wide']} at {width}" for one in found if width > 390 or not one["told"]]
 
 
 def row_ids(page: Any) -> list[str]:
@@ -159,9 +184,11 @@ def test_pages_load_without_complaint_and_lead_to_each_other(
         assert page.locator("figure canvas").count() == 2  # closes, and ratings
         assert page.locator("figure canvas").first.get_attribute("role") == "img"
         page.goto(f"{finished.address}/runs/long")
-        page.get_by_label("With").fill("short")
+        page.get_by_label("With").select_option("short")
         page.get_by_role("button", name="Compare").click()
         page.get_by_role("heading", name="Settings").wait_for()
+        assert page.get_by_label("First").input_value() == "long"
+        assert page.get_by_label("Second").input_value() == "short"
 
 
 def test_the_list_is_filtered_and_sorted(browser: Any, stage: tuple[Path, Served]) -> None:
@@ -195,6 +222,18 @@ def test_the_list_is_filtered_and_sorted(browser: Any, stage: tuple[Path, Served
         assert row_ids(page) == ["run1"]
         a_status(home, "another", state="VALID", profile=LONG)
         page.locator("#count", has_text="1 of 5 shown").wait_for()
+
+
+def test_the_list_shows_results_and_is_sorted_by_them(browser: Any, finished: Served) -> None:
+    with opened(browser, finished.address, "/") as page:
+        page.locator("#runs[data-ready]").wait_for()
+        page.locator("#long .c-sharpe", has_text=".").wait_for()
+        page.locator("#short .c-sharpe", has_text=".").wait_for()
+        sharpes = {name: float(page.locator(f"#{name} .c-sharpe").inner_text()) for name in ("long", "short")}
+        assert page.locator("#long .c-evidence").inner_text() in ("none", "weak", "holds")
+        assert page.locator("#long .c-cagr").inner_text().endswith(" %")
+        page.get_by_role("link", name="Sharpe").click()
+        assert row_ids(page) == sorted(sharpes, key=sharpes.__getitem__)
 
 
 @pytest.mark.slow
@@ -273,6 +312,38 @@ def telephone(browser: Any, finished: Served, path: str) -> None:
         assert page.evaluate(SMALL) == []
 
 
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_nothing_is_cut_off_in_list_run_and_report(
+    browser: Any, finished: Served, finished_home: Path, width: int
+) -> None:
+    for name in ("runs", "run"):
+        assert cut_off(browser, finished.address, main_pages(finished_home)[name], width) == []
+    report = finished_home / "runs" / "long" / REPORT
+    assert cut_off(browser, f"file://{quote(str(report))}", "", width) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_nothing_is_cut_off_on_any_page(browser: Any, finished: Served, finished_home: Path, width: int) -> None:
+    found = [cut_off(browser, finished.address, path, width) for path in main_pages(finished_home).values()]
+    assert [said for one in found for said in one] == []
+
+
+def test_a_table_that_is_wider_than_its_room_is_found(browser: Any, finished: Served) -> None:
+    """The measure itself: a column that cannot be seen is told, and one that says so passes on a telephone alone."""
+    with opened(browser, finished.address, "/", viewport={"width": 390, "height": 844}) as page:
+        page.evaluate(
+            "document.querySelector('main').insertAdjacentHTML('beforeend', "
+            "'<div class=\"scroll\"><table><tr><td class=\"n\">' + 'x'.repeat(400) + '</td></tr></table></div>')"
+        )
+        [found] = page.evaluate(CLIPPED)
+        assert not found["told"]
+        page.evaluate("drawCharts(document)")
+        page.locator(".scroll.more").wait_for()
+        [found] = page.evaluate(CLIPPED)
+        assert found["told"]
+
+
 # --- axe ------------------------------------------------------------------------------------------------------------
 
 
@@ -311,9 +382,6 @@ def test_axe_finds_nothing_serious_while_runs_go_and_fail(browser: Any, tmp_path
                     assert faults(page) == [], path
 
 
-REPORT = "reports/report.html"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_report_opens_from_disk_and_from_the_page(
@@ -329,6 +397,7 @@ def test_a_report_opens_from_disk_and_from_the_page(
         ) as page:
             page.get_by_role("heading", level=1).wait_for()
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            assert faults(page) == []
 
 
 LINES = ("equity", "drawdown", "rolling-beta", "turnover", "loss-makers")
@@ -410,5 +479,13 @@ def test_four_real_runs_in_parallel_and_the_reports_of_all_kinds(browser: Any, t
         [flow_name] = [path.name for path in (home / "flows").iterdir()]
         for scheme in ("light", "dark"):
             for path in ("/runs/meta", f"/runs/meta/files/{REPORT}", f"/flows/{flow_name}", "/?kind=meta"):
-                with opened(browser, served.address, path, color_scheme=scheme) as page:
-                    assert faults(page) == [], path
+                for viewport in (WIDE, NARROW):
+                    with opened(browser, served.address, path, color_scheme=scheme, viewport=viewport) as page:
+                        assert faults(page) == [], path
+        joint = f"/flows/{flow_name}/files/report.html"
+        for path in (f"/flows/{flow_name}", joint, "/runs/meta", f"/runs/meta/files/{REPORT}"):
+            for width in (390, 1280, 1920):
+                assert cut_off(browser, served.address, path, width) == []
+        with opened(browser, served.address, f"/flows/{flow_name}") as page:
+            page.get_by_role("heading", name="Conclusion").wait_for()
+            assert page.locator("#figure-equity canvas").count() == 1

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from assay.cli import app
 from assay.page import run_list as boards
 from assay.page.run_list import RunList
+from assay.page.runs import chosen
 from assay.runs.home import Home
 
 
@@ -53,12 +54,53 @@ def test_a_row_says_what_the_status_says(tmp_path: Path) -> None:
 
 
 def test_an_ended_run_keeps_its_time_and_tells_its_error(tmp_path: Path) -> None:
-    error = {"code": "NO_CANDIDATES", "what": "the scan found nobody", "where": "", "hint": "", "exit_code": 1}
+    error = {"code": "NO_CANDIDATES", "what": "the scan found nobody", "where": "", "hint": "later", "exit_code": 1}
     a_status(tmp_path, "one", state="FAILED", elapsed=7.25, error=error)
     [row] = board_of(tmp_path).rows()
     assert row.verdict == "FAILED NO_CANDIDATES"
-    assert row.what == "the scan found nobody"
+    assert (row.what, row.hint) == ("the scan found nobody", "later")
     assert row.seconds(dt.datetime(2030, 1, 1, tzinfo=dt.UTC)) == 7.25
+
+
+def test_results_are_read_a_few_at_a_time_the_newest_first_and_once(tmp_path: Path, monkeypatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(boards, "_results", lambda folder: read.append(folder.name) or {"sharpe": 1.0})
+    for number in range(boards.JUDGED + 2):
+        a_status(tmp_path, f"run{number}", state="VALID", started=f"2024-01-0{number + 1}T00:00:00.000+00:00")
+    a_status(tmp_path, "failed", state="FAILED")
+    run_list = board_of(tmp_path)
+    mark = run_list.mark
+    run_list.judge()
+    assert read == [f"run{number}" for number in range(boards.JUDGED + 1, 1, -1)]
+    assert {row.run_id for row in run_list.since(mark).rows} == set(read)
+    for _ in range(3):
+        run_list.refresh()
+        run_list.judge()
+    assert sorted(read) == [f"run{number}" for number in range(boards.JUDGED + 2)]
+    assert {row.run_id: row.sharpe for row in run_list.rows()} == dict.fromkeys(read, 1.0) | {"failed": None}
+
+
+def test_results_are_those_of_the_runs_own_artifacts(finished_home: Path) -> None:
+    run_list = board_of(finished_home)
+    run_list.judge()
+    for row in run_list.rows():
+        told = json.loads((finished_home / "runs" / row.run_id / "data/walk_forward/statistics.json").read_text())
+        own = told["as_run"]["hrp"]
+        assert (row.cagr, row.sharpe, row.max_drawdown) == (own["cagr"], own["sharpe"], own["max_drawdown"])
+        assert row.evidence
+        assert row.book
+
+
+def test_a_sealed_run_without_artifacts_has_no_results(tmp_path: Path) -> None:
+    a_status(tmp_path, "one", state="VALID")
+    run_list = board_of(tmp_path)
+    run_list.judge()
+    [row] = run_list.rows()
+    assert (row.sharpe, row.evidence) == (None, "")
+    assert [one.run_id for one in chosen([row, replace(row, run_id="two", sharpe=-1.0)], {"sort": "sharpe"})] == [
+        "one",
+        "two",
+    ]
 
 
 def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path) -> None:

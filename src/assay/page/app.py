@@ -163,6 +163,8 @@ def _around(home: Home, request: Request, resource: Resource, facts: Mapping[str
         around["figures"] = runs.first_figures(run_folder(home, facts["run"]["run_id"]))
     elif resource.template == "account.html":
         around["figures"] = nav_figures(facts)
+    elif resource.template == "flow.html":
+        around["blocks"] = runs.joint_report(home, [run["run_id"] for run in facts["runs"]])
     elif resource.template == "lake.html":
         around["figures"] = lakes.coverage_figures(facts["coverage"])
     elif resource.template == "coin.html":

@@ -61,6 +61,7 @@ class Broadcast:
         while True:
             if self.viewers:
                 await run_in_threadpool(self.run_list.refresh)
+                await run_in_threadpool(self.run_list.judge)
             if self.run_list.mark != known:  # by this look, or by that of a request for a page
                 known = self.run_list.mark
                 async with self._changed:

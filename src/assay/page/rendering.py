@@ -18,13 +18,18 @@ from assay.base.domain import UTC
 from assay.base.files import sha256
 from assay.page.runs import METRICS, STATES
 from assay.report.markdown import integer, number, percent, plain, ratio, seconds, visible
-from assay.report.sections import columns_of
+from assay.report.sections import columns_of, sentence
 from assay.report.templating import COMPACT, asset, charts, stylesheet
 
 COLUMNS = (
     ("run_id", "Run"),
     ("profile", "Profile"),
     ("state", "State"),
+    ("cagr", "Return a year"),
+    ("sharpe", "Sharpe"),
+    ("max_drawdown", "Drawdown"),
+    ("evidence", "Evidence"),
+    ("book", "Book"),
     ("step", "Step"),
     ("elapsed", "Elapsed"),
     ("as_of", "As of"),
@@ -60,6 +65,7 @@ def environment() -> Environment:
         "percent": percent,
         "plain": plain,
         "ratio": ratio,
+        "sentence": sentence,
         "seconds": seconds,
         "elapsed": _elapsed,
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),

@@ -26,6 +26,7 @@ FILES = {
     SUMMARY: "the flow's runs with their verdicts",
     "runs.txt": "the table that the flow printed",
     "audit_report.md": "one audit report over all runs",
+    "report.html": "the same with figures, one file",
 }
 
 
@@ -71,6 +72,7 @@ class Resource:
 
 def _runs(asked: Asked) -> Facts:
     asked.run_list.refresh()
+    asked.run_list.judge()
     mark, rows = asked.run_list.mark, asked.run_list.rows()
     return {
         "mark": mark,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.base import files
-from assay.base.errors import IntegrityError
+from assay.base.errors import AssayError, IntegrityError
 from assay.runs import artifacts as layout
 from assay.runs.home import RUN_ID, Home, Status, behind, told, weakened_by
 
@@ -24,6 +24,8 @@ UNREADABLE = "UNREADABLE"
 ABSENT = "NO STATUS"
 """State of a run directory without ``run_status.json``: claimed a moment ago, or being deleted."""
 
+JUDGED = 4
+"""So many sealed runs are read for their results at one look: each takes as long as a page of it."""
 REMEMBERED = 1000
 """So many removed runs are remembered for viewers that have not heard of them yet."""
 
@@ -45,12 +47,21 @@ class Row:
     code: str = ""
     """Code of the error that ended the run."""
     what: str = ""
+    hint: str = ""
+    """What to do about it."""
     kind: str = ""
     as_of: str = ""
     weakened: str = ""
     """What stands behind VALID where rules are weaker than the canon's."""
     ruin: str = ""
     """What stands before that where books were ruined, as the seal says it."""
+    cagr: float | None = None
+    sharpe: float | None = None
+    max_drawdown: float | None = None
+    """Results of the headline's book; None until a sealed run was read for them, or where it has none."""
+    evidence: str = ""
+    book: str = ""
+    """Words of the lights; PROCESS is the state."""
 
     @property
     def verdict(self) -> str:
@@ -92,6 +103,7 @@ class _Seen:
     """Of status and ledger."""
     status: Status | None
     row: Row
+    judged: bool = False
 
 
 class RunList:
@@ -138,6 +150,21 @@ class RunList:
             if changed or gone:
                 self._version = version
             return bool(changed or gone)
+
+    def judge(self) -> None:
+        """Read the results of a few sealed runs that were not read for them yet, those that began last first."""
+        with self._lock:
+            sealed = [seen for seen in self._seen.values() if seen.row.state == "VALID" and not seen.judged]
+            waiting = sorted(sealed, key=lambda seen: seen.row.started, reverse=True)[:JUDGED]
+            known = [(seen, seen.row.run_id) for seen in waiting]
+        for seen, name in known:
+            found = _results(self.home.runs / name)
+            with self._lock:
+                seen.judged = True
+                if found and self._seen.get(name) is seen:
+                    seen.row = replace(seen.row, **found)
+                    self._version += 1
+                    self._changed[name] = self._version
 
     def rows(self) -> list[Row]:
         """Return all rows as of the last look, the run that started last first."""
@@ -243,8 +270,28 @@ def _read(folder: Path) -> tuple[Status | None, Row]:
         elapsed=float(status.elapsed),
         code=str(reason.get("code", "")),
         what=str(reason.get("what", "")),
+        hint=str(reason.get("hint", "")),
         ruin=status.ruin,
     )
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    """Return what a run's own artifacts say of its headline; nothing where they say nothing."""
+    # Only the page asks for it: a terminal that watches runs need not import what reads reports.
+    from assay.report.glance import book_of, facts_of, headline_of, lights
+    from assay.report.view import open_run
+
+    try:
+        view = open_run(folder)
+        name = headline_of(view)
+        own = view.statistics.get(name)
+        if own is None:
+            return {}
+        _, evidence, book = lights(facts_of(view, name, book_of(view, name)))
+    except (AssayError, OSError):
+        return {}
+    figures = {key: own.get(key) for key in ("cagr", "sharpe", "max_drawdown")}
+    return figures | {"evidence": evidence.word, "book": book.word}
 
 
 def stamp_of(path: Path) -> Stamp | None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from assay.base.domain import UTC
-from assay.page.lookup import files_below, not_found
+from assay.base.errors import AssayError
+from assay.page.lookup import files_below, not_found, run_folder
 from assay.page.run_list import Row
 from assay.report.figures.figure import Figure
 from assay.report.findings import contract_status, verdict
 from assay.report.glance import changed, glance, run_before
-from assay.report.html import first_figure
+from assay.report.html import first_figure, joint_blocks
+from assay.report.templating import Block
 from assay.report.view import LedgerView, RunView, in_order, open_run
 from assay.runs import artifacts as layout
 from assay.runs import documents as artifacts
 from assay.runs.artifacts import STEP_NAMES, describe
 from assay.runs.documents import Flattened
-from assay.runs.home import told, weakened_by
+from assay.runs.home import Home, told, weakened_by
 from assay.runs.run import Run
 from assay.runs.verify import Entry
 
@@ -106,6 +109,14 @@ def first_figures(folder: Path) -> list[Figure]:
     return [] if isinstance(drawn, str) else [drawn]
 
 
+def joint_report(home: Home, names: Sequence[str]) -> list[Block]:
+    """Return the sections of the joint report over a flow's runs; nothing where one of them is gone or broken."""
+    try:
+        return joint_blocks([run_folder(home, name) for name in names]) if names else []
+    except AssayError:
+        return []
+
+
 def _lake(manifest: Mapping[str, Any]) -> str:
     lake = manifest.get("lake")
     return str(lake.get("folder") or "").rpartition("/")[2] if isinstance(lake, Mapping) else ""
@@ -143,7 +154,7 @@ def steps(ledger: LedgerView, row: Row) -> list[dict[str, Any]]:
 def _step(number: int, name: str, ledger: LedgerView, row: Row) -> dict[str, Any]:
     outcome = ledger.outcomes.get(number)
     if outcome is None:
-        state = "waiting"
+        state = "waiting" if row.state == "RUNNING" else "not reached"
     elif outcome.ended is None:
         state = {"RUNNING": "running", "DEAD": "dead"}.get(row.state, "unfinished")
     else:
@@ -197,7 +208,8 @@ def _line(entry: Entry) -> dict[str, Any]:
 
 
 STATES = ("RUNNING", "VALID", "FAILED", "INTERRUPTED", "DEAD")
-SORTS = ("run_id", "profile", "state", "step", "elapsed", "as_of", "started")
+RESULTS = ("cagr", "sharpe", "max_drawdown")
+SORTS = ("run_id", "profile", "state", *RESULTS, "evidence", "book", "step", "elapsed", "as_of", "started")
 
 
 def chosen(rows: Sequence[Row], query: Mapping[str, str]) -> list[Row]:
@@ -216,7 +228,8 @@ def chosen(rows: Sequence[Row], query: Mapping[str, str]) -> list[Row]:
     kept = [row for row in rows if _fits(row, words) and state in ("", row.state) and kind in ("", row.kind)]
 
     def key(row: Row) -> tuple[Any, str]:
-        return (row.seconds(now) if sort == "elapsed" else getattr(row, sort)), row.run_id
+        value = row.seconds(now) if sort == "elapsed" else getattr(row, sort)
+        return (-math.inf if value is None else value), row.run_id  # what is not known is less than anything
 
     return sorted(kept, key=key, reverse=query.get("order", "desc" if sort == "started" else "asc") == "desc")
 

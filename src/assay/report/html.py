@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from assay.base.constants import TOLERANCE, Floats
 from assay.report.attribution import Attribution
@@ -88,13 +89,18 @@ def report_page(markdown: str, pictures: Pictures, head: Banner | None = None) -
     ValueError
         If a section that pictures name is not in the text.
     """
+    title, lead, blocks = blocks_of(markdown, pictures)
+    return document(title, blocks, head=head, lead=lead)
+
+
+def blocks_of(markdown: str, pictures: Pictures) -> tuple[str, Markup, list[Block]]:
+    """Return title, lead and sections of a report, each section with its figures."""
     title, lead, found = passages(markdown)
     shown = {visible(name): figures for name, figures in pictures.items()}
     strangers = set(shown) - {passage.title for passage in found}
     if strangers:
         raise ValueError(f"figures for sections that the report does not have: {sorted(strangers)}")
-    blocks = [_block(passage, shown.get(passage.title, ())) for passage in found]
-    return document(title, blocks, head=head, lead=lead)
+    return title, lead, [_block(passage, shown.get(passage.title, ())) for passage in found]
 
 
 def _block(passage: Passage, pictures: Sequence[Drawn]) -> Block:
@@ -218,6 +224,19 @@ def render_joint_page(run_dirs: Sequence[Path]) -> str:
     said = "; ".join([f"{words.count('VALID')} of {len(words)} VALID", *ruined])
     head = Banner(said, f"{count(len(words), 'run')} side by side.", kind)
     return report_page(text, _joint_pictures(runs), head)
+
+
+def joint_blocks(run_dirs: Sequence[Path]) -> list[Block]:
+    """Return the sections of the joint report, for a page that has its own head.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or a folder does not exist.
+    """
+    runs = labelled([open_run(folder) for folder in run_dirs])
+    _, _, blocks = blocks_of(compose_joint(runs), _joint_pictures(runs))
+    return blocks
 
 
 def _joint_pictures(runs: Labelled) -> Pictures:

@@ -8,6 +8,15 @@ function seconds(run) {
   return run.state === "RUNNING" ? Math.max(0, (Date.now() + skew - Date.parse(run.started)) / 1000) : run.elapsed;
 }
 
+const RESULTS = ["cagr", "sharpe", "max_drawdown"];
+
+function result(value, percent) {
+  if (value === null) return "—";
+  const digits = percent ? 1 : 2;
+  const shown = (percent ? 100 * value : value).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return percent ? shown + " %" : shown;
+}
+
 function told(text) {
   document.getElementById("told").textContent = text;
 }
@@ -82,8 +91,8 @@ function listPage(table) {
     if (!row) {
       row = body.insertRow();
       row.id = run.run_id;
-      for (const key of ["run_id", "profile", "state", "step", "elapsed", "as_of", "started"]) {
-        row.insertCell().className = "c-" + key + (key === "elapsed" ? " n" : "");
+      for (const key of ["run_id", "profile", "state", "cagr", "sharpe", "max_drawdown", "evidence", "book", "step", "elapsed", "as_of", "started"]) {
+        row.insertCell().className = "c-" + key + (["elapsed", ...RESULTS].includes(key) ? " n" : "");
       }
       const link = document.createElement("a");
       link.href = "/runs/" + encodeURIComponent(run.run_id);
@@ -92,6 +101,11 @@ function listPage(table) {
     }
     cell(row, "profile").replaceChildren(soft(run.profile));
     cell(row, "state").replaceChildren(badge(run));
+    for (const key of RESULTS) cell(row, key).textContent = result(run[key], key !== "sharpe");
+    for (const key of ["evidence", "book"]) {
+      cell(row, key).textContent = run[key] || "—";
+      cell(row, key).className = `c-${key} light-${run[key]}`;
+    }
     cell(row, "step").textContent = run.stage;
     cell(row, "elapsed").textContent = seconds(run).toFixed(1) + " s";
     cell(row, "as_of").textContent = run.as_of.slice(0, 10);
@@ -106,7 +120,7 @@ function listPage(table) {
   }
 
   function compare(a, b) {
-    const keys = [a, b].map((run) => (sort === "elapsed" ? seconds(run) : run[sort]));
+    const keys = [a, b].map((run) => (sort === "elapsed" ? seconds(run) : run[sort] ?? -Infinity));
     const by = keys[0] < keys[1] ? -1 : keys[0] > keys[1] ? 1 : a.run_id < b.run_id ? -1 : 1;
     return order === "desc" ? -by : by;
   }

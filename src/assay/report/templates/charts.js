@@ -84,7 +84,19 @@
   }
   const watcher = new ResizeObserver((seen) => seen.forEach((one) => fit(one.target, Math.floor(one.contentRect.width))));
 
+  // A table that does not fit says so; watching it tells when it begins to fit, or ceases to.
+  const widths = new ResizeObserver((seen) => {
+    for (const { target } of seen) {
+      const room = target.closest(".scroll");
+      room.classList.toggle("more", room.querySelector("table").offsetWidth > room.clientWidth + 1);
+    }
+  });
+
   function drawAll(root) {
+    for (const table of root.querySelectorAll(".scroll > table")) {
+      widths.observe(table);
+      widths.observe(table.parentNode);
+    }
     for (const place of charts.keys()) if (!place.isConnected) charts.delete(place);
     for (const place of root.querySelectorAll(".chart[data-chart]")) {
       if (charts.has(place)) continue;
