@@ -3,6 +3,8 @@ PYTHON ?= python3
 HOME_FOLDER ?= assay-home
 ASSAY = .venv/bin/assay
 DEV = .venv-dev/bin
+# What is done is told by what is run; V=1 shows each command before it.
+Q := $(if $(V),,@)
 
 .DEFAULT_GOAL := help
 .PHONY: help flow-binance-spot-ratings flow-binance-spot-rating-all-ls flow-binance-spot-rating-ma-ls \
@@ -13,32 +15,32 @@ help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-34s %s\n", $$1, $$2}'
 
 flow-binance-spot-ratings: .venv/ready  ## Run the four canonical sleeves on the embedded sample
-	$(ASSAY) flow binance-spot-ratings --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) flow binance-spot-ratings --home $(HOME_FOLDER)
 
 flow-binance-spot-rating-all-ls: .venv/ready  ## Run the long and short sleeves of the combined rating
-	$(ASSAY) flow binance-spot-rating-all-ls --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) flow binance-spot-rating-all-ls --home $(HOME_FOLDER)
 
 flow-binance-spot-rating-ma-ls: .venv/ready  ## Run the long and short sleeves of the moving-average rating
-	$(ASSAY) flow binance-spot-rating-ma-ls --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) flow binance-spot-rating-ma-ls --home $(HOME_FOLDER)
 
 flow-binance-spot-ratings-meta: .venv/ready  ## Put the four canonical sleeves into one book; runs what is missing
-	$(ASSAY) meta run meta_binance_spot_ratings --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) meta run meta_binance_spot_ratings --home $(HOME_FOLDER)
 
 data-ingest: .venv/live  ## Scan the live market, load Binance's bars into the lake, audit and rate them
-	$(ASSAY) ingest --source binance --scan --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) ingest --source binance --scan --home $(HOME_FOLDER)
 
 meta-ingest: .venv/live  ## Refresh instrument facts, then count unique atoms and invalid records of the superset
-	$(ASSAY) ingest --source binance --facts --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) ingest --source binance --facts --home $(HOME_FOLDER)
 
 atomic-audit: .venv/ready  ## Audit every sealed run in the home folder: SOUND, or the first thing that is not
-	$(ASSAY) audit --all --home $(HOME_FOLDER)
+	$(Q)$(ASSAY) audit --all --home $(HOME_FOLDER)
 
 test: .venv-dev/ready  ## Lint, types, layers, docstring examples and tests
-	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py
+	$(Q)PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py
 
 test-all: .venv-dev/ready .venv-engine/ready .venv-docs/ready  ## The same, with the slow tests, a second engine for the book, the site and the wheel
-	PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py --slow
-	.venv-engine/bin/python -m pytest tests/evaluation/test_book_engine.py -k zipline
+	$(Q)PATH="$(CURDIR)/$(DEV):$$PATH" $(DEV)/python scripts/check.py --slow
+	$(Q).venv-engine/bin/python -m pytest tests/evaluation/test_book_engine.py -k zipline
 
 browser:  ## Install Debian's Chromium for the browser tests, where it is missing and can be
 	@command -v chromium >/dev/null || test -n "$$CHROMIUM" || \
@@ -47,27 +49,28 @@ browser:  ## Install Debian's Chromium for the browser tests, where it is missin
 	echo "no chromium: the browser tests will be skipped (apt-get install chromium, or set CHROMIUM)"
 
 bench: .venv/ready .venv-dev/ready  ## Measure against named peers; answers are checked before they are timed
-	$(DEV)/python -m benchmarks
+	$(Q)$(DEV)/python -m benchmarks
 
 bench-scaling: .venv-scaling/ready  ## How time and memory grow, beside what users would pick instead; writes docs/scaling.md
-	.venv-scaling/bin/python -W ignore -m benchmarks.scaling $(if $(SMALL),--small) $(if $(FULL),--full)
+	$(Q).venv-scaling/bin/python -W ignore -m benchmarks.scaling $(if $(SMALL),--small) $(if $(FULL),--full)
 
 docs: .venv-docs/ready  ## Build the site of the documentation into build/docs, without a network
-	.venv-docs/bin/python scripts/docs.py
+	$(Q).venv-docs/bin/python scripts/docs.py
 
 lock: .venv-dev/ready  ## Resolve requirements*.txt again from pyproject.toml
-	$(DEV)/python scripts/lock.py
+	$(Q)$(DEV)/python scripts/lock.py
 
 clean:  ## Remove environments and caches; runs and lake stay
-	rm -rf .venv .venv-dev .venv-engine .venv-docs .venv-scaling .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	$(Q)rm -rf .venv .venv-dev .venv-engine .venv-docs .venv-scaling .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 define install
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-installer.txt
-	$(1)/bin/uv pip install --quiet --system-certs --python $(1)/bin/python --require-hashes --compile-bytecode -r $(2) || \
+	@echo "$(1): installing what $(2) locks, once; a minute or so" >&2
+	$(Q)$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(Q)$(PYTHON) -m venv $(1)
+	$(Q)$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-installer.txt
+	$(Q)$(1)/bin/uv pip install --quiet --system-certs --python $(1)/bin/python --require-hashes --compile-bytecode -r $(2) || \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(Q)$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(1)/ready
 endef
 
@@ -75,7 +78,7 @@ endef
 	$(call install,.venv,requirements.txt)
 
 .venv/live: .venv/ready requirements-live.txt
-	.venv/bin/uv pip install --quiet --system-certs --python .venv/bin/python --require-hashes --compile-bytecode -r requirements-live.txt || \
+	$(Q).venv/bin/uv pip install --quiet --system-certs --python .venv/bin/python --require-hashes --compile-bytecode -r requirements-live.txt || \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-live.txt
 	@touch .venv/live
 
