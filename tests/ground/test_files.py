@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,3 +134,28 @@ def test_a_document_is_written_as_the_standard_library_writes_it(value):
 def test_what_is_no_json_is_not_written(tmp_path, value):
     with pytest.raises((ValueError, TypeError)):
         files.write_json(tmp_path / "a.json", value)
+
+
+@given(trees)
+def test_canonical_json_is_the_librarys(value):
+    try:
+        wanted = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        with pytest.raises(type(error)):
+            files.canonical_json(value)
+    else:
+        assert files.canonical_json(value) == wanted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -0.0, 1e16, 1e-4, 9.999999999999999e-5, 123456789012345680.0, 2**53, 1e21, 5e-324, -1.5, True, None, [], {}],
+)
+def test_canonical_numbers_are_the_librarys(value):
+    try:
+        wanted = rfc8785.dumps({"a": [value]})
+    except rfc8785.CanonicalizationError as error:
+        with pytest.raises(type(error)):
+            files.canonical_json({"a": [value]})
+    else:
+        assert files.canonical_json({"a": [value]}) == wanted

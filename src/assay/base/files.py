@@ -257,7 +257,26 @@ def canonical_json(value: Json) -> bytes:
     >>> canonical_json({"b": 1.0, "a": [True, None]})
     b'{"a":[true,null],"b":1}'
     """
-    return rfc8785.dumps(value)
+    try:
+        return _canonical(value).encode()
+    except UnicodeEncodeError:
+        return rfc8785.dumps(value)  # which refuses half a character in its own words
+
+
+def _canonical(value: Json) -> str:
+    """Do as the library, several times faster for what documents are made of; it does the rest."""
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(value)
+    if kind is bool or (kind is int and abs(value) < 2**53):
+        return str(value).lower()
+    if kind is float and 1e-4 <= abs(value) < 1e16:  # where Python, too, writes the shortest digits and no exponent
+        return repr(value).removesuffix(".0")
+    if kind is dict and all(type(key) is str and key.isascii() for key in value):  # others sort by UTF-16
+        return f"{{{','.join([f'{encode_basestring(key)}:{_canonical(value[key])}' for key in sorted(value)])}}}"
+    if kind is list or kind is tuple:
+        return f"[{','.join([_canonical(one) for one in value])}]"
+    return rfc8785.dumps(value).decode()
 
 
 @contextmanager
@@ -432,9 +451,9 @@ def content_hash_table(table: pl.DataFrame, keys: Sequence[str]) -> str:
         elif column.dtype.is_integer() or column.dtype.is_temporal() or column.dtype == pl.Boolean:
             digest.update(column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())
         elif column.dtype == pl.String:
-            for text in column.fill_null("").to_list():
-                encoded = text.encode()
-                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+            texts = column.fill_null("").to_list()
+            framed = {text: len(text.encode()).to_bytes(8, "little") + text.encode() for text in set(texts)}
+            digest.update(b"".join(map(framed.__getitem__, texts)))
         else:
             raise TypeError(f"content hash does not know the type of {column.name}: {column.dtype}")
     return digest.hexdigest()
