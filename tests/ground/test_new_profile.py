@@ -49,7 +49,9 @@ def test_every_line_says_what_holds_anyhow():
     _, text = new("mine")
     before = told(Path(), "mine")
     bare = re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE)
-    assert len(re.findall(r"^# \w+ = ", bare, re.MULTILINE)) == 0
+    said = re.findall(r"^(\w+) = ", text, re.MULTILINE)
+    assert said == ["logic", "direction", "description", "direction", "logics", "scanners", "stand_aside"]
+    assert not re.findall(r"^# \w+ = ", bare, re.MULTILINE)
     assert len(re.findall(r"^# \w+ = ", text, re.MULTILINE)) >= 80
     Path("assay.toml").write_text(bare)
     after = told(Path(), "mine")

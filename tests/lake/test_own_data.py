@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from assay.base.errors import AssayError, Exit, FileError, UsageError
 from assay.cli import app
+from assay.lake import shards
 from assay.settings import load
 from assay.sources import opened
 from assay.sources.files import keep_frame
@@ -376,6 +377,28 @@ def test_a_load_that_fails_leaves_nothing_behind(tmp_path, name):
     assert not list(home.glob("runs/*"))
     done = assay("doctor", "--home", home, "--json")
     assert "EMPTY_LAKE" not in done.stdout
+
+
+def test_a_large_file_is_refused_by_its_coins_before_any_of_it_is_rated(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "WHOLE_ROWS", 1_000)
+    monkeypatch.setattr(shards, "load", lambda *_: pytest.fail("it was read"))
+    foreign = TABLE.with_columns(symbol=pl.col("symbol").str.replace("BINANCE", "BYBIT"))
+    for name, table in ("foreign", foreign), ("lacks", TABLE.filter(pl.col("symbol") != "BINANCE:BTCUSDT")):
+        source = write(tmp_path / f"{name}.parquet", table)
+        assert shards.plan(tmp_path / f"{name}.parquet")
+        done = assay("scan", "--source", source, "--home", tmp_path / "home", "--json")
+        assert done.exit_code == Exit.USAGE, done.output
+        code = {"foreign": "OUTSIDE_UNIVERSE", "lacks": "BENCHMARK_MISSING"}[name]
+        assert json.loads(done.stdout)["error"]["code"] == code
+
+
+def test_the_doctor_does_not_wait_for_news_of_a_file(tmp_path):
+    source, home = write(tmp_path / "bars.csv", TABLE), tmp_path / "home"
+    assert assay("scan", "--source", source, "--home", home).exit_code == Exit.OK
+    told = assay("doctor", "--home", home, "--json").stdout
+    assert "csv-" in told
+    assert "LAKE_BEHIND" not in told
+    assert "NEVER_SCANNED" not in told
 
 
 @pytest.fixture(scope="module")

@@ -346,6 +346,7 @@ def _by_shards(
     cuts = shards.plan(source.path)
     if cuts is None:
         return None
+    source.judge_coins()
     state, fingerprint = shards.state_of(source.path), source.fingerprint()
     total = sum(rows for _, rows in cuts)
     base = None if snapshot is None else snapshot.head

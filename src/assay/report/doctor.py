@@ -42,9 +42,10 @@ from assay.runs.artifacts import LEDGER, MANIFEST, STATUS
 from assay.runs.home import Home, Status, process_started
 from assay.screening.reconcile import Reconciliation, agreements
 from assay.screening.recorded_scans import judged
+from assay.sources import FILES
 from assay.sources.acceptance import IMPLAUSIBLE
 
-LIVE_KINDS_EXCLUDED = ("sample", "parquet")
+LIVE_KINDS_EXCLUDED = ("sample", *FILES)
 """Kinds of sources that do not go on."""
 WINDOW = 500
 """Days of bars that symbols are audited over: what a decision may see."""

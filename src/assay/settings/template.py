@@ -91,9 +91,10 @@ def _sections(
     lines = [f"[{section}]"]
     for name in model.model_fields:
         if name in facts and name != "name":
-            value, default = values.get(name, facts[name].default), facts[name].default
-            other = usual.get(name, list(default) if isinstance(default, tuple) else default)
-            lines += _setting(facts[name], value, value != other)
+            default = facts[name].default
+            default = list(default) if isinstance(default, tuple) else default
+            value = values.get(name, default)
+            lines += _setting(facts[name], value, value != usual.get(name, default))
     if len(lines) > 1:
         yield "\n".join(lines)
     for name, field in model.model_fields.items():

@@ -178,6 +178,25 @@ class ParquetSource:
             )
         return USUAL_EXCHANGE
 
+    def judge_coins(self) -> None:
+        """Refuse a large file by its coins, before its bars are read piece by piece.
+
+        Raises
+        ------
+        FileError
+            As :meth:`read` does where the file has no coin that settings ask for.
+        """
+        import polars as pl
+
+        from assay.market.whole import read_symbols
+
+        with self._readable():
+            names = pl.scan_parquet(self.path, glob=False, hive_partitioning=False).select("symbol").unique().collect()
+            exchange = self._exchange(names)
+            known = [name for name in names["symbol"].cast(pl.String) if name is not None]
+            read = read_symbols(known, exchange)
+            self._judge([read.get(name, name) for name in known])
+
     def _judge(self, symbols: list[str]) -> None:
         """Refuse a file in which no scanner, or no run, would find what it needs."""
         wanted, pairs = self.reading, list(_pairs(symbols))
