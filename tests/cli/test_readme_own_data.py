@@ -14,6 +14,8 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).parents[1] / "foundation"))
 from made_files import kline_files
 
+from assay.report.why import why
+
 ROOT = Path(__file__).resolve().parents[2]
 
 COINS = (
@@ -60,7 +62,12 @@ def test_three_commands_make_a_report_of_the_archive_s_files(tmp_path):
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        if arguments[0] == "new":  # and a coin is left out as the file says
+            written = (tmp_path / "assay.toml").read_text()
+            (tmp_path / "assay.toml").write_text(written.replace("# without = []", 'without = ["DOGE"]'))
     assert "VALID" in done.stdout
     [report] = (tmp_path / "assay-home" / "runs").glob("mine_*/reports/report.html")
     assert str(report.with_name("audit_report.md").relative_to(tmp_path)) in done.stdout
     assert report.stat().st_size > 50_000
+    told = why(report.parents[1], "BINANCE:DOGEUSDT")
+    assert told.data.scanned["mine"].said == "universe.without names it: DOGE"

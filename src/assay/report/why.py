@@ -410,6 +410,8 @@ def _told(market: Market, symbol: str, scanner: Scanner, result: ScanResult, rea
         "limit": rank,
         "exchange": f"of {symbol.partition(':')[0]}, and universe.exchange is {universe.exchange}",
         "quote": f"its quote is none of universe.quotes, {', '.join(universe.quotes)}",
+        "only": f"it is none of universe.only, {', '.join(universe.only)}",
+        "without": f"universe.without names it: {', '.join(universe.without)}",
         "history": f"{bars} bars of this listing, and universe.min_bars is {universe.min_bars}",
         "unrated": f"no {result.floors[-1].what} after {bars} bars of this listing",
     }
