@@ -271,15 +271,9 @@ def reconciled(home: Home, name: str, holdings: Path) -> HoldingsCheck:
         moved,
         {symbol: state.net(symbol) for symbol in state.held},
         state.cash,
-        there=read_holdings(holdings, _pairs(state, days)),
+        there=read_holdings(holdings, RuleBook({}, dt.datetime.fromtimestamp(0, dt.UTC))),
         prices=state.marks,
     )
-
-
-def _pairs(state: State, days: list[ClosedDay]) -> RuleBook:
-    """Return a book of the coins that the account knows, in whose notation holdings may be written."""
-    del state, days
-    return RuleBook({}, dt.datetime.fromtimestamp(0, dt.UTC))
 
 
 def ask_flow(home: Home, name: str, amount: Decimal, day: dt.date | None, because: str) -> dict[str, Any]:
