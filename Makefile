@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; everything else is installed here, at the locked versions.
 PYTHON ?= python3
-HOME_FOLDER ?= assay-home
+HOME_FOLDER ?= $(or $(ASSAY_HOME),assay-home)
 ASSAY = .venv/bin/assay
 DEV = .venv-dev/bin
 # What is done is told by what is run; V=1 shows each command before it.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -102,6 +103,8 @@ def api_page() -> str:
     lines = ["Python", "======", "", "``import assay`` gives:", ""]
     for name in sorted(assay.__all__):
         value = getattr(assay, name)
+        if isinstance(value, ModuleType):  # a room with the name of a function
+            value = getattr(importlib.import_module("assay.api"), name)
         if not callable(value):
             continue
         kind = "autoclass" if isinstance(value, type) else "autofunction"

@@ -64,6 +64,92 @@ def test_status_shows_every_run(home, run_ids):
     assert "Step 15: Reporting" in assay("status", "--home", home).stdout
 
 
+def test_status_is_newest_first_and_chooses(home, run_ids, tmp_path):
+    told = json.loads(assay("status", "--home", home, "--json").stdout)
+    assert [one["started"] for one in told] == sorted((one["started"] for one in told), reverse=True)
+
+    def chosen(*options):
+        done = assay("status", "--home", home, "--json", *options)
+        assert done.exit_code == Exit.OK, done.output
+        return {one["run_id"] for one in json.loads(done.stdout)}
+
+    assert chosen("--profile", LONG) == {run_ids[LONG]}
+    assert chosen("--state", "valid", "--since", "1d") == set(run_ids.values())
+    assert chosen("--since", "2100-01-01") == chosen("--state", "FAILED") == set()
+    assert assay("status", "--state", "GOOD", "--home", home).exit_code == Exit.USAGE
+    assert assay("status", "--since", "soon", "--home", home).exit_code == Exit.USAGE
+
+
+def test_an_empty_home_is_told_the_next_step_and_stays_empty(tmp_path):
+    assert "make one with: assay flow" in assay("status", "--home", tmp_path).stdout
+    assert assay("trials", "--home", tmp_path).exit_code == Exit.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_has_an_answer_for_whoever_a_scan_dropped(home, run_ids, sample):
+    """Whoever has a bar of the day is a candidate, or named under the condition that took it."""
+    raw = json.loads((home / "runs" / run_ids[LONG] / "data" / "portfolio_candidates_raw.json").read_text())
+    [count] = raw["scanners"]
+    lost = [symbol for symbols in count["names"].values() for symbol in symbols]
+    lost += [record["symbol"] for record in (*raw["merged_quotes"], *raw["invalid_records"])]
+    found = [one["symbol"] for one in raw["candidates"]]
+    traded = sample.filter(pl.col("open_time").dt.date() == dt.date.fromisoformat(AS_OF))["symbol"].to_list()
+    assert sorted(lost + found) == sorted(traded)
+    for reason, symbols in count["names"].items():
+        done = assay("why", run_ids[LONG], symbols[0].removeprefix("BINANCE:"), "--home", home, "--json")
+        told = json.loads(done.stdout)
+        assert told["data"]["scanned"][LONG]["reason"] == reason
+        assert told["answer"].startswith(f"no candidate: {LONG}: ")
+    [symbol, *_] = count["names"]["value_traded"]
+    bar = sample.filter(pl.col("symbol") == symbol, pl.col("open_time").dt.date() == dt.date.fromisoformat(AS_OF))
+    value = bar["quote_volume"].fill_null(bar["close"] * bar["volume"])[0]
+    assert (
+        f"value traded is {value:.6g}, wanted is >= 1e+06" in assay("why", run_ids[LONG], symbol, "--home", home).stdout
+    )
+
+
+def test_why_answers_for_the_benchmark_and_offers_what_was_meant(home, run_ids):
+    done = assay("why", run_ids[LONG], "BTC/USDT", "--home", home)
+    assert "the benchmark of this run" in done.stdout
+    done = assay("why", run_ids[LONG], "SOLUSD", "--home", home)
+    assert done.exit_code == Exit.USAGE
+    assert "NOT_IN_LAKE" in done.output
+    assert "did you mean BINANCE:SOLUSDT" in done.output
+
+
+def test_the_funnel_names_whom_the_scan_dropped(home, run_ids):
+    report = (home / "runs" / run_ids[LONG] / "reports" / "audit_report.md").read_text()
+    rows = [line for line in report.splitlines() if line.startswith("| discovery") and "dropped" in line]
+    assert rows
+    assert all("BINANCE:" in row for row in rows)
+
+
+def test_a_flow_names_its_runs_and_goes_on_with_them(home, tmp_path):
+    copy = tmp_path / "home"
+    shutil.copytree(home / "lake", copy / "lake")
+    flow = ("flow", "binance-spot-rating-all-ls", "--as-of", AS_OF, "--home", copy)
+    assert assay(*flow, "--run-ids", "a").exit_code == Exit.USAGE
+    assert assay(*flow, "--resume").exit_code == Exit.USAGE
+    assert not (copy / "runs").exists()
+    done = assay(*flow, "--run-ids", "a,b", "--json")
+    assert [run["run_id"] for run in json.loads(done.stdout)["runs"]] == ["a", "b"]
+    assert assay(*flow, "--run-ids", "c,a").exit_code == Exit.USAGE
+    assert {path.name for path in (copy / "runs").iterdir() if path.is_dir()} == {"a", "b"}
+    ledgers = [copy / "runs" / name / "audit.jsonl" for name in ("a", "b")]
+    sealed = [path.read_bytes() for path in ledgers]
+    ledgers[1].write_bytes(b"".join(sealed[1].splitlines(keepends=True)[:12]))  # as if it had died
+    (copy / "runs" / "registry.jsonl").write_bytes((copy / "runs" / "registry.jsonl").read_bytes().splitlines(True)[0])
+    done = assay(*flow, "--resume", "--json")
+    assert done.exit_code == Exit.OK, done.output
+    assert [(run["run_id"], run["state"]) for run in json.loads(done.stdout)["runs"]] == [
+        ("a", "VALID"),
+        ("b", "VALID"),
+    ]
+    assert ledgers[0].read_bytes() == sealed[0]
+    assert ledgers[1].read_bytes() != sealed[1]
+    assert len(list((copy / "flows").iterdir())) == 2
+
+
 def test_validate_and_verify_pass_and_write_beside_the_run(home, run_ids):
     run = run_ids[SHORT]
     done = assay("validate", run, "--home", home)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from assay.cli import output
+
 NAMES = "BINANCE:币安人生USDT é 😀 \udce9"
 """Beyond Latin-1, beyond ASCII, beyond 16 bits, and a byte of a file name that is no UTF-8."""
 PRINTS = f"""
@@ -85,3 +87,14 @@ def test_head_takes_one_line_of_a_command(tmp_path):
     )
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr.strip() in ("0", "141")
+
+
+def test_a_table_that_is_too_wide_for_its_reader_is_told_row_by_row(monkeypatch):
+    head, rows = ["profile", "run id"], [["a" * 30, "b" * 30], ["c", "d"]]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    wide = output.table(head, rows)
+    assert wide.splitlines()[0].split() == ["profile", "run", "id"]
+    monkeypatch.setenv("COLUMNS", "62")
+    assert output.table(head, rows) == wide
+    monkeypatch.setenv("COLUMNS", "61")
+    assert output.table(head, rows) == f"profile  {'a' * 30}\nrun id   {'b' * 30}\n\nprofile  c\nrun id   d"

@@ -1,7 +1,9 @@
 """A run's results for other programs: frames with one call, years and regimes as files."""
 
+import datetime as dt
 import json
 import sys
+from importlib import resources
 
 import numpy as np
 import polars as pl
@@ -9,6 +11,7 @@ import pytest
 
 import assay
 from assay.base.errors import UsageError
+from assay.settings import load
 
 RISK_PROFILES = ["min_variance", "hrp", "max_sharpe", "equal_weight", "barbell"]
 
@@ -21,6 +24,11 @@ def made(tmp_path_factory):
 def long_frame(run):
     """Return the days on which every tranche is filled, which are those that figures are of."""
     return pl.read_parquet(run.path / "data/walk_forward/returns.parquet").filter("counted")
+
+
+def by_name(frame, name):
+    [row] = frame.filter(pl.col("risk_profile") == name).to_dicts()
+    return row
 
 
 def test_a_wide_frame_of_polars(made):
@@ -42,7 +50,7 @@ def test_a_wide_frame_of_pandas(made):
     assert [day.date() for day in wide.index] == plain["date"].to_list()
     np.testing.assert_array_equal(wide.to_numpy(), plain.drop("date").to_numpy())
     monthly = wide.add(1).resample("ME").prod().sub(1)
-    assert monthly.add(1).prod()["hrp"] == pytest.approx(made.statistics["as_run"]["hrp"]["final_wealth"])
+    assert monthly.add(1).prod()["hrp"] == pytest.approx(by_name(made.statistics, "hrp")["final_wealth"])
 
 
 def test_the_unguarded_frame(made):
@@ -83,3 +91,66 @@ def test_regimes_are_those_of_the_last_decision(made):
             daily = named.filter(pl.col("regime") == regime)["ret"].to_numpy()
             assert figures["days"] == len(daily)
             assert figures["sharpe"] == pytest.approx(daily.mean() / daily.std(ddof=1) * np.sqrt(365))
+
+
+def test_a_run_is_opened_by_id_beginning_path_or_latest(made, monkeypatch):
+    home = made.path.parents[1]
+    assert assay.Run("latest", home) == assay.Run(made.run_id[:-2], home) == assay.Run(made.path) == made
+    assert assay.Run(str(made.path)) == made
+    monkeypatch.setenv("ASSAY_HOME", str(home))
+    assert assay.runs() == assay.runs(made.status.profile, state="VALID") == [made]
+    assert assay.runs(state="FAILED") == []
+    assert repr(assay.Run("latest")) == f"Run({made.run_id!r}, VALID)"
+    for unknown in ("nope", home / "nope"):
+        with pytest.raises(UsageError, match="no run"):
+            assay.Run(unknown)
+
+
+def test_rooms_with_the_name_of_a_function_are_both(made):
+    import assay.meta.walk
+    import assay.runs.home as module
+
+    assert module.Home
+    assert assay.runs(home=made.path.parents[1]) == [made]
+    assert callable(assay.meta)
+    with pytest.raises(AttributeError, match="it has Lake, Profile, Run"):
+        assay.nothing  # noqa: B018 - the access is what is tested
+
+
+def test_results_are_frames_and_unknown_names_are_told(made):
+    folder = made.path / "data" / "walk_forward"
+    told = json.loads((folder / "statistics.json").read_text())["as_run"]
+    assert made.statistics["risk_profile"].to_list() == RISK_PROFILES
+    assert by_name(made.statistics, "hrp")["sharpe"] == told["hrp"]["sharpe"]
+    yardsticks = pl.read_parquet(folder / "yardsticks.parquet")
+    assert made.benchmark["ret"].to_list() == yardsticks["benchmark"].to_list()
+    assert made.trades.equals(pl.read_parquet(folder / "trades.parquet"))
+    books = json.loads((folder / "holdings.json").read_text())["profiles"]
+    own = made.positions.filter(pl.col("risk_profile") == "hrp")
+    assert own["net_weight"].to_list() == [one["Net_Weight"] for one in books["hrp"]["assets"]]
+    for ask in (made.returns, made.sleeve):
+        with pytest.raises(UsageError, match="no risk profile 'hrpp'"):
+            ask("hrpp")
+    assert len(repr(made.sleeve("hrp"))) < 120
+    assert assay.why(made, "SOLUSDT").symbol == "BINANCE:SOLUSDT"
+
+
+def test_a_profile_settings_date_and_frame_of_python(made, tmp_path):
+    catalog = load()
+    own = catalog.profile("binance_spot_rating_all_long").model_copy(update={"name": "mine"})
+    bars = pl.read_parquet(next(resources.files("assay.sources").joinpath("sample").glob("*.parquet")))
+    run = assay.run(
+        own,
+        source=bars,
+        as_of=dt.date(2024, 1, 10),
+        home=tmp_path / "home",
+        settings={"caps.atom": 0.2, "walk_forward.days": 20},
+        run_id="mine",
+    )
+    assert (run.run_id, run.status.profile) == ("mine", "mine")
+    profile = run.manifest["profile"]
+    assert (profile["caps"]["atom"], profile["walk_forward"]["days"]) == (0.2, 20)
+    assert run.manifest["source"].startswith(f"parquet:{tmp_path}")
+    assert run.sleeve("hrp").weights != {}
+    with pytest.raises(UsageError, match="LazyFrame"):
+        assay.run("binance_spot_rating_all_long", source=bars.lazy(), home=tmp_path / "home")

@@ -34,6 +34,15 @@ def test_orders_trade_the_book(order, with_book):
     assert targets(told) != pytest.approx(decided(with_book))
 
 
+def test_an_account_that_holds_nothing_needs_no_file(call, order, with_book):
+    same = order(with_book)[1]
+    given = ("--nav", "10000", "--instruments", "info.json")
+    code, told = call("orders", with_book.name, *given)
+    assert code == 0
+    assert told["orders"] == same["orders"]
+    assert told["sources"]["holdings_sha256"] is None
+
+
 def test_todays_decision_is_traded_alone_when_it_is_asked_for(order, with_book):
     code, told = order(with_book, "--decision")
     assert (code, told["trades"]) == (0, "today's decision alone")

@@ -43,12 +43,12 @@ def test_numbers_of_the_page_are_the_artifacts(run, page):
     shown = {row[0]: float(row[at].removesuffix(" %")) for row in rows[1:]}
     for coin, weight in sleeve.weights.items():
         assert shown[coin] == pytest.approx(100 * weight, abs=0.006)
-    statistics = run.statistics["as_run"]
+    statistics = {row["risk_profile"]: row for row in run.statistics.to_dicts()}
     days = page.one("figure", id="figure-drawdown").one("figcaption").text
     for name, metrics in statistics.items():
         assert f"{name} {100 * metrics['max_drawdown']:.1f} %" in days
     growth = page.one("figure", id="figure-equity").one("figcaption").text
-    for name in statistics.get("as_run", statistics):  # NAV from the first fill on
+    for name in statistics:  # NAV from the first fill on
         assert f"{name} {run.returns(name).sort('date')['nav'][-1]:.2f}" in growth
     assert len(page.one("figure", id="figure-votes").one("table").rows()) - 1 == len(run.winners)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 PROGRAM = "assay-portfolio"
 PACKAGES = (PROGRAM, "clarabel", "deltalake", "numpy", "pandera", "piqp", "polars", "pydantic", "scipy")
+VERSION: str = metadata.version(PROGRAM)
+"""Of this program."""
 
 
 def environment() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from assay.base.errors import AssayError, DiskError, Exit, InternalError, redacted
 from assay.cli import output
@@ -20,24 +21,102 @@ if TYPE_CHECKING:
     from assay.settings.model import Execution
     from assay.sources.acceptance import Acceptance
 
+PANELS = {
+    "Make portfolios": ("run", "flow", "meta", "account", "orders"),
+    "Look at them": ("status", "why", "worth", "report", "audit-report", "compare", "trials", "serve"),
+    "Data": ("ingest", "scan", "ratings", "doctor", "clean"),
+    "Settings": ("profiles", "new"),
+    "Proofs": ("audit", "validate", "verify", "prove", "replay", "causality", "selftest", "keys"),
+}
+"""What ``--help`` shows, in this order; a command that is not named comes at the end."""
+
+
+class Grouped(TyperGroup):
+    """Commands by what they are for, each with its whole first sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as the base class calls it
+        """Write the commands in groups; those of a group without panels in one."""
+        own = {name: one for name, one in self.commands.items() if not one.hidden}
+        known = {name for names in PANELS.values() for name in names}
+        rest = tuple(name for name in own if name not in known)
+        panels = (
+            {**PANELS, "Other": rest} if own.keys() & known and self.name == app.info.name else {"Commands": (*own,)}
+        )
+        for title, names in panels.items():
+            rows = [(name, own[name].get_short_help_str(SENTENCE)) for name in names if name in own]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_max=COLUMN)
+
+
+SENTENCE = 1000
+"""Characters of a command's first sentence that its group shows: all of them, in as many lines as they need."""
+COLUMN = 14
+"""Width of the names' column; the longest name but a few fits."""
+
 app = typer.Typer(
     name="assay",
+    cls=Grouped,
     help="Turn technical ratings on Binance spot coins into audited portfolios.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-profiles_app = typer.Typer(help="List profiles and show where each setting comes from.", no_args_is_help=True)
+profiles_app = typer.Typer(
+    cls=Grouped, help="List profiles and show where each setting comes from.", no_args_is_help=True
+)
 app.add_typer(profiles_app, name="profiles")
-new_app = typer.Typer(help="Begin something of your own: a profile.", no_args_is_help=True)
+new_app = typer.Typer(cls=Grouped, help="Begin something of your own: a profile.", no_args_is_help=True)
 app.add_typer(new_app, name="new")
-meta_app = typer.Typer(help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
+meta_app = typer.Typer(cls=Grouped, help="Put sleeves into one portfolio of physical coins.", no_args_is_help=True)
 app.add_typer(meta_app, name="meta")
-account_app = typer.Typer(help="Keep books that live from day to day; nothing is ever sent.", no_args_is_help=True)
+account_app = typer.Typer(
+    cls=Grouped, help="Keep books that live from day to day; nothing is ever sent.", no_args_is_help=True
+)
 app.add_typer(account_app, name="account")
-keys_app = typer.Typer(help="Make keys that sign seals, and show their fingerprints.", no_args_is_help=True)
+keys_app = typer.Typer(
+    cls=Grouped, help="Make keys that sign seals, and show their fingerprints.", no_args_is_help=True
+)
 app.add_typer(keys_app, name="keys")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from assay.base.environment import VERSION
+
+        output.line(f"assay {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def _run_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer run ids to a shell, and ``latest``."""
+    home = home_at(Path(ctx.params.get("home") or os.environ.get("ASSAY_HOME") or DEFAULT_HOME))
+    return [name for name in ("latest", *reversed(home.run_ids())) if name.startswith(incomplete)]
+
+
+def declared(section: str) -> Callable[[str], list[str]]:
+    """Return what offers the names that a section of the settings declares to a shell."""
+
+    def offer(incomplete: str) -> list[str]:
+        try:
+            names = read_catalog().names(section)
+        except AssayError:
+            return []
+        return [name for name in names if name.startswith(incomplete)]
+
+    return offer
+
 
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ASSAY_HOME", help="Folder in which lake, runs and reports live.")
@@ -54,7 +133,13 @@ AcceptOption = Annotated[
     list[str] | None, typer.Option("--accept", help="CODE:DIGEST of a refusal that is so, as the refusal prints it.")
 ]
 BecauseOption = Annotated[str | None, typer.Option("--because", help="Why it is so; kept with what is made.")]
-RunArgument = Annotated[str, typer.Argument(help="Run id, or a path to a run directory.")]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Run id or a beginning of it, latest, latest:PROFILE, or a path to a run directory.",
+        autocompletion=_run_names,
+    ),
+]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one for each core, at most one a run.")]
 ExecutorOption = Annotated[
     str | None, typer.Option("--executor", help="serial, pool, or ray[:ADDRESS]; default: pool for several runs.")

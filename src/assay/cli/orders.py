@@ -28,8 +28,11 @@ def orders(
     run: RunArgument,
     nav: Annotated[str, typer.Option(help="Net asset value of the account, in dollars.")],
     holdings: Annotated[
-        Path, typer.Option(help="What the account holds: CSV or JSON of symbol, quantity (negative for a short).")
-    ],
+        Path | None,
+        typer.Option(
+            help="What the account holds: CSV or JSON of symbol, quantity (negative for a short); default: nothing."
+        ),
+    ] = None,
     risk_profile: Annotated[str, typer.Option(help="Which of the run's portfolios.")] = "hrp",
     decision: Annotated[
         bool, typer.Option("--decision", help="Trade today's decision alone, not the book that it is a part of.")

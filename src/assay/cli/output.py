@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -138,7 +139,7 @@ def as_json(value: Any) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as aligned text.
+    """Return rows as aligned text; each as a block of lines where a terminal is too narrow for them side by side.
 
     >>> print(table(["a", "b"], [["x", 1], ["long", 20]]))
     a     b
@@ -147,9 +148,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    room = _width()
+    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room and len(cells) > 1:
+        names = max(map(len, cells[0]))
+        blocks = (
+            "\n".join(f"{name.ljust(names)}  {cell}".rstrip() for name, cell in zip(cells[0], row, strict=True))
+            for row in cells[1:]
+        )
+        return "\n\n".join(blocks)
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
+
+
+def _width() -> int | None:
+    """Return how many columns a terminal has; None where the reader is none, and did not say ``COLUMNS``."""
+    if not (sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()):
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def near(path: str | os.PathLike[str]) -> str:
+    """Write a path relative to the working folder where that is shorter."""
+    text = os.fspath(path)
+    return min(text, os.path.relpath(text), key=len)
 
 
 def told_accepted(taken: Acceptance) -> None:

@@ -145,7 +145,7 @@ def page_again(
     if as_json:
         output.as_json({"report": str(path), "run": folder.name})
     else:
-        output.line(f"report: {path}")
+        output.line(f"report: {output.near(path)}")
 
 
 def _refuse_runs(home: Home, folder: Path, path: Path) -> None:
@@ -186,8 +186,8 @@ def audit_report(
         names = [folder.name for folder in folders]
         output.as_json({"report": str(path), "page": str(shown), "runs": names})
     else:
-        output.line(f"audit report: {path}")
-        output.line(f"page: {shown}")
+        output.line(f"audit report: {output.near(path)}")
+        output.line(f"page: {output.near(shown)}")
 
 
 @command()
@@ -221,8 +221,8 @@ def compare(
         return
     output.line(to_text(comparison, attribution))
     output.line()
-    output.line(f"comparison: {path}")
-    output.line(f"page: {page}")
+    output.line(f"comparison: {output.near(path)}")
+    output.line(f"page: {output.near(page)}")
 
 
 @command()
@@ -247,8 +247,9 @@ def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         }
     )
     path = place.reports / "trials.json"
-    with output.recorded():
-        files.write_json(path, body)
+    if found.trials:
+        with output.recorded():
+            files.write_json(path, body)
     if as_json:
         output.as_json(body)
         return
@@ -259,7 +260,7 @@ def trials(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     for exclusion in excluded:
         output.line(f"not among them: {exclusion.name}: {exclusion.reason}")
     if path.is_file():
-        output.line(f"trials: {path}")
+        output.line(f"trials: {output.near(path)}")
 
 
 def _trials_table(trials: list[Trial]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +27,7 @@ from assay.cli.app import (
     WorkersOption,
     accepted,
     command,
+    declared,
     executed,
     home_at,
     meta_app,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @command()
 def run(
-    profile: Annotated[list[str], typer.Argument(help="One profile or several.")],
+    profile: Annotated[list[str], typer.Argument(help="One profile or several.", autocompletion=declared("profiles"))],
     source: SourceOption = "sample",
     as_of: AsOfOption = None,
     settings: SetOption = None,
@@ -81,10 +81,16 @@ def run(
 
 @command()
 def flow(
-    name: Annotated[str, typer.Argument(help="Flow, such as binance-spot-ratings.")],
+    name: Annotated[str, typer.Argument(help="Flow, such as binance-spot-ratings.", autocompletion=declared("flows"))],
     source: SourceOption = "sample",
     as_of: AsOfOption = None,
     settings: SetOption = None,
+    run_ids: Annotated[
+        str | None, typer.Option("--run-ids", help="Names of the runs, with commas, in the order of the profiles.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the flow's last runs, or those named by --run-ids.")
+    ] = False,
     accept: AcceptOption = None,
     because: BecauseOption = None,
     executor: ExecutorOption = None,
@@ -93,19 +99,44 @@ def flow(
     as_json: JsonOption = False,
 ) -> int:
     """Run the profiles of a flow in parallel and write their joint audit report."""
-    from assay.pipeline.flow import at_once, joint_report, lay_foundation, requests, run_watched, workforce, worst
-    from assay.runs.home import claim
+    from assay.pipeline.flow import (
+        at_once,
+        begun,
+        go_on,
+        joint_report,
+        lay_foundation,
+        requests,
+        run_watched,
+        workforce,
+        worst,
+    )
+    from assay.runs.home import check_free, claim
 
     place, catalog, taken = home_at(home), read_catalog(settings), accepted(accept, because)
     execution = executed(catalog, executor, workers)
     names = catalog.flow(name)
     _check(catalog, names)
+    ids = None if run_ids is None else [one.strip() for one in run_ids.split(",")]
+    if ids is not None and (len(ids) != len(names) or len(set(ids)) != len(ids)):
+        raise UsageError(
+            f"--run-ids has {len(set(ids))} names, and {name} {len(names)} profiles",
+            hint=f"one name for each of {', '.join(names)}",
+        )
+    if resume and taken.wanted:
+        raise UsageError("a resumed flow has its state of the lake already", where="--accept", hint="leave it out")
+    earlier = begun(place, names, ids) if resume else []
+    for one in () if resume else ids or ():
+        check_free(place.runs, one)
     folder = claim(place.flows, name, None, dt.datetime.now(UTC))
     with workforce(execution.use or "pool", at_once(execution, len(names)), place) as pool:
-        foundation = lay_foundation(place, catalog, source, as_of, output.progress, pool, taken)
-        _note_findings(foundation)
-        outcomes = run_watched(pool, requests(place, catalog, foundation, names))
-        report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
+        if resume:
+            outcomes = go_on(pool, earlier)
+            report = joint_report(folder, place, earlier[0], outcomes, pool, _verdicts(outcomes))
+        else:
+            foundation = lay_foundation(place, catalog, source, as_of, output.progress, pool, taken)
+            _note_findings(foundation)
+            outcomes = run_watched(pool, requests(place, catalog, foundation, names, ids))
+            report = joint_report(folder, place, foundation, outcomes, pool, _verdicts(outcomes))
     _print(outcomes, as_json, place, None if report is None else str(report))
     output.told_accepted(taken)
     return worst(outcomes)
@@ -173,14 +204,9 @@ def _resumed(
 
 def _verdicts(outcomes: Sequence[RunResult]) -> str:
     head = ["profile", "run id", "verdict", "audit report"]
-    return output.table(head, [[o.profile, o.run_id, o.verdict, _near(o.report)] for o in outcomes])
-
-
-def _near(path: str | None) -> str:
-    """Return a path relative to the working folder where that is shorter."""
-    if path is None:
-        return "-"
-    return min(path, os.path.relpath(path), key=len)
+    return output.table(
+        head, [[o.profile, o.run_id, o.verdict, "-" if o.report is None else output.near(o.report)] for o in outcomes]
+    )
 
 
 def _print(outcomes: Sequence[RunResult], as_json: bool, home: Home, report: str | None = None) -> None:
@@ -197,8 +223,8 @@ def _print(outcomes: Sequence[RunResult], as_json: bool, home: Home, report: str
         else:
             _print_glance(home.runs / outcome.run_id)
     if report is not None:
-        page = _near(str(Path(report).with_name("report.html")))
-        output.line(f"joint audit report: {_near(report)}")
+        page = output.near(str(Path(report).with_name("report.html")))
+        output.line(f"joint audit report: {output.near(report)}")
         output.line(f"to look at: {page}, and report.html beside each audit report")
 
 
@@ -268,7 +294,7 @@ def _print_meta(outcome: RunResult, folder: Path, books: dict[str, dict[str, Any
         ]
         output.line(output.table(["risk profile", *sleeves, "gross", "net", "cash", "coins"], rows))
         _print_glance(folder)
-    output.line(f"{outcome.run_id}: {outcome.verdict}" + (f"  {outcome.report}" if outcome.report else ""))
+    output.line(f"{outcome.run_id}: {outcome.verdict}" + (f"  {output.near(outcome.report)}" if outcome.report else ""))
 
 
 def _books(folder: Path) -> dict[str, dict[str, Any]]:
@@ -314,9 +340,9 @@ def profiles_list(as_json: JsonOption = False) -> None:
     if as_json:
         output.as_json(names)
         return
-    for section, declared in names.items():
+    for section, listed in names.items():
         output.line(f"{section}:")
-        for name in declared:
+        for name in listed:
             output.line(f"  {name}")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from assay.base.domain import UTC
+from assay.base.domain import UTC, parse_as_of
 from assay.base.errors import AssayError, UsageError
 from assay.cli import output
 from assay.cli.app import DEFAULT_HOME, HomeOption, JsonOption, command, home_at
@@ -44,21 +44,33 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: redraw on a terminal, a line per change elsewhere.")
     ] = False,
+    profile: Annotated[str | None, typer.Option(help="Only runs of this profile or portfolio.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only RUNNING, VALID, FAILED, DEAD or INTERRUPTED ones.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only runs that began since then: 2024-01-31, an instant, 12h or 7d.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every run: profile, run id, state, step, elapsed."""
-    from assay.report.live import COLUMNS, row, statuses
+    """Show runs, newest first: profile, run id, state, step, elapsed."""
+    from assay.report.live import COLUMNS, newest, row
 
-    place = home_at(home)
+    place, now = home_at(home), dt.datetime.now(UTC)
+    chosen = profile is not None or state is not None or since is not None
     if watch:
+        if chosen:
+            raise UsageError("--watch shows every run", hint="leave --profile, --state and --since out")
         watch_runs(place, as_json)
-    seen = statuses([place.runs / name for name in place.run_ids()])
+    seen = newest(place, profile, state, None if since is None else _since(since, now))
     if as_json:
         output.as_json([asdict(entry) for entry in seen])
         return
-    now = dt.datetime.now(UTC)
-    output.line(output.table(COLUMNS, [row(entry, now) for entry in seen]))
+    if seen:
+        output.line(output.table(COLUMNS, [row(entry, now) for entry in seen]))
+    elif chosen:
+        output.line("no run is so; all are listed by: assay status")
+    else:
+        output.line(f"no run in {place.path} yet; make one with: assay flow binance-spot-ratings")
     if place.accounts.is_dir():
         from assay.report.account import account_rows
 
@@ -81,6 +93,17 @@ def _of_account(told: Mapping[str, Any]) -> str:
     return (
         f"account {told['account']}: {', '.join(words)}, NAV {told['nav']:,.2f} on {told['day']}, {told['portfolio']}"
     )
+
+
+def _since(text: str, now: dt.datetime) -> dt.datetime:
+    """Read when to begin: a date (its beginning), an instant, or so many hours or days ago."""
+    units = {"h": dt.timedelta(hours=1), "d": dt.timedelta(days=1)}
+    if text[:-1].isdecimal() and text[-1] in units:
+        try:
+            return now - int(text[:-1]) * units[text[-1]]
+        except OverflowError:
+            raise UsageError(f"{text} is longer ago than time reaches", where="--since", hint="write 7d") from None
+    return parse_as_of(text) - (dt.timedelta(days=1) if len(text) == 10 else dt.timedelta(0))
 
 
 def _accepted(folder: Path) -> list[str]:
@@ -199,6 +222,7 @@ def serve(
         list[str] | None, typer.Option(help="Name by which browsers reach this host; may be repeated.")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
 ) -> None:
     """Show runs, lakes, ratings and reports as a read-only page; ASSAY_TOKEN in the environment asks for a token."""
     missing = [name for name in NEEDED if find_spec(name) is None]
@@ -212,6 +236,10 @@ def serve(
     names = [*(allow_host or ()), *([] if loopback else [socket.gethostname()])]
 
     def ready(address: str) -> None:
+        if as_json:
+            shown = {"token": token} if new_token else {}
+            output.as_json({"home": str(place.path), "address": address, "asks_for_token": token is not None} | shown)
+            return
         output.line(f"serving {place.path} at {address} (read-only; Ctrl-C ends it)")
         if new_token:
             output.line(f"token, shown this once: {token}")

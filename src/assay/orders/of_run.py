@@ -60,7 +60,8 @@ class OrdersRequest:
 
     run: str
     nav: str
-    holdings: Path
+    holdings: Path | None = None
+    """What the account holds; nothing where None."""
     risk_profile: str = "hrp"
     decision: bool = False
     """Today's decision alone, as if the whole account followed it; else the book."""
@@ -93,7 +94,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
     traded: str = FLATTENED if asked.decision or not origin.run.has(HOLDINGS) else HOLDINGS
     weights = _weights(origin.run, asked.risk_profile, traded)
     book, rules_from = _rules(origin, asked.instruments)
-    holdings = read_holdings(asked.holdings, book)
+    holdings = {} if asked.holdings is None else read_holdings(asked.holdings, book)
     left_out = _left_out(asked.leave_out, book, {*weights, *holdings})
     _check_known({*weights, *holdings} - left_out, book)
     _check_quotes({*weights, *holdings}, book, origin.quotes())
@@ -113,7 +114,7 @@ def _prepare(home: Home, folder: Path, asked: OrdersRequest) -> tuple[dict[str, 
         "order_type": asked.order_type,
         "sources": {
             "weights_sha256": origin.run.read[traded],
-            "holdings_sha256": files.sha256_file(asked.holdings),
+            "holdings_sha256": None if asked.holdings is None else files.sha256_file(asked.holdings),
             "prices": prices_from,
             "rules": rules_from | {"valid_from": format_instant(book.valid_from)},
             "costs": costs.model_dump(include={"fee", "slippage", "borrow"}),

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from assay.base.domain import UTC, format_instant
-from assay.base.errors import DataError
-from assay.base.files import sha256_file, write, write_json
+from assay.base.errors import DataError, UsageError
+from assay.base.files import read_json, sha256_file, write, write_json
 from assay.runs.artifacts import LEDGER, MANIFEST
-from assay.runs.home import Home, Status, claim
+from assay.runs.home import Home, RunResult, Status, check_free, claim
 from assay.settings.model import SCAN_DAYS
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
     from assay.market.panel import Market
     from assay.runs.documents import Superset
-    from assay.runs.home import RunResult
     from assay.runs.request import Job, Request
     from assay.settings import Catalog
     from assay.settings.model import Execution, Profile
@@ -149,18 +148,24 @@ def requests(
     catalog: Catalog,
     foundation: Foundation,
     names: Sequence[str],
-    run_id: str | None = None,
+    run_id: str | Sequence[str] | None = None,
     *,
     again: bool = False,
 ) -> list[Request]:
     """Claim a run directory for each profile; settings are resolved first, so that a bad one claims nothing.
 
     What is asked for is written into the directory at once, so that a run that dies can be resumed. ``again`` takes
-    over the directory of a run that died before that.
+    over the directory of a run that died before that. ``run_id`` is the name of the run, or one of each.
     """
     now = dt.datetime.now(UTC)
     resolved = [catalog.profile(name) for name in names]
-    claimed = [claim(home.runs, profile.name, run_id, now, again=again) for profile in resolved]
+    named = [run_id] * len(names) if run_id is None or isinstance(run_id, str) else run_id
+    if not again:
+        for one in filter(None, named):
+            check_free(home.runs, one)
+    claimed = [
+        claim(home.runs, profile.name, one, now, again=again) for profile, one in zip(resolved, named, strict=True)
+    ]
     flow = tuple(one.name for one in claimed)
     return [
         recorded(replace(asked(home, catalog, foundation, profile, folder, flow), resume=again), now)
@@ -316,7 +321,12 @@ def at_once(execution: Execution, runs: int) -> int | None:
 
 
 def joint_report(
-    folder: Path, home: Home, foundation: Foundation, outcomes: Sequence[RunResult], executor: Executor, table: str
+    folder: Path,
+    home: Home,
+    foundation: Foundation | Request,
+    outcomes: Sequence[RunResult],
+    executor: Executor,
+    table: str,
 ) -> Path | None:
     """Write a flow's outcomes as JSON and as the table shown, and the joint report over the valid runs, if any."""
     body = summary(outcomes) | {"source": foundation.source, "as_of": format_instant(foundation.as_of)}
@@ -330,6 +340,62 @@ def joint_report(
     write(folder / "audit_report.md", text.encode())
     write(folder / "report.html", page.encode())
     return folder / "audit_report.md"
+
+
+def begun(home: Home, names: Sequence[str], ids: Sequence[str] | None = None) -> list[Request]:
+    """Return what was asked for of a flow's runs: of those that are named, or of the last that began together.
+
+    Raises
+    ------
+    UsageError
+        If there are no such runs, or one has no manifest: it died before it began.
+    """
+    from assay.runs.request import Request
+    from assay.runs.run import Run
+
+    chosen = ids if ids is not None else _last_together(home, names)
+    if chosen is None:
+        raise UsageError("no run of this flow was begun here", where=str(home.runs), hint="leave --resume out")
+    found = []
+    for name, run_id in zip(names, chosen, strict=True):
+        folder = home.run(run_id)
+        Run(folder).check_format()
+        request = Request.of(home.path, folder)
+        if request.profile.name != name:
+            what = f"{run_id} is a run of {request.profile.name}, not of {name}"
+            raise UsageError(what, where=str(folder), hint="give --run-ids in the order of the flow's profiles")
+        found.append(replace(request, resume=True))
+    return found
+
+
+def _last_together(home: Home, names: Sequence[str]) -> list[str] | None:
+    """Return the runs of the profiles that one flow began last."""
+    from assay.report.live import newest
+
+    for status in newest(home, profile=names[0]):
+        path = home.runs / status.run_id / MANIFEST
+        together = [str(one) for one in read_json(path).get("flow", [])] if path.is_file() else []
+        paths = {one: home.runs / one / MANIFEST for one in together}
+        if all(one.is_file() for one in paths.values()):
+            profiles = {str(read_json(one)["profile"]["name"]): run_id for run_id, one in paths.items()}
+            if set(profiles) == set(names):
+                return [profiles[name] for name in names]
+    return None
+
+
+def go_on(executor: Executor, wanted: Sequence[Request]) -> list[RunResult]:
+    """Go on with runs of a flow; those that are sealed are taken as they are."""
+    known = {one.run: Status.shown(one.run) for one in wanted}
+    left = [one for one in wanted if known[one.run].state != "VALID"]
+    made = dict(zip((one.run for one in left), run_watched(executor, left), strict=True)) if left else {}
+    return [made.get(one.run) or _sealed(one.run, known[one.run]) for one in wanted]
+
+
+def _sealed(run: Path, told: Status) -> RunResult:
+    from assay.runs.artifacts import REPORT
+
+    report = str(run / REPORT)
+    return RunResult(run.name, told.profile, told.state, 0, None, report, told.weakened, told.ruin)
 
 
 def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
@@ -347,7 +413,6 @@ def _rendered(task: tuple[str, tuple[Path, ...]]) -> str:
 def _lost(task: Task) -> RunResult:
     from assay.base.errors import Exit
     from assay.executors.base import worker_died
-    from assay.runs.home import RunResult
 
     _, run, _ = task
     error = worker_died(run).as_dict()

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from assay.base.domain import UTC
-from assay.base.errors import IntegrityError
-from assay.runs.home import Status
+from assay.base.errors import IntegrityError, UsageError
+from assay.runs.home import Home, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,29 @@ def statuses(folders: Sequence[Path]) -> list[Status]:
         except IntegrityError:
             continue  # claimed a moment ago, or not a run of this version
     return found
+
+
+def newest(
+    home: Home, profile: str | None = None, state: str | None = None, since: dt.datetime | None = None
+) -> list[Status]:
+    """Return the statuses of a home's runs, newest first; only those of a profile, in a state, begun since then.
+
+    Raises
+    ------
+    UsageError
+        If there is no such state.
+    """
+    wanted = None if state is None else state.upper()
+    if wanted not in (None, *STYLES):
+        raise UsageError(f"no state {state!r}", hint=f"one of {', '.join(STYLES)}")
+    found = [
+        one
+        for one in statuses([home.runs / name for name in home.run_ids()])
+        if profile in (None, one.profile) and wanted in (None, one.state)
+    ]
+    if since is not None:
+        found = [one for one in found if dt.datetime.fromisoformat(one.started) >= since]
+    return sorted(found, key=lambda one: (one.started, one.run_id), reverse=True)
 
 
 def row(status: Status, now: dt.datetime) -> tuple[str, str, str, str, str]:

@@ -191,6 +191,18 @@ def claim(parent: Path, stem: str, requested: str | None, now: dt.datetime, *, a
     raise UsageError("ten thousand runs share one second", where=str(parent), hint="name the run with --run-id")
 
 
+def check_free(parent: Path, name: str) -> None:
+    """Refuse a name that a run has already, before anything is claimed.
+
+    Raises
+    ------
+    UsageError
+        If it is taken.
+    """
+    if RUN_ID.fullmatch(name) and (parent / name).exists():
+        raise UsageError(f"run {name!r} exists", where=str(parent / name), hint="choose another name, or add --resume")
+
+
 @dataclass(frozen=True)
 class RunResult:
     """How a run ended, as a worker tells it: here, since whoever waits for it needs nothing that runs need."""
