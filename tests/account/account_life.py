@@ -74,6 +74,9 @@ def live(
         sheets = []
         for target, net in zip(decided, weights, strict=True):
             if row < len(prices.open) - 1 and not state.liquidated:
+                told_weights = {symbol: repr(weight) for symbol, weight in net.items()}
+                decision = {"day": bars.day.isoformat(), "tranche": target.tranche, "weights": told_weights}
+                entries.append(Happened("decision", decision))
                 sheets.append(
                     orders_for(state, net, target.tranche, bars.closes, costs=costs, band=Decimal(band), rules=rules)
                 )

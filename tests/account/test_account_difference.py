@@ -11,6 +11,7 @@ from account_life import adds_up, dates, live, names
 from evaluation_markets import generated
 
 from assay.account.difference import LINES, difference
+from assay.account.tracking import apart, tracked
 from assay.backtest.book import simulate
 from assay.base.domain import Instrument
 from assay.settings.model import Margin
@@ -75,3 +76,27 @@ def test_lines_add_up(life, expected):
             seen.update(line for line, amount in day.lines.items() if abs(amount) > 1e-6)
     assert expected <= seen.keys(), seen
     assert (apart > 1e-4) == bool(expected)
+
+
+def test_the_ledger_s_own_decisions_make_the_tranche_book_and_later_bars_say_nothing():
+    compared = 0
+    for seed in range(0, BOOKS, 6):
+        bars, targets, n_tranches, costs = generated(seed)
+        book = simulate(bars, targets, costs, n_tranches=n_tranches, margin=Margin())
+        if book.liquidated is not None:
+            continue
+        mine = live(bars, targets, costs, n_tranches=n_tranches, margin=Margin(), band="0.1")
+        told = difference(mine.entries, book, targets, names(bars), dates(bars))
+        marks = [at for at, entry in enumerate(mine.entries) if entry.kind == "mark"]
+        for day in (3, len(told) - 1):
+            known = mine.entries[: marks[day] + 1]
+            found = apart(known, bars, names(bars), dates(bars), costs, Margin())
+            assert found.day == told[day].day
+            assert found.total == pytest.approx(told[day].total, abs=1e-12)
+            assert found.lines == pytest.approx(told[day].lines, abs=1e-12)
+            assert abs(found.rest) <= 1e-9
+            assert tracked(found)["total"] == repr(found.total)
+            compared += 1
+    assert compared >= 6
+    before = [entry for entry in mine.entries if entry.kind in ("genesis", "decision")][:2]
+    assert apart(before, bars, names(bars), dates(bars), costs, Margin()) is None

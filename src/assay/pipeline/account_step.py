@@ -23,8 +23,9 @@ from assay.account.fills import FillContext, Matched, known_trades, match, outst
 from assay.account.imports import Imported, import_fills
 from assay.account.ledger import AccountLedger, ClosedDay, Event
 from assay.account.orders import orders_for
-from assay.account.state import Happened, apply, replay
+from assay.account.state import Booked, Happened, apply, replay
 from assay.account.terms import AccountTerms, changed, refuse_grid
+from assay.account.tracking import apart, tracked
 from assay.backtest.decision import history_days
 from assay.backtest.walk_forward import close_of, due, prices_of
 from assay.base import files
@@ -208,6 +209,7 @@ class Life:
         told: list[Event] = [*self.history_changed(day)]
         told += self.pass_through(day)
         told += self.decide(day)
+        told += self.followed(day, told) if day == self.last else ()
         symbols = {*self.state.held, *(order.symbol for order in self.state.orders)}
         close = {
             "state": files.content_hash_json(self.state.document()),
@@ -217,6 +219,14 @@ class Life:
             "bars": {symbol: self.digest(symbol, day) for symbol in sorted(symbols)},
         }
         self.kept.append_day(day, told, close)
+
+    def followed(self, day: dt.date, told: Sequence[Event]) -> Iterator[Event]:
+        """Say how far the account is from the tranche book of its decisions."""
+        entries: list[Booked] = [*self.kept.entries, *(Happened(*one) for one in told)]
+        costs, margin = self.profile.costs, self.profile.margin
+        found = apart(entries, self.prices, self.market.symbols, self.market.days, costs, margin)
+        if found is not None:
+            yield "reconcile", {"day": day.isoformat(), "tracking": tracked(found)}
 
     def is_simulated(self, day: dt.date) -> bool:
         """Whether more than the day is known already: whoever decides then decides in hindsight."""
