@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +26,25 @@ def quick_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Let the first worker that needs a folder build it; each works on a copy of its own."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def copy(name: str, build: Callable[[Path], None]) -> Path:
+        kept, making = root / f"built-{name}", root / f"building-{name}"
+        with (root / f"building-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                shutil.rmtree(making, ignore_errors=True)  # of a worker whose building failed
+                build(making)
+                making.rename(kept)
+        return Path(shutil.copytree(kept, tmp_path_factory.mktemp(name) / "copy"))
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Four real sleeves on the embedded sample, made once for all tests of a worker, and portfolios of them."""
+"""Four real sleeves on the embedded sample, made once for all tests, and portfolios of them."""
 
 from __future__ import annotations
 
@@ -78,15 +78,19 @@ def mutated(after: str, mutation: Callable[[Run], Made]) -> tuple[Step, ...]:
 
 
 @pytest.fixture(scope="session")
-def assembly(tmp_path_factory) -> Assembly:
-    home = Home(tmp_path_factory.mktemp("meta"))
-    foundation = lay_foundation(home, load(), "sample")
-    pins = {}
-    for request in requests(home, load(settings=SHORTS), foundation, SLEEVES):
-        outcome = execute(request)
-        assert outcome.state == "VALID", outcome.error
-        pins[outcome.profile] = pin(home.runs, outcome.profile, outcome.run_id)
-    return Assembly(home, foundation, pins)
+def assembly(built_once) -> Assembly:
+    def build(folder: Path) -> None:
+        home = Home(folder)
+        foundation = lay_foundation(home, load(), "sample")
+        for request in requests(home, load(settings=SHORTS), foundation, SLEEVES):
+            outcome = execute(request)
+            assert outcome.state == "VALID", outcome.error
+
+    home = Home(built_once("meta", build))
+    runs = sorted(path.name for path in home.runs.iterdir() if path.is_dir())
+    pins = {name: pin(home.runs, name, run) for name in SLEEVES for run in runs if run.startswith(f"{name}_")}
+    assert len(pins) == len(runs) == len(SLEEVES)
+    return Assembly(home, lay_foundation(home, load(), "sample"), pins)
 
 
 @pytest.fixture(scope="session")
