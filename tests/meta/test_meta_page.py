@@ -16,14 +16,11 @@ def test_page_of_a_portfolio(portfolio):
     assert len(text.encode()) < 600_000
     assert page.one("p", **{"class": "verdict good"}).text.startswith("VALID")
     found = [figure.attributes["id"] for figure in page.all("figure")]
-    assert (
-        found
-        == [
-            *("figure-first", "figure-weights-sleeves", "figure-weights-coins", "figure-correlation", "figure-equity"),
-            *("figure-drawdown", "figure-rolling-beta", "figure-monthly", "figure-turnover"),
-        ]
-        or "figure-rolling-beta" not in found
-    )
+    assert found == [
+        *("figure-first", "figure-weights-sleeves", "figure-weights-coins", "figure-correlation", "figure-equity"),
+        *("figure-drawdown", "figure-rolling-sharpe", "figure-rolling-beta", "figure-monthly", "figure-months"),
+        *("figure-histogram", "figure-contributions", "figure-turnover"),
+    ]
     body = json.loads((portfolio / layout.FLATTENED).read_text())["profiles"]["hrp"]
     rows = page.one("figure", id="figure-weights-coins").one("table").rows()
     shown = {row[0]: row[rows[0].index("hrp")] for row in rows[1:]}
