@@ -50,13 +50,22 @@ COMMANDS = {
     ("ingest",): [(("--source", "parquet:bars.parquet"), 0, "")],
     ("flow",): [(("binance-spot-rating-all-ls", "--source", "binance"), 1, "NO_UNIVERSE")],
     ("meta", "run"): [(("meta_binance_spot_ratings", "--source", "binance"), None, "")],
+    ("account", "new"): [(("paper", "--portfolio", LONG, "--nav", "1000"), 0, "1,000.00 in cash")],
+    ("account", "flow"): [(("paper", "--deposit", "10"), 0, "")],
+    ("account", "step"): [(("paper",), 0, "paper 2024-01-21")],
+    ("account", "show"): [(("paper",), 0, "NAV 1,010.00")],
+    ("account", "fills"): [(("paper",), 0, "")],
+    ("account", "reconcile"): [(("paper", "--holdings", "none.csv"), 0, "")],
+    ("account", "verify"): [(("paper",), 0, "")],
+    ("account", "close"): [(("paper",), 0, "")],
+    ("account", "list"): [((), 0, "paper")],
 }
 """Arguments, exit code and words of each command; the home of those that come later is as the ones before left it."""
 ELSEWHERE = {
     ("serve",),  # its pages are asked for below, without a port
     ("selftest",),  # makes homes of its own
     ("new",), ("new", "profile"),  # writes settings where it is typed
-    ("profiles",), ("profiles", "list"), ("profiles", "show"), ("meta",), ("keys",), ("keys", "new"), ("keys", "show"),
+    ("profiles",), ("profiles", "list"), ("profiles", "show"), ("meta",), ("account",), ("keys",), ("keys", "new"), ("keys", "show"),
 }  # fmt: skip
 
 

@@ -82,5 +82,5 @@ def test_plain_symbols_are_those_of_the_exchange_that_the_profile_names(case, tm
 
 def test_a_quote_volume_of_zero_everywhere_is_refused_before_anything_is_stored(case, tmp_path):
     code, error = run(case, "quotevol_zero")
-    assert (code, error["code"]) == (4, "QUOTE_VOLUME_ZERO")
+    assert (code, error["code"]) == (2, "QUOTE_VOLUME_ZERO")
     assert not list((tmp_path / "home").glob("lake/*"))

@@ -115,14 +115,17 @@ def test_a_run_over_the_live_lake_buys_no_share_and_no_halted_pair_and_counts_th
     raw = json.loads((folder / "data" / "portfolio_candidates_raw.json").read_text())
     [count] = raw["scanners"]
     assert count["dropped"]["tokenized_share"] == 3
-    for path in ("data/portfolio_candidates_raw.json", "data/portfolio_flattened.json", "data/returns_matrix.parquet"):
+    left_out = ("ZZ0B", "ZZ1B", "ZZ2B", "XRP2")
+    assert {name for name in left_out if f"BINANCE:{name}USDT" in count["names"]["tokenized_share"]} == {*left_out[:3]}
+    assert not any(name in one["symbol"] for name in left_out for one in raw["candidates"])
+    for path in ("data/portfolio_flattened.json", "data/returns_matrix.parquet"):
         content = (folder / path).read_bytes()
-        assert not any(name.encode() in content for name in ("ZZ0B", "ZZ1B", "ZZ2B", "XRP2"))
+        assert not any(name.encode() in content for name in left_out)
     why = json.loads(
         CliRunner().invoke(app, ["why", "one", "BINANCE:ZZ0BUSDT", "--home", str(tmp_path), "--json"]).stdout
     )
     assert "tokenized shares" in why["data"]["left_out"]
-    assert why["data"]["scanned"] == {LONG: "tokenized_share"}
+    assert why["data"]["scanned"][LONG]["reason"] == "tokenized_share"
 
 
 def test_a_lake_without_the_new_facts_is_read_and_learns_them_at_the_next_ingestion(tmp_path, monkeypatch):
