@@ -65,7 +65,8 @@ ELSEWHERE = {
     ("serve",),  # its pages are asked for below, without a port
     ("selftest",),  # makes homes of its own
     ("new",), ("new", "profile"),  # writes settings where it is typed
-    ("profiles",), ("profiles", "list"), ("profiles", "show"), ("meta",), ("account",), ("keys",), ("keys", "new"), ("keys", "show"),
+    ("meta",), ("account",), ("profiles",), ("profiles", "list"), ("profiles", "show"),
+    ("keys",), ("keys", "new"), ("keys", "show"),
 }  # fmt: skip
 
 
