@@ -49,6 +49,25 @@ def stepped(tmp_path_factory):
     return home
 
 
+def test_an_account_is_judged_by_the_run_before_it(stepped, tmp_path, monkeypatch):
+    """The last sealed run of these settings is its prior; of other tranches or costs none is."""
+    shutil.copytree(stepped, tmp_path / "home")
+    home = tmp_path / "home"
+    for name, more in (("as_run", ()), ("single", ("--tranches", 1))):
+        opened(home, name, LONG, "2024-01-30", "--headline", "min_variance", *more)
+    monkeypatch.setenv("ASSAY_SET__costs__fee", "0.002")
+    opened(home, "dear", LONG, "2024-01-30", "--headline", "min_variance")
+    prior = read_account(home / "accounts" / "as_run")[0].body["prior"]
+    table = pl.read_parquet(home / "runs" / LONG / "data/walk_forward/returns.parquet")
+    counted = table.filter("counted", pl.col("risk_profile") == "min_variance").sort("date")
+    assert counted.height > 0
+    assert prior["run"] == LONG
+    assert prior["days"] == [str(day) for day in counted["date"]]
+    assert [float(one) for one in prior["returns"]] == counted["ret"].to_list()
+    for name in ("dear", "single"):
+        assert read_account(home / "accounts" / name)[0].body["prior"] == {}
+
+
 PAIR = "meta_binance_spot_ratings"
 """Of two sleeves here; four take twice as long."""
 MA_LONG = "binance_spot_rating_ma_long"

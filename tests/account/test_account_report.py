@@ -93,8 +93,18 @@ def long_life(days: int, daily: float, **genesis: Any) -> list[Line]:
     return lines
 
 
-def prior(seed: int = 1) -> dict[str, list[str]]:
-    return {"returns": [repr(float(one)) for one in np.random.default_rng(seed).normal(0.001, 0.01, 300)]}
+def prior(seed: int = 1, last: str = "2022-12-31", n_days: int = 300) -> dict[str, list[str]]:
+    days = np.datetime64(last) - np.arange(n_days)[::-1]
+    returns = np.random.default_rng(seed).normal(0.001, 0.01, n_days)
+    return {"run": "before", "days": [str(day) for day in days], "returns": [repr(float(one)) for one in returns]}
+
+
+def test_days_that_the_account_lived_are_no_prior() -> None:
+    """A run may reach into the account's own life; 119 days from before it are too few for a band."""
+    for known, told in ((119, False), (120, True)):
+        last = str(np.datetime64("2022-12-31") + 180)
+        facts = facts_of(long_life(60, 0.001, prior=prior(last=last, n_days=known + 180)))
+        assert (facts["prior"] is not None) is told
 
 
 def test_expectation_is_judged_on_the_days_that_were_lived() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, Self
 
@@ -46,6 +46,9 @@ class AccountTerms:
         Its first day; that of the first step where None.
     paper : bool
         Its orders are filled from the lake unless fills are imported.
+    prior : dict
+        How what it follows went by the last run before it was opened: ``run``, ``days`` and ``returns``; empty where no
+        run of these settings was there.
     """
 
     account: str
@@ -60,6 +63,7 @@ class AccountTerms:
     filters: bool
     start: dt.date | None
     paper: bool = True
+    prior: Mapping[str, Any] = field(default_factory=dict)
 
     def genesis(self) -> dict[str, Any]:
         """Return the body of the genesis."""
@@ -76,6 +80,7 @@ class AccountTerms:
             "filters": "on" if self.filters else "off",
             "start": None if self.start is None else self.start.isoformat(),
             "paper": self.paper,
+            "prior": dict(self.prior),
         }
 
     @classmethod
@@ -102,6 +107,7 @@ class AccountTerms:
                 filters=body["filters"] == "on",
                 start=None if body["start"] is None else dt.date.fromisoformat(body["start"]),
                 paper=bool(body["paper"]),
+                prior=body.get("prior", {}),
             )
             for entry in entries:
                 terms = replace(terms, settings=entry.body["settings"]) if entry.kind == EPOCH else terms

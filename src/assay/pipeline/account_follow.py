@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
+import polars as pl
 
 from assay.account.ledger import AccountLedger, Event
 from assay.account.terms import AccountTerms, Kind
@@ -17,10 +18,10 @@ from assay.base.errors import GateError, UsageError
 from assay.lake.lake import Lake
 from assay.pipeline.account_decision import decide_today
 from assay.pipeline.flow import stand_on
-from assay.runs.artifacts import LEDGER, MANIFEST
+from assay.runs.artifacts import LEDGER, MANIFEST, WALK_RETURNS
 from assay.runs.documents import as_plain
 from assay.runs.home import Home
-from assay.runs.run import Run
+from assay.runs.run import Run, counted_days
 from assay.settings import Catalog
 from assay.settings.model import Profile, RiskProfile
 from assay.sources.acceptance import RUIN, Acceptance, offer, ruin_state
@@ -181,6 +182,31 @@ def last_run(ground: AccountGround, profile: str) -> Run | None:
         if (run.folder / MANIFEST).is_file() and (run.folder / LEDGER).is_file() and run.manifest.lake == folder:
             return run
     return None
+
+
+def prior(ground: AccountGround, terms: AccountTerms) -> dict[str, Any]:
+    """Return how the last sealed run of the same settings went, day by day, for an account to be judged by.
+
+    The headline and its own days do not count as settings; a run of other costs, caps or tranches is another book.
+    """
+    run = last_run(ground, terms.portfolio)
+    if run is None:
+        return {}
+    wanted = terms.settings["meta" if terms.kind == "portfolio" else "profile"]
+    if _book(run.manifest.profile.model_dump(mode="json")) != _book(wanted):
+        return {}
+    days = counted_days(run[WALK_RETURNS]).filter(pl.col("risk_profile") == terms.headline).sort("date")
+    returns = [repr(value) for value in days["ret"].to_list()]
+    return {"run": run.folder.name, "days": days["date"].cast(pl.String).to_list(), "returns": returns}
+
+
+def _book(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a profile's settings which risk profile and which days were looked at."""
+    book = {name: value for name, value in settings.items() if name != "headline"}
+    if "walk_forward" in book:
+        walk = {name: value for name, value in book["walk_forward"].items() if name not in ("start", "days")}
+        book["walk_forward"] = {**walk, "tranches": walk["tranches"] or walk["step"]}
+    return book
 
 
 def settled(terms: AccountTerms, profile: Profile) -> Profile:

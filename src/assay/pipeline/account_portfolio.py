@@ -39,6 +39,7 @@ from assay.pipeline.account_follow import (
     AccountTarget,
     Follower,
     SleeveFollower,
+    prior,
     refuse_ruin,
     settled,
 )
@@ -292,4 +293,6 @@ def opened(
         what = f"{terms.tranches} tranches do not divide a step of {walk.step} days"
         raise UsageError(what, where="--tranches", hint=f"choose a divisor of {walk.step}")
     found = replace(terms, settings=follower.settings)
-    return found, follower.refuse_ruin(f"new {terms.account} ...", ())
+    accepted = follower.refuse_ruin(f"new {terms.account} ...", ())
+    ground = AccountGround(home, catalog, terms.source, lake, accept)
+    return replace(found, prior=prior(ground, found)), accepted

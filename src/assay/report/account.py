@@ -326,8 +326,10 @@ def _expected(
     returns = _returns(days)
     own: Floats = np.array([returns[one.day] for one in lived])
     prior = genesis.get("prior") or {}
+    before = zip(prior.get("days", []), prior.get("returns", []), strict=True)
+    known = [float(value) for day, value in before if not days or day < days[0].day.isoformat()]
     block = float((_group(settings, "walk_forward") or {}).get("hold", 10))
-    band = prior_band([float(value) for value in prior.get("returns", [])], block=block)
+    band = prior_band(known, block=block)
     years = judge(band, own) if band is not None else []
     costs = Costs.model_validate(dict(_group(settings, "costs"))) if _group(settings, "costs") else Costs()
     tracking = track([_tracked(one, costs) for one in lived])
