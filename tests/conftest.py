@@ -28,6 +28,12 @@ def quick_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_terminal() -> None:
+    """Let no library that a test starts say how wide the reader of the next test is."""
+    os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
     """Let the first worker that needs a folder build it; each works on a copy of its own."""

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from assay.base.errors import Exit
 from assay.cli import app
+from assay.cli.output import near
 from assay.report.compare import turnover
 from assay.sources import open_source
 
@@ -351,7 +352,7 @@ def test_runs_stay_as_they_are_and_the_report_lies_beside_them(home):
     assert state() == before
     report = home / "reports/compare_first_both.md"
     text = report.read_text()
-    assert str(report) in done.stdout
+    assert near(report) in done.stdout
     for heading in ("What caused it", "Settings", "Winners", "Weights of hrp", "Walk-forward of barbell", "Events"):
         assert f"## {heading}\n" in text
         assert heading.upper() in done.stdout
