@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assay.backtest.decision import NO_CANDIDATES, NO_UNIVERSE, NO_WINNERS
 from assay.base.errors import AssayError, IntegrityError, InternalError, RunFailed, SourceError, UsageError
 from assay.pipeline.flow import Foundation, asked
 from assay.pipeline.runner import execute
@@ -27,6 +28,8 @@ LAST = layout.SIGN_POST.step("run")
 _KINDS: Mapping[int, type[AssayError]] = {
     int(kind.exit_code): kind for kind in (RunFailed, UsageError, IntegrityError, SourceError, InternalError)
 }
+NOBODY = frozenset({NO_CANDIDATES, NO_UNIVERSE, NO_WINNERS})
+"""Refusals of a run that are cash in a walk-forward, and so on a day that is past."""
 DECIDING = tuple(step for step in STEPS if LAST is not None and step.number <= LAST)
 """Steps 1 to 11: all that is decided, and nothing of how it would have gone."""
 
@@ -53,7 +56,7 @@ class DecisionToday:
 
 
 def decide_today(home: Home, catalog: Catalog, foundation: Foundation, profile: Profile) -> DecisionToday:
-    """Decide by a run's own steps.
+    """Decide by a run's own steps; where they find nobody on a day that is past, it is cash, as in the walk-forward.
 
     Raises
     ------
@@ -66,6 +69,9 @@ def decide_today(home: Home, catalog: Catalog, foundation: Foundation, profile: 
         request = asked(home, catalog, foundation, profile, folder, (profile.name,))
         outcome = execute(replace(request, provenance={}), steps=DECIDING)
         if outcome.error is not None:
+            if outcome.error["code"] in NOBODY and foundation.as_of < foundation.snapshot.last_close():
+                nobody = {"head": request.head, "state": request.state, "aside": outcome.error["code"]}
+                return DecisionToday({name: {} for name in profile.risk.risk_profiles}, nobody)
             raise _failed(outcome.error)
         run = Run(folder)
         flattened = run[layout.FLATTENED].profiles
