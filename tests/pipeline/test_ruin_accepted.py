@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from assay.account.ledger import read_account
 from assay.base import files
 from assay.gates.validation import validate
 from assay.pipeline.replay import replay
@@ -128,3 +129,25 @@ def test_anothers_ruin_bars_that_risk_profile_of_a_portfolio_alone(call, sandbox
     )
     told = " ".join(check.what for check in validate(Run(forged)).checks if check.code == "META_SLEEVE_INVALID")
     assert "ruin bars ['max_sharpe'], not []" in told
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_account_follows_a_ruined_headline_unless_it_is_accepted(call, sandbox, lost):
+    """The refused one leaves no folder; the accepted one has it in its ledger, and is not asked again by its steps."""
+    shutil.rmtree(lost[1])  # the last run of the sleeve is the one whose headline was ruined
+    asked = ("account", "new", "fallen", "--portfolio", SHORT, "--nav", "1000")
+    code, told = call(*asked)
+    assert (code, told["error"]["code"]) == (1, "RUIN")
+    assert not (sandbox.home.accounts / "fallen").exists()
+    accept = OFFER.search(told["error"]["hint"])[1]
+    assert call(*asked, "--accept", accept)[0] == 2
+    other = accept[:-1] + ("0" if accept[-1] != "0" else "1")
+    assert call(*asked, "--accept", other, "--because", "of it")[1]["error"]["code"] == "RUIN"
+    code, told = call(*asked, "--accept", accept, "--because", "delisted since")
+    assert code == 0, told
+    [note] = [entry.body for entry in read_account(sandbox.home.accounts / "fallen") if entry.kind == "accept"]
+    assert (f"{note['code']}:{note['digest']}", note["because"]) == (accept, "delisted since")
+    code, told = call("account", "step", "fallen")
+    assert code == 0, told
