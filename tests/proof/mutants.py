@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 MUTANTS: dict[str, tuple[str, ...]] = {
+    "ACCOUNT_CLOSED": ("account/test_account_command.py::test_money_comes_and_goes_at_the_close_and_earns_nothing",),
+    "ACCOUNT_GRID": (
+        "account/test_account_command.py::test_other_settings_begin_a_new_epoch_and_other_tranches_are_refused",
+    ),
+    "ALREADY_DONE": ("account/test_account_command.py::test_a_day_again_changes_no_byte",),
     "ATOMIC_BOOK": ("audit/test_atomic.py::test_what_was_decided_wrongly_is_found",),
     "ATOMIC_CALENDAR": (
         "audit/test_atomic.py::test_what_was_decided_wrongly_is_found",
@@ -97,6 +102,10 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "CAUSALITY_VOID": (
         "evaluation/test_causality.py::test_unchanged_world_is_refused",
         "evaluation/test_causality.py::test_date_after_the_last_bar_is_refused",
+    ),
+    "EARLIER_DAY": ("account/test_account_command.py::test_an_earlier_day_and_other_fills_are_refused",),
+    "FILL_NOT_ORDERED": (
+        "account/test_account_fills.py::test_a_coin_that_nobody_ordered_refuses_the_file_unless_it_is_taken_by_name",
     ),
     "L0_BENCHMARK": ("contracts/test_contract_returns.py::test_a_fault_of_structure_is_fatal",),
     "L0_COLUMN_NOT_IN_DATAFRAME": ("contracts/test_contract_returns.py::test_a_fault_of_structure_is_fatal",),
@@ -260,6 +269,14 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "META_WEIGHT_SUM": (
         "meta/test_meta_mutants.py::test_the_mutant_is_refused_with_its_code",
         "meta/test_meta_parts.py::test_a_scaled_or_moved_weight_is_a_fault",
+    ),
+    "OTHER_FILLS": (
+        "account/test_account_command.py::test_an_earlier_day_and_other_fills_are_refused",
+        "account/test_account_fills.py::test_a_part_is_booked_and_what_is_left_is_said",
+    ),
+    "RUIN": (
+        "pipeline/test_ruin_accepted.py::test_a_ruined_headline_is_not_ordered_in_any_risk_profile",
+        "pipeline/test_ruin_accepted.py::test_no_account_follows_a_ruined_headline_unless_it_is_accepted",
     ),
     "SIGNTEST_DIRECTION_INTENT": (
         "audit/test_sign_test.py::test_atoms_that_point_another_way_than_the_profile_are_found",

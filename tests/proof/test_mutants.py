@@ -25,7 +25,7 @@ from assay.selftest.sandbox import SHORT, Sandbox, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r"(L[0-4]|SIGNTEST|ATOMIC|META|CAUSALITY)_[A-Z][A-Z_]*")
-ROOMS = ("gates", "runs", "market", "screening", "backtest", "meta", "report", "pipeline")
+ROOMS = ("account", "gates", "runs", "market", "screening", "backtest", "meta", "report", "pipeline")
 
 
 def constants(path):
@@ -104,7 +104,7 @@ def test_a_mutant_of_the_register_is_a_test_that_expects_the_code(code):
     assert MUTANTS[code]
     for node_id in MUTANTS[code]:
         told = words(*test_of(node_id))
-        short = code.split("_", 1)[1]  # tests of one room leave its name out
+        short = code.split("_", 1)[-1]  # tests of one room leave its name out
         assert code in told or (short in told and not code.startswith(("L", "META"))), node_id
 
 
