@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from assay.account.ledger import read_account
+from assay.account.ledger import read_account, split
 from assay.base import files
 from assay.gates.validation import validate
 from assay.pipeline.replay import replay
@@ -134,9 +134,28 @@ def test_anothers_ruin_bars_that_risk_profile_of_a_portfolio_alone(call, sandbox
 # --- accounts ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_ruined_sleeve_bars_an_account_of_a_portfolio_as_it_bars_the_portfolio(call, sandbox, lost):
+    """Of two sleeves one alone is left, which is too few; of three it is left out. Accepted, it is in the ledger."""
+    shutil.rmtree(lost[1], ignore_errors=True)
+    more = ("--nav", "1000", "--portfolio")
+    code, told = call("account", "new", "pair", *more, "pair")
+    assert (code, told["error"]["code"]) == (1, "META_SLEEVE_RUINED")
+    assert not (sandbox.home.accounts / "pair").exists()
+    accept = OFFER.search(told["error"]["hint"])[1]
+    assert call("account", "new", "pair", *more, "pair", "--accept", accept, "--because", "a study")[0] == 0
+    notes = [entry.body for entry in read_account(sandbox.home.accounts / "pair") if entry.kind == "accept"]
+    assert [f"{note['code']}:{note['digest']}" for note in notes] == [accept]
+    assert call("account", "new", "trio", *more, "trio")[0] == 0
+    assert call("account", "step", "trio")[0] == 0
+    days = split(read_account(sandbox.home.accounts / "trio"))[0]
+    [decision] = days[-1].bodies("decision")
+    assert decision["ruined"] == [SHORT]
+    assert float(decision["sleeves"][SHORT]) == 0.0
+
+
 def test_no_account_follows_a_ruined_headline_unless_it_is_accepted(call, sandbox, lost):
     """The refused one leaves no folder; the accepted one has it in its ledger, and is not asked again by its steps."""
-    shutil.rmtree(lost[1])  # the last run of the sleeve is the one whose headline was ruined
+    shutil.rmtree(lost[1], ignore_errors=True)  # the last run of the sleeve is the one whose headline was ruined
     asked = ("account", "new", "fallen", "--portfolio", SHORT, "--nav", "1000")
     code, told = call(*asked)
     assert (code, told["error"]["code"]) == (1, "RUIN")

@@ -159,19 +159,25 @@ def refuse_ruin(
     GateError
         ``RUIN``, with what to type.
     """
-    run = last_run(ground, profile)
-    if run is None or headline not in run.books.barred(run.manifest.profile.headline):
+    found = ruin_of(ground, profile, headline, known)
+    if found is None:
         return []
-    told = run.books
-    whose = headline if headline in told.ruined else run.manifest.profile.headline
-    what = f"{whose} {told.ruin[whose].told}, in {run.folder.name}"
-    state = ruin_state(run.folder.name, as_plain(told)["ruin"])
-    if state in known:
-        return []
+    what, state = found
     if not ground.accept.takes(RUIN, state, what):
         hint = offer(f"account {account}", RUIN, state)
         raise GateError(f"RUIN: {what}; no account follows it", where=profile, hint=hint, code=RUIN)
     return [ground.accept.used[-1]]
+
+
+def ruin_of(ground: AccountGround, profile: str, headline: str, known: Sequence[str]) -> tuple[str, str] | None:
+    """Say what a profile's last sealed run did not survive, and its digest; None if nothing, or if it is known."""
+    run = last_run(ground, profile)
+    if run is None or headline not in run.books.barred(run.manifest.profile.headline):
+        return None
+    told = run.books
+    whose = headline if headline in told.ruined else run.manifest.profile.headline
+    state = ruin_state(run.folder.name, as_plain(told)["ruin"])
+    return None if state in known else (f"{whose} {told.ruin[whose].told}, in {run.folder.name}", state)
 
 
 def last_run(ground: AccountGround, profile: str) -> Run | None:

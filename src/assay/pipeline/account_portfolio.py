@@ -28,7 +28,8 @@ from assay.backtest.walk_forward import (
     hold_book,
     prices_of,
 )
-from assay.base.errors import UsageError
+from assay.base.errors import GateError, UsageError
+from assay.gates import eligibility
 from assay.gates import portfolio as gates
 from assay.lake.lake import Lake
 from assay.market.holes import MARKET
@@ -41,13 +42,14 @@ from assay.pipeline.account_follow import (
     SleeveFollower,
     prior,
     refuse_ruin,
+    ruin_of,
     settled,
 )
 from assay.runs.home import Home
 from assay.settings import Catalog
 from assay.settings.model import MetaProfile, Profile, RiskProfile
 from assay.sources import open_source
-from assay.sources.acceptance import Acceptance
+from assay.sources.acceptance import RUIN, Acceptance, offer
 
 if TYPE_CHECKING:
     from assay.lake.snapshot import Snapshot
@@ -101,6 +103,8 @@ class PortfolioFollower:
     sleeves: Mapping[str, Profile]
     tranches: int
     known: dict[str, dict[dt.date, SleeveTurn]] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    """Sleeves whose own last run was ruined: they are weighed with nothing."""
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -196,7 +200,7 @@ class PortfolioFollower:
         name = self.account.headline
         known = panel.until(close_of(np.datetime64(day)))
         found = {sleeve: self._record(sleeve, profile, known) for sleeve, profile in self.sleeves.items()}
-        ruined = [sleeve for sleeve, (_, lost) in found.items() if lost]
+        ruined = [sleeve for sleeve, (_, lost) in found.items() if lost or sleeve in self.lost]
         records = {sleeve: record for sleeve, (record, _) in found.items()}
         aligned = alignment.align(records, self.profile.min_days, name)
         zeros = np.where([sleeve in ruined for sleeve in records], 0.0, aligned.returns)
@@ -252,8 +256,23 @@ class PortfolioFollower:
         return record, book.liquidated is not None or bool((book.nav < QUARTER).any())
 
     def refuse_ruin(self, account: str, known: Sequence[str]) -> list[dict[str, str]]:
-        """Refuse a portfolio whose last run was ruined; a ruined sleeve is left out by name, as in the walk-forward."""
-        return refuse_ruin(self.ground, self.profile.name, self.profile.headline, account, known)
+        """Refuse a portfolio whose last run was ruined; a ruined sleeve is left out by name while enough are left."""
+        noted = refuse_ruin(self.ground, self.profile.name, self.profile.headline, account, known)
+        self.lost.clear()
+        offers = []
+        for name in self.sleeves:
+            found = ruin_of(self.ground, name, self.profile.headline, known)
+            if found is None:
+                continue
+            if self.ground.accept.takes(RUIN, found[1], f"{name}: {found[0]}"):
+                noted.append(self.ground.accept.used[-1])
+                continue
+            self.lost.append(name)
+            offers.append((f"{name}: RUIN: {found[0]}", offer(f"account {account}", RUIN, found[1])))
+        if offers and not eligibility.enough(self.profile, len(self.sleeves) - len(self.lost)):
+            what, hint = offers[0]
+            raise GateError(what, where=self.lost[0], hint=hint, code=eligibility.SLEEVE_RUINED)
+        return noted
 
 
 def follower_of(home: Home, catalog: Catalog, terms: AccountTerms, lake: Lake, accept: Acceptance) -> Follower:
