@@ -31,8 +31,11 @@ def test_a_first_load_that_was_cut_off_tells_what_it_kept(tmp_path):
 
 def test_a_first_load_that_is_refused_leaves_no_lake(tmp_path):
     with LocalExchange(small()) as exchange:
-        for pair in exchange.world.pairs.values():
+        world = exchange.world
+        for name, pair in list(world.pairs.items()):
             pair.quote = "XYZ"
-        with pytest.raises(SourceError):
+            world.pairs[pair.name], world.rows[pair.name] = world.pairs.pop(name), world.rows.pop(name)
+        with pytest.raises(SourceError, match="no pair") as caught:
             sync(tmp_path, exchange, attempts=1)
+    assert caught.value.code == "SOURCE_EMPTY"
     assert not list((tmp_path / "lake").glob("*"))

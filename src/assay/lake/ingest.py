@@ -186,6 +186,9 @@ def _ingest(
             return sharded
     with clock.stage("read"):
         read = source.read(_held(lake, snapshot, clock, accept) if is_live(source) else NOTHING)
+    if snapshot is None and read.bars.is_empty():
+        what = "the source lists no pair with bars in the quotes that scanners look at"
+        raise SourceError(what, where=source.name, hint="check universe.quotes and the source", code="SOURCE_EMPTY")
     report = _Ingestion(lake, snapshot, source, read, clock, edition, accept).run()
     read.settle()
     return report
