@@ -26,7 +26,7 @@ LONG, SHORT = "binance_spot_rating_all_long", "binance_spot_rating_all_short"
 SHORT_WALK = ("walk_forward.days=10",)
 """One rebalance, so that a sleeve takes a second."""
 VARIANTS = tuple(
-    (profile, (*SHORT_WALK, f"caps.atom={0.20 + 0.005 * step:.3f}"))
+    (profile, (*SHORT_WALK, f"costs.fee={0.001 + 0.00001 * step:.5f}"))
     for step in range(16)
     for profile in ("binance_spot_rating_all_long", "binance_spot_rating_all_short",
                     "binance_spot_rating_ma_long", "binance_spot_rating_ma_short")

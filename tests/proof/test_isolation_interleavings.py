@@ -113,7 +113,8 @@ class World:
         shutil.copytree(self.home.path, home.path)
         lake = Lake(home.path, self.foundation.source)
         path = home.path / self.foundation.path.relative_to(self.home.path)
-        return replace(self, home=home, foundation=replace(self.foundation, lake=lake, path=path))
+        snapshot = lake.pin(self.foundation.snapshot.head)
+        return replace(self, home=home, foundation=replace(self.foundation, lake=lake, snapshot=snapshot, path=path))
 
     def request(self, own_ground):
         """Claim a run on the first head, or on whatever the source holds now."""
